@@ -1,0 +1,1 @@
+//! Length headers over a byte stream: many frames per read, gathered writes.

@@ -1,0 +1,1 @@
+//! ISO 8583 acquirer switch for refunds and reversals.

@@ -1,0 +1,1 @@
+//! Issuer host and terminals for tests, trials and the demo.

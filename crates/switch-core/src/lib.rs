@@ -1,0 +1,1 @@
+//! Sans-IO life of a transaction: routing, matching, time-outs, advices.
