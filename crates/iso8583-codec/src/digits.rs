@@ -1,0 +1,99 @@
+//! Decimal digits by the word: eight characters are checked and converted with a handful of instructions.
+
+/// Whether every character is a digit. The whole slice is looked at, so that the loop is vectorised.
+#[inline]
+pub(crate) fn all_digits(text: &[u8]) -> bool {
+    text.iter()
+        .fold(false, |bad, byte| bad | (byte.wrapping_sub(b'0') > 9))
+        == false
+}
+
+/// Eight characters as a number; `None` if one of them is not a digit.
+#[inline]
+fn eight(chunk: [u8; 8]) -> Option<u64> {
+    let word = u64::from_le_bytes(chunk);
+    // A digit is 0x30..=0x39: the upper nibble is 3, and stays 3 when 6 is added. A carry out of a byte can only come
+    // from one that the first test refuses already.
+    let high = word & 0xF0F0_F0F0_F0F0_F0F0;
+    let shifted = word.wrapping_add(0x0606_0606_0606_0606) & 0xF0F0_F0F0_F0F0_F0F0;
+    if (high ^ 0x3030_3030_3030_3030) | (shifted ^ 0x3030_3030_3030_3030) != 0 {
+        return None;
+    }
+    let ones = word & 0x0F0F_0F0F_0F0F_0F0F;
+    let tens = ones.wrapping_mul(10).wrapping_add(ones >> 8) & 0x00FF_00FF_00FF_00FF;
+    let hundreds = tens.wrapping_mul(100).wrapping_add(tens >> 16) & 0x0000_FFFF_0000_FFFF;
+    Some(hundreds.wrapping_mul(10_000).wrapping_add(hundreds >> 32) & 0xFFFF_FFFF)
+}
+
+/// The number that these digits write; `None` if one is not a digit or the number does not fit (20 digits and more may
+/// not).
+#[inline]
+pub(crate) fn number(text: &[u8]) -> Option<u64> {
+    let (chunks, rest) = text.as_chunks::<8>();
+    let mut value = 0u64;
+    for chunk in chunks {
+        value = value
+            .checked_mul(100_000_000)?
+            .checked_add(eight(*chunk)?)?;
+    }
+    for byte in rest {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        value = value.checked_mul(10)?.checked_add(u64::from(digit))?;
+    }
+    Some(value)
+}
+
+/// The lowest `N` decimal digits of `value`, with leading zeros.
+#[inline]
+pub(crate) fn to_digits<const N: usize>(mut value: u64) -> [u8; N] {
+    let mut digits = [b'0'; N];
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' | (value % 10) as u8;
+        value /= 10;
+    }
+    digits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn naive(text: &[u8]) -> Option<u64> {
+        let text = std::str::from_utf8(text).ok()?;
+        if text.bytes().all(|byte| byte.is_ascii_digit()) {
+            format!("0{text}").parse().ok()
+        } else {
+            None
+        }
+    }
+
+    #[test]
+    fn every_byte_at_every_place() {
+        for place in 0..20 {
+            for byte in 0..=255u8 {
+                let mut text = *b"01234567890123456789";
+                text[place] = byte;
+                assert_eq!(number(&text), naive(&text), "{byte:#04x} at {place}");
+                assert_eq!(all_digits(&text), byte.is_ascii_digit());
+            }
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit() {
+        assert_eq!(number(b"18446744073709551615"), Some(u64::MAX));
+        assert_eq!(number(b"18446744073709551616"), None);
+        assert_eq!(number(b""), Some(0));
+    }
+
+    proptest! {
+        #[test]
+        fn there_and_back(value in 0u64..1_000_000_000_000) {
+            prop_assert_eq!(number(&to_digits::<12>(value)), Some(value));
+        }
+    }
+}
