@@ -1,0 +1,604 @@
+//! The bytes of records and events: what journal and cold store hold. Drawn in `docs/journal-format.md`.
+//!
+//! Integers are little-endian; optional parts are announced by a bit in a leading word; texts and boxes carry their length in
+//! two bytes. Every form begins with a format number, so that a later version can read what this one wrote.
+
+use std::fmt;
+
+use crate::{
+    Advice, AdviceKey, AdviceKind, AdviceState, Answer, Books, Card, CardDigest, Cause, Change, Currency, Event,
+    Institution, Issuer, Key, KeyId, Kind, MinorUnits, Name, Patch, Posting, Reason, Request, Rrn, Sealed, Stan, Status,
+    Transaction, VoidState, WireTime,
+};
+
+/// Format number of what this version writes.
+const FORMAT: u8 = 1;
+
+/// Stored bytes that are not a record or event of a known format.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Corrupt {
+    /// Where in the bytes.
+    pub offset: usize,
+    /// What was expected there.
+    pub expected: &'static str,
+}
+
+impl fmt::Display for Corrupt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "expected {} at byte {}", self.expected, self.offset)
+    }
+}
+
+impl std::error::Error for Corrupt {}
+
+/// Appends the stored form of values to a buffer.
+#[derive(Debug)]
+pub struct Writer<'a>(pub &'a mut Vec<u8>);
+
+/// Reads values from their stored form.
+#[derive(Debug)]
+pub struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl Writer<'_> {
+    fn u8(&mut self, value: u8) {
+        self.0.push(value);
+    }
+    fn u16(&mut self, value: u16) {
+        self.0.extend_from_slice(&value.to_le_bytes());
+    }
+    fn u32(&mut self, value: u32) {
+        self.0.extend_from_slice(&value.to_le_bytes());
+    }
+    fn u64(&mut self, value: u64) {
+        self.0.extend_from_slice(&value.to_le_bytes());
+    }
+    fn i64(&mut self, value: i64) {
+        self.0.extend_from_slice(&value.to_le_bytes());
+    }
+    fn key(&mut self, key: Key) {
+        self.0.extend_from_slice(&key.value().to_le_bytes());
+    }
+    /// At most 65,535 bytes: what is longer does not fit an ISO 8583 frame and cannot come here.
+    fn bytes(&mut self, bytes: &[u8]) {
+        let length = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
+        self.u16(length);
+        self.0.extend_from_slice(bytes.get(..usize::from(length)).unwrap_or(bytes));
+    }
+    fn name(&mut self, name: Name) {
+        self.bytes(name.as_str().as_bytes());
+    }
+    fn institution(&mut self, institution: Institution) {
+        self.u8(institution.digits);
+        self.u64(institution.number);
+    }
+
+    /// An event.
+    pub fn event(&mut self, event: &Event) {
+        self.u8(FORMAT);
+        self.u8(event.cause as u8);
+        self.u64(event.at);
+        self.u8(u8::try_from(event.changes.len()).unwrap_or(u8::MAX));
+        for change in &event.changes {
+            match change {
+                Change::Create(transaction) => {
+                    self.u8(0);
+                    self.transaction(transaction);
+                }
+                Change::Update { key, version, patch } => {
+                    self.u8(1);
+                    self.key(*key);
+                    self.u32(*version);
+                    self.patch(patch);
+                }
+                Change::CreateAdvice(advice) => {
+                    self.u8(2);
+                    self.advice(advice);
+                }
+                Change::UpdateAdvice { key, version, state, sent, attempts, code } => {
+                    self.u8(3);
+                    self.key(key.transaction);
+                    self.u8(key.ordinal);
+                    self.u32(*version);
+                    self.u8(*state as u8);
+                    self.u8(u8::from(sent.is_some()) | u8::from(code.is_some()) << 1);
+                    if let Some((stan, time)) = sent {
+                        self.u32(stan.0);
+                        self.u64(time.0);
+                    }
+                    self.u32(*attempts);
+                    if let Some(code) = code {
+                        self.0.extend_from_slice(code);
+                    }
+                }
+            }
+        }
+    }
+
+    fn patch(&mut self, patch: &Patch) {
+        let posting = !patch.posting.is_empty();
+        self.u16(
+            u16::from(patch.status.is_some())
+                | u16::from(patch.void.is_some()) << 1
+                | u16::from(posting) << 2
+                | u16::from(patch.counted.is_some()) << 3
+                | u16::from(patch.answer.is_some()) << 4
+                | u16::from(patch.was_approved) << 5
+                | u16::from(patch.advices > 0) << 6
+                | u16::from(patch.reused.is_some()) << 7
+                | u16::from(patch.issuer.is_some()) << 8,
+        );
+        if let Some(status) = patch.status {
+            self.u8(status as u8);
+        }
+        if let Some(void) = patch.void {
+            self.u8(void as u8);
+        }
+        if posting {
+            let Posting { approved, settled, pending, taken, partial } = patch.posting;
+            [approved, settled, pending, taken, partial].into_iter().for_each(|amount| self.i64(amount));
+        }
+        if let Some(counted) = patch.counted {
+            self.u64(counted);
+        }
+        if let Some(answer) = &patch.answer {
+            self.answer(answer);
+        }
+        if patch.advices > 0 {
+            self.u8(patch.advices);
+        }
+        if let Some(reused) = patch.reused {
+            self.u8(reused);
+        }
+        if let Some(issuer) = &patch.issuer {
+            self.issuer(issuer);
+        }
+    }
+
+    fn answer(&mut self, answer: &Answer) {
+        self.u8(answer.reason as u8);
+        self.0.extend_from_slice(&answer.code);
+        self.u8(u8::from(answer.approval.is_some())
+            | u8::from(answer.amount.is_some()) << 1
+            | u8::from(answer.extra.is_some()) << 2);
+        if let Some(approval) = &answer.approval {
+            self.0.extend_from_slice(approval);
+        }
+        if let Some(amount) = answer.amount {
+            self.u64(amount.0);
+        }
+        if let Some(extra) = &answer.extra {
+            self.bytes(extra.as_bytes());
+        }
+    }
+
+    fn issuer(&mut self, issuer: &Issuer) {
+        self.name(issuer.link);
+        self.u16(issuer.mti);
+        self.u32(issuer.stan.0);
+        self.u64(issuer.time.0);
+        self.institution(issuer.acquirer);
+    }
+
+    fn request(&mut self, request: &Request) {
+        self.u16(
+            u16::from(request.local_time.is_some())
+                | u16::from(request.local_date.is_some()) << 1
+                | u16::from(request.entry_mode.is_some()) << 2
+                | u16::from(request.condition.is_some()) << 3
+                | u16::from(request.acquirer.is_some()) << 4
+                | u16::from(request.forwarder.is_some()) << 5
+                | u16::from(request.rrn_given) << 6
+                | u16::from(request.replacement.is_some()) << 7,
+        );
+        self.name(request.realm);
+        self.0.extend_from_slice(&request.merchant);
+        self.0.extend_from_slice(&request.terminal);
+        self.u16(request.mti);
+        self.0.extend_from_slice(&request.processing_code);
+        self.u64(request.amount.0);
+        self.u16(request.currency.0);
+        self.u32(request.stan.0);
+        self.u64(request.time.0);
+        self.0.extend_from_slice(&request.rrn.0);
+        self.u64(request.content);
+        if let Some(time) = request.local_time {
+            self.u32(time);
+        }
+        if let Some(date) = request.local_date {
+            self.u16(date);
+        }
+        if let Some(mode) = request.entry_mode {
+            self.u16(mode);
+        }
+        if let Some(condition) = request.condition {
+            self.u8(condition);
+        }
+        if let Some(acquirer) = request.acquirer {
+            self.institution(acquirer);
+        }
+        if let Some(forwarder) = request.forwarder {
+            self.institution(forwarder);
+        }
+        if let Some(replacement) = request.replacement {
+            self.u64(replacement.0);
+        }
+    }
+
+    /// A transaction.
+    pub fn transaction(&mut self, transaction: &Transaction) {
+        self.u8(FORMAT);
+        self.key(transaction.key);
+        self.u32(transaction.version);
+        self.u8(transaction.kind as u8);
+        self.u8(transaction.status as u8);
+        self.u8(transaction.void as u8);
+        let sealed = transaction.card.as_ref().and_then(|card| card.sealed.as_ref());
+        self.u8(
+            u8::from(transaction.card.is_some())
+                | u8::from(transaction.original.is_some()) << 1
+                | u8::from(transaction.issuer.is_some()) << 2
+                | u8::from(transaction.answer.is_some()) << 3
+                | u8::from(transaction.was_approved) << 4
+                | u8::from(sealed.is_some()) << 5
+                | u8::from(transaction.card.as_ref().is_some_and(|card| card.in_de2)) << 6
+                | u8::from(transaction.books != Books::default()) << 7,
+        );
+        self.u64(transaction.created);
+        self.u64(transaction.decided);
+        self.u64(transaction.moved);
+        self.u8(transaction.advices);
+        self.u8(transaction.reused);
+        self.u64(transaction.counted.0);
+        self.request(&transaction.request);
+        if let Some(card) = &transaction.card {
+            self.u32(card.digest.key.0);
+            self.0.extend_from_slice(&card.digest.bytes);
+        }
+        if let Some(sealed) = sealed {
+            self.bytes(sealed.as_bytes());
+        }
+        if let Some(original) = transaction.original {
+            self.key(original);
+        }
+        if let Some(issuer) = &transaction.issuer {
+            self.issuer(issuer);
+        }
+        if let Some(answer) = &transaction.answer {
+            self.answer(answer);
+        }
+        if transaction.books != Books::default() {
+            let Books { approved, settled, pending, taken, partial } = transaction.books;
+            [approved, settled, pending, taken, partial].into_iter().for_each(|amount| self.u64(amount.0));
+        }
+    }
+
+    /// An advice.
+    pub fn advice(&mut self, advice: &Advice) {
+        self.u8(FORMAT);
+        self.key(advice.key.transaction);
+        self.u8(advice.key.ordinal);
+        self.u32(advice.version);
+        self.u8(advice.kind as u8);
+        self.u8(advice.state as u8);
+        self.name(advice.link);
+        self.key(advice.order);
+        self.u32(advice.stan.0);
+        self.u64(advice.time.0);
+        self.u32(advice.attempts);
+        self.u8(u8::from(advice.code.is_some()));
+        if let Some(code) = &advice.code {
+            self.0.extend_from_slice(code);
+        }
+        self.u64(advice.created);
+        self.u64(advice.moved);
+        self.bytes(advice.sealed.as_bytes());
+    }
+}
+
+impl<'a> Reader<'a> {
+    /// Reads from the start of `bytes`.
+    pub fn new(bytes: &'a [u8]) -> Reader<'a> {
+        Reader { bytes, at: 0 }
+    }
+
+    /// # Errors
+    /// Where bytes are left over.
+    pub fn end(&self) -> Result<(), Corrupt> {
+        if self.at == self.bytes.len() { Ok(()) } else { Err(self.corrupt("the end")) }
+    }
+
+    fn corrupt(&self, expected: &'static str) -> Corrupt {
+        Corrupt { offset: self.at, expected }
+    }
+
+    fn array<const N: usize>(&mut self, expected: &'static str) -> Result<[u8; N], Corrupt> {
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        let array = *rest.first_chunk::<N>().ok_or(self.corrupt(expected))?;
+        self.at = self.at.saturating_add(N);
+        Ok(array)
+    }
+    fn u8(&mut self, expected: &'static str) -> Result<u8, Corrupt> {
+        Ok(u8::from_le_bytes(self.array(expected)?))
+    }
+    fn u16(&mut self, expected: &'static str) -> Result<u16, Corrupt> {
+        Ok(u16::from_le_bytes(self.array(expected)?))
+    }
+    fn u32(&mut self, expected: &'static str) -> Result<u32, Corrupt> {
+        Ok(u32::from_le_bytes(self.array(expected)?))
+    }
+    fn u64(&mut self, expected: &'static str) -> Result<u64, Corrupt> {
+        Ok(u64::from_le_bytes(self.array(expected)?))
+    }
+    fn key(&mut self) -> Result<Key, Corrupt> {
+        Ok(Key::from_value(u128::from_le_bytes(self.array("a key")?)))
+    }
+    fn amount(&mut self) -> Result<MinorUnits, Corrupt> {
+        Ok(MinorUnits(self.u64("an amount")?))
+    }
+    fn bytes(&mut self) -> Result<&'a [u8], Corrupt> {
+        let length = usize::from(self.u16("a length")?);
+        let end = self.at.saturating_add(length);
+        let bytes = self.bytes.get(self.at..end).ok_or(self.corrupt("as many bytes as announced"))?;
+        self.at = end;
+        Ok(bytes)
+    }
+    fn sealed(&mut self) -> Result<Sealed, Corrupt> {
+        Ok(Sealed::from_bytes(self.bytes()?))
+    }
+    fn name(&mut self) -> Result<Name, Corrupt> {
+        let text = std::str::from_utf8(self.bytes()?).map_err(|_| self.corrupt("a name in UTF-8"))?;
+        Ok(Name::new(text))
+    }
+    fn institution(&mut self) -> Result<Institution, Corrupt> {
+        Ok(Institution { digits: self.u8("a digit count")?, number: self.u64("an institution id")? })
+    }
+    fn format(&mut self) -> Result<(), Corrupt> {
+        let found = self.u8("a format number")?;
+        if found == FORMAT { Ok(()) } else { Err(Corrupt { offset: self.at, expected: "format number 1" }) }
+    }
+    fn numbered<T: Copy>(&mut self, all: &[T], expected: &'static str) -> Result<T, Corrupt> {
+        let number = usize::from(self.u8(expected)?);
+        all.get(number).copied().ok_or(self.corrupt(expected))
+    }
+
+    /// An event.
+    ///
+    /// # Errors
+    /// [`Corrupt`] where the bytes are not one.
+    pub fn event(&mut self) -> Result<Event, Corrupt> {
+        self.format()?;
+        let cause = self.numbered(&Cause::ALL, "a cause")?;
+        let at = self.u64("a time")?;
+        let count = self.u8("a count of changes")?;
+        let changes = (0..count).map(|_| self.change()).collect::<Result<_, _>>()?;
+        Ok(Event { cause, at, changes })
+    }
+
+    fn change(&mut self) -> Result<Change, Corrupt> {
+        match self.u8("a kind of change")? {
+            0 => Ok(Change::Create(Box::new(self.transaction()?))),
+            1 => Ok(Change::Update {
+                key: self.key()?,
+                version: self.u32("a version")?,
+                patch: Box::new(self.patch()?),
+            }),
+            2 => Ok(Change::CreateAdvice(Box::new(self.advice()?))),
+            3 => {
+                let key = AdviceKey { transaction: self.key()?, ordinal: self.u8("an ordinal")? };
+                let version = self.u32("a version")?;
+                let state = self.advice_state()?;
+                let flags = self.u8("flags")?;
+                let sent = match flags & 1 {
+                    0 => None,
+                    _ => Some((Stan(self.u32("a STAN")?), WireTime(self.u64("a DE 7")?))),
+                };
+                let attempts = self.u32("a count of attempts")?;
+                let code = if flags & 2 == 0 { None } else { Some(self.array("a response code")?) };
+                Ok(Change::UpdateAdvice { key, version, state, sent, attempts, code })
+            }
+            _ => Err(self.corrupt("a known kind of change")),
+        }
+    }
+
+    fn void_state(&mut self) -> Result<VoidState, Corrupt> {
+        self.numbered(&[VoidState::None, VoidState::Pending, VoidState::Done], "a void state")
+    }
+
+    fn advice_state(&mut self) -> Result<AdviceState, Corrupt> {
+        use AdviceState::{Dead, Done, Sent, Waiting};
+        self.numbered(&[Waiting, Sent, Done, Dead], "an advice state")
+    }
+
+    fn patch(&mut self) -> Result<Patch, Corrupt> {
+        let flags = self.u16("flags")?;
+        let has = |bit: u16| flags >> bit & 1 == 1;
+        let mut patch = Patch { was_approved: has(5), ..Patch::default() };
+        if has(0) {
+            patch.status = Some(self.numbered(&Status::ALL, "a status")?);
+        }
+        if has(1) {
+            patch.void = Some(self.void_state()?);
+        }
+        if has(2) {
+            let mut difference = || Ok(self.u64("a difference")?.cast_signed());
+            patch.posting = Posting {
+                approved: difference()?,
+                settled: difference()?,
+                pending: difference()?,
+                taken: difference()?,
+                partial: difference()?,
+            };
+        }
+        if has(3) {
+            patch.counted = Some(self.u64("an amount")?);
+        }
+        if has(4) {
+            patch.answer = Some(self.answer()?);
+        }
+        if has(6) {
+            patch.advices = self.u8("a count of advices")?;
+        }
+        if has(7) {
+            patch.reused = Some(self.u8("a generation")?);
+        }
+        if has(8) {
+            patch.issuer = Some(self.issuer()?);
+        }
+        Ok(patch)
+    }
+
+    fn answer(&mut self) -> Result<Answer, Corrupt> {
+        let number = self.u8("a reason")?;
+        let reason = Reason::from_number(number).ok_or(self.corrupt("a known reason"))?;
+        let code = self.array("a response code")?;
+        let flags = self.u8("flags")?;
+        let approval = if flags & 1 == 0 { None } else { Some(self.array("an approval code")?) };
+        let amount = if flags & 2 == 0 { None } else { Some(self.amount()?) };
+        let extra = if flags & 4 == 0 { None } else { Some(self.sealed()?) };
+        Ok(Answer { reason, code, approval, amount, extra })
+    }
+
+    fn issuer(&mut self) -> Result<Issuer, Corrupt> {
+        Ok(Issuer {
+            link: self.name()?,
+            mti: self.u16("an MTI")?,
+            stan: Stan(self.u32("a STAN")?),
+            time: WireTime(self.u64("a DE 7")?),
+            acquirer: self.institution()?,
+        })
+    }
+
+    fn request(&mut self) -> Result<Request, Corrupt> {
+        let flags = self.u16("flags")?;
+        let has = |bit: u16| flags >> bit & 1 == 1;
+        let mut request = Request {
+            realm: self.name()?,
+            merchant: self.array("a card acceptor")?,
+            terminal: self.array("a terminal")?,
+            mti: self.u16("an MTI")?,
+            processing_code: self.array("a processing code")?,
+            amount: self.amount()?,
+            currency: Currency(self.u16("a currency")?),
+            stan: Stan(self.u32("a STAN")?),
+            time: WireTime(self.u64("a DE 7")?),
+            rrn: Rrn(self.array("an RRN")?),
+            content: self.u64("a content hash")?,
+            rrn_given: has(6),
+            local_time: None,
+            local_date: None,
+            entry_mode: None,
+            condition: None,
+            acquirer: None,
+            forwarder: None,
+            replacement: None,
+        };
+        if has(0) {
+            request.local_time = Some(self.u32("DE 12")?);
+        }
+        if has(1) {
+            request.local_date = Some(self.u16("DE 13")?);
+        }
+        if has(2) {
+            request.entry_mode = Some(self.u16("DE 22")?);
+        }
+        if has(3) {
+            request.condition = Some(self.u8("DE 25")?);
+        }
+        if has(4) {
+            request.acquirer = Some(self.institution()?);
+        }
+        if has(5) {
+            request.forwarder = Some(self.institution()?);
+        }
+        if has(7) {
+            request.replacement = Some(self.amount()?);
+        }
+        Ok(request)
+    }
+
+    /// A transaction.
+    ///
+    /// # Errors
+    /// [`Corrupt`] where the bytes are not one.
+    pub fn transaction(&mut self) -> Result<Transaction, Corrupt> {
+        self.format()?;
+        let key = self.key()?;
+        let version = self.u32("a version")?;
+        let kind = self.numbered(&Kind::ALL, "a kind")?;
+        let status = self.numbered(&Status::ALL, "a status")?;
+        let void = self.void_state()?;
+        let flags = self.u8("flags")?;
+        let has = |bit: u8| flags >> bit & 1 == 1;
+        let mut transaction = Transaction {
+            key,
+            version,
+            kind,
+            status,
+            void,
+            created: self.u64("a time")?,
+            decided: self.u64("a time")?,
+            moved: self.u64("a time")?,
+            advices: self.u8("a count of advices")?,
+            reused: self.u8("a generation")?,
+            counted: self.amount()?,
+            request: self.request()?,
+            card: None,
+            original: None,
+            issuer: None,
+            answer: None,
+            was_approved: has(4),
+            books: Books::default(),
+        };
+        if has(0) {
+            let key = KeyId(self.u32("a key id")?);
+            let digest = CardDigest { key, bytes: self.array("a card digest")? };
+            let sealed = if has(5) { Some(self.sealed()?) } else { None };
+            transaction.card = Some(Card { digest, sealed, in_de2: has(6) });
+        }
+        if has(1) {
+            transaction.original = Some(self.key()?);
+        }
+        if has(2) {
+            transaction.issuer = Some(self.issuer()?);
+        }
+        if has(3) {
+            transaction.answer = Some(self.answer()?);
+        }
+        if has(7) {
+            transaction.books = Books {
+                approved: self.amount()?,
+                settled: self.amount()?,
+                pending: self.amount()?,
+                taken: self.amount()?,
+                partial: self.amount()?,
+            };
+        }
+        Ok(transaction)
+    }
+
+    /// An advice.
+    ///
+    /// # Errors
+    /// [`Corrupt`] where the bytes are not one.
+    pub fn advice(&mut self) -> Result<Advice, Corrupt> {
+        use AdviceKind::{PartialReversal, Refund, Reversal};
+        self.format()?;
+        let key = AdviceKey { transaction: self.key()?, ordinal: self.u8("an ordinal")? };
+        let version = self.u32("a version")?;
+        let kind = self.numbered(&[Reversal, PartialReversal, Refund], "an advice kind")?;
+        let state = self.advice_state()?;
+        let link = self.name()?;
+        let order = self.key()?;
+        let stan = Stan(self.u32("a STAN")?);
+        let time = WireTime(self.u64("a DE 7")?);
+        let attempts = self.u32("a count of attempts")?;
+        let code = if self.u8("flags")? & 1 == 0 { None } else { Some(self.array("a response code")?) };
+        let created = self.u64("a time")?;
+        let moved = self.u64("a time")?;
+        let sealed = self.sealed()?;
+        Ok(Advice { key, version, kind, state, link, order, sealed, stan, time, attempts, code, created, moved })
+    }
+}

@@ -1,0 +1,185 @@
+//! Names of transactions: what a terminal calls a message, as one sortable number.
+
+use std::fmt;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+/// System trace audit number (DE 11): 0 to 999,999.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct Stan(pub u32);
+
+/// Transmission date and time (DE 7) as sent, ten digits MMDDhhmmss read as a number; the date's meaning is not checked.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct WireTime(pub u64);
+
+impl WireTime {
+    /// "No time was given": no DE 7 has this value, since it has ten digits.
+    pub const NONE: WireTime = WireTime((1 << 34) - 1);
+}
+
+/// Second digit of the MTI: 1 authorisation, 2 financial, 4 reversal.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Class(pub u8);
+
+impl Class {
+    /// Pre-authorisations, `01xx`.
+    pub const AUTHORISATION: Class = Class(1);
+    /// Purchases, refunds and voids, `02xx`.
+    pub const FINANCIAL: Class = Class(2);
+    /// Reversals, `04xx`.
+    pub const REVERSAL: Class = Class(4);
+}
+
+/// 40-bit hash of (realm, card acceptor DE 42). It leads every [`Key`], so that all keys of a merchant lie together and a
+/// store can shard by it. Two merchants may share one: whoever reads by it compares the full names too.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct MerchantKey(u64);
+
+impl MerchantKey {
+    /// The key of the card acceptor `merchant` (DE 42 as sent, 15 bytes) within `realm`.
+    pub fn new(realm: &str, merchant: &[u8; 15]) -> MerchantKey {
+        MerchantKey(hash(&[realm.as_bytes(), merchant]) >> 24)
+    }
+
+    /// The number itself, below 2^40.
+    pub fn value(self) -> u64 {
+        self.0
+    }
+}
+
+/// Name of a transaction: (realm, DE 42, DE 41, class, DE 11, DE 7), packed so that it sorts by merchant, then STAN, then time.
+///
+/// ```text
+///  127        88 87      68 67           34 33  31 30          3 2    0
+/// +-------------+----------+---------------+------+-------------+------+
+/// | merchant 40 | STAN 20  | DE 7 as 34    | cls 3| terminal 28 | gen 3|
+/// +-------------+----------+---------------+------+-------------+------+
+/// ```
+///
+/// Merchant and terminal are hashes; the record holds both in full and is compared before it is believed. The
+/// *generation* tells apart transactions of the same name when a terminal uses a name again after the duplicate window.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(u128);
+
+impl Key {
+    /// Highest generation; a name is not used again more often than this while its transactions live.
+    pub const GENERATION_MAX: u8 = 7;
+
+    /// The key of generation 0. `terminal` is DE 41 as sent.
+    pub fn new(
+        merchant: MerchantKey,
+        realm: &str,
+        terminal: &[u8; 8],
+        class: Class,
+        stan: Stan,
+        time: WireTime,
+    ) -> Key {
+        let terminal = hash(&[realm.as_bytes(), terminal]) >> 36;
+        Key(u128::from(merchant.0) << 88
+            | u128::from(stan.0 & 0xF_FFFF) << 68
+            | u128::from(time.0 & WireTime::NONE.0) << 34
+            | u128::from(class.0 & 7) << 31
+            | u128::from(terminal) << 3)
+    }
+
+    /// The same name in another generation (0 to [`Key::GENERATION_MAX`]).
+    pub fn generation(self, generation: u8) -> Key {
+        Key(self.0 & !7 | u128::from(generation & 7))
+    }
+
+    /// The number, for storage; big-endian bytes of it sort as the keys do.
+    pub fn value(self) -> u128 {
+        self.0
+    }
+
+    /// From storage.
+    pub fn from_value(value: u128) -> Key {
+        Key(value)
+    }
+
+    /// The merchant part.
+    pub fn merchant(self) -> MerchantKey {
+        MerchantKey((self.0 >> 88) as u64)
+    }
+
+    /// The STAN part.
+    pub fn stan(self) -> Stan {
+        Stan((self.0 >> 68) as u32 & 0xF_FFFF)
+    }
+
+    /// The DE 7 part.
+    pub fn time(self) -> WireTime {
+        WireTime((self.0 >> 34) as u64 & WireTime::NONE.0)
+    }
+
+    /// The class part.
+    pub fn class(self) -> Class {
+        Class((self.0 >> 31) as u8 & 7)
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+/// Name of an advice: the transaction it is about, and the how-manieth about it.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct AdviceKey {
+    /// What the advice reverses or, for a refund taken over, what it delivers.
+    pub transaction: Key,
+    /// Counts the advices of one transaction from 0.
+    pub ordinal: u8,
+}
+
+/// Stable over versions and machines: it is stored. Parts are told apart by their lengths.
+fn hash(parts: &[&[u8]]) -> u64 {
+    let mut buffer = [0u8; 96];
+    let mut used = 0usize;
+    for part in parts {
+        let room = buffer.get_mut(used..).unwrap_or_default();
+        let Some((length, rest)) = room.split_first_mut() else { break };
+        *length = part.len() as u8;
+        let fits = part.len().min(rest.len());
+        if let (Some(target), Some(source)) = (rest.get_mut(..fits), part.get(..fits)) {
+            target.copy_from_slice(source);
+        }
+        used = used.saturating_add(1).saturating_add(fits);
+    }
+    xxh3_64(buffer.get(..used).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_come_back_and_sort_by_merchant_stan_time() {
+        let merchant = MerchantKey::new("default", b"MERCHANT0000001");
+        let key = |stan, time| {
+            Key::new(merchant, "default", b"TERM0001", Class::FINANCIAL, Stan(stan), WireTime(time))
+        };
+        let a = key(123, 1_121_134_501);
+        assert_eq!((a.merchant(), a.stan(), a.time(), a.class()), (merchant, Stan(123), WireTime(1_121_134_501), Class(2)));
+        assert!(a < key(124, 0) && key(123, 0) < a);
+        assert_ne!(a, a.generation(1));
+        assert_eq!(a, a.generation(1).generation(0));
+    }
+
+    #[test]
+    fn the_hash_never_changes() {
+        // Stored keys of every version must stay what they are.
+        let merchant = MerchantKey::new("default", b"MERCHANT0000001");
+        let key = Key::new(merchant, "default", b"TERM0001", Class::FINANCIAL, Stan(123), WireTime(1_121_134_501));
+        assert_eq!(key.to_string(), KNOWN);
+    }
+
+    const KNOWN: &str = "placeholder";
+}

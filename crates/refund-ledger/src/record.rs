@@ -1,0 +1,411 @@
+//! What the ledger remembers: transactions and the advices they cause.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::{OnceLock, RwLock};
+
+use crate::{AdviceKey, Books, CardDigest, Class, Key, MerchantKey, MinorUnits, Reason, Sealed, Stan, WireTime};
+
+/// A configured name (realm, issuer link), kept once per process: there are few, and every record carries some.
+#[derive(Copy, Clone, PartialEq, Eq, Hash)]
+pub struct Name(&'static str);
+
+impl Name {
+    /// The name for `text`; the first use of a text keeps it for the life of the process.
+    pub fn new(text: &str) -> Name {
+        static NAMES: OnceLock<RwLock<HashSet<&'static str>>> = OnceLock::new();
+        let names = NAMES.get_or_init(RwLock::default);
+        if let Some(known) = names.read().unwrap_or_else(|poisoned| poisoned.into_inner()).get(text) {
+            return Name(known);
+        }
+        let mut names = names.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some(known) = names.get(text) {
+            return Name(known);
+        }
+        let kept: &'static str = Box::leak(text.into());
+        names.insert(kept);
+        Name(kept)
+    }
+
+    /// The text.
+    pub fn as_str(self) -> &'static str {
+        self.0
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.0, f)
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+/// ISO 4217 numeric code (DE 49), 0 to 999.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Currency(pub u16);
+
+/// Retrieval reference number (DE 37), twelve characters as sent, alphanumeric.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct Rrn(pub [u8; 12]);
+
+/// An institution id (DE 32, DE 33): up to eleven digits, leading zeros kept.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Institution {
+    /// The digits read as a number.
+    pub number: u64,
+    /// How many digits were sent.
+    pub digits: u8,
+}
+
+/// The card, as far as the ledger may know it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Card {
+    /// To compare.
+    pub digest: CardDigest,
+    /// The PAN, to build an advice from; absent where the message carried none.
+    pub sealed: Option<Sealed>,
+    /// The PAN came in DE 2 (not only in DE 35).
+    pub in_de2: bool,
+}
+
+/// What kind of message made the transaction.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
+#[repr(u8)]
+pub enum Kind {
+    /// `0200`, DE 3 `00xxxx`: an original.
+    Purchase = 0,
+    /// `0100`, DE 3 `00xxxx`: an original that can be reversed but not refunded.
+    Preauth = 1,
+    /// `0200` or `0220`, DE 3 `20xxxx`.
+    Refund = 2,
+    /// `0200`, DE 3 `02xxxx`.
+    Void = 3,
+    /// `0200`, DE 3 `22xxxx`.
+    RefundVoid = 4,
+    /// `0400` or `0420`.
+    Reversal = 5,
+    /// Left by a reversal that fits nothing: holds the key of the original that may still come.
+    Tombstone = 6,
+    /// Another key of a transaction: a repeat came with a refreshed DE 7. [`Transaction::original`] is the transaction.
+    SameAs = 7,
+}
+
+impl Kind {
+    /// Every kind by its number.
+    pub const ALL: [Kind; 8] = [
+        Kind::Purchase,
+        Kind::Preauth,
+        Kind::Refund,
+        Kind::Void,
+        Kind::RefundVoid,
+        Kind::Reversal,
+        Kind::Tombstone,
+        Kind::SameAs,
+    ];
+
+    /// An original in the sense of the books.
+    pub fn is_original(self) -> bool {
+        matches!(self, Kind::Purchase | Kind::Preauth)
+    }
+
+    /// The name in tools and exports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Purchase => "purchase",
+            Kind::Preauth => "preauth",
+            Kind::Refund => "refund",
+            Kind::Void => "void",
+            Kind::RefundVoid => "refund_void",
+            Kind::Reversal => "reversal",
+            Kind::Tombstone => "tombstone",
+            Kind::SameAs => "same_as",
+        }
+    }
+}
+
+/// Where a transaction stands.
+///
+/// ```text
+///            +-> Declined                        (issuer)
+/// InFlight --+-> Approved --> Reversing --> Reversed
+///   |   |    +-> Reversing (timed out) --^
+///   |   +------> ReversedInFlight --> Reversing or Declined
+///   +----------> Unsent                          (nothing was relayed)
+/// Refused        decided by the ledger, never relayed
+/// Stored         a refund advice taken over, waits in store-and-forward --> Approved
+/// ```
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
+#[repr(u8)]
+pub enum Status {
+    /// Recorded, relayed or about to be; no answer yet.
+    InFlight = 0,
+    /// A reversal was taken over before the issuer answered.
+    ReversedInFlight = 1,
+    /// Approved by the issuer; of a reversal: taken over.
+    Approved = 2,
+    /// Declined by the issuer.
+    Declined = 3,
+    /// Refused by the ledger; nothing was relayed.
+    Refused = 4,
+    /// The link went down between record and relay: nothing was relayed, the key is free again.
+    Unsent = 5,
+    /// Timed out or reversed; an advice is on its way, or is a dead letter.
+    Reversing = 6,
+    /// The issuer acknowledged the reversal.
+    Reversed = 7,
+    /// A refund advice that was taken over and answered 00; delivered by store and forward.
+    Stored = 8,
+}
+
+impl Status {
+    /// Every status by its number.
+    pub const ALL: [Status; 9] = [
+        Status::InFlight,
+        Status::ReversedInFlight,
+        Status::Approved,
+        Status::Declined,
+        Status::Refused,
+        Status::Unsent,
+        Status::Reversing,
+        Status::Reversed,
+        Status::Stored,
+    ];
+
+    /// Something is still to happen: never dropped, found at a restart.
+    pub fn is_open(self) -> bool {
+        matches!(self, Status::InFlight | Status::ReversedInFlight | Status::Reversing | Status::Stored)
+    }
+
+    /// The name in tools, exports and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Status::InFlight => "in_flight",
+            Status::ReversedInFlight => "reversed_in_flight",
+            Status::Approved => "approved",
+            Status::Declined => "declined",
+            Status::Refused => "refused",
+            Status::Unsent => "unsent",
+            Status::Reversing => "reversing",
+            Status::Reversed => "reversed",
+            Status::Stored => "stored",
+        }
+    }
+}
+
+/// Whether a void took the transaction (a purchase's void, a refund's void).
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, Default)]
+#[repr(u8)]
+pub enum VoidState {
+    /// No void.
+    #[default]
+    None = 0,
+    /// A void in flight, in doubt or being reversed.
+    Pending = 1,
+    /// Voided.
+    Done = 2,
+}
+
+/// What the terminal asked for, as far as a repeat, an advice or a report needs it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Request {
+    /// Who issues the merchant ids.
+    pub realm: Name,
+    /// DE 42 as sent.
+    pub merchant: [u8; 15],
+    /// DE 41 as sent.
+    pub terminal: [u8; 8],
+    /// MTI without repeat digit, as a number: 200, 220, 400, 420.
+    pub mti: u16,
+    /// DE 3.
+    pub processing_code: [u8; 6],
+    /// DE 4 as asked for, in minor units; zero where a reversal carried none.
+    pub amount: MinorUnits,
+    /// DE 49; of a reversal without one, its original's.
+    pub currency: Currency,
+    /// DE 11.
+    pub stan: Stan,
+    /// DE 7.
+    pub time: WireTime,
+    /// DE 12, hhmmss as a number.
+    pub local_time: Option<u32>,
+    /// DE 13, MMDD as a number.
+    pub local_date: Option<u16>,
+    /// DE 22.
+    pub entry_mode: Option<u16>,
+    /// DE 25.
+    pub condition: Option<u8>,
+    /// DE 32 as sent.
+    pub acquirer: Option<Institution>,
+    /// DE 33 as sent.
+    pub forwarder: Option<Institution>,
+    /// DE 37: as sent, or assigned by the switch.
+    pub rrn: Rrn,
+    /// DE 37 came with the message.
+    pub rrn_given: bool,
+    /// First 12 digits of DE 95: the amount that stays.
+    pub replacement: Option<MinorUnits>,
+    /// Hash of what makes two messages with the same key the same request.
+    pub content: u64,
+}
+
+/// How the issuer knows the transaction.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Issuer {
+    /// The link it went over, and on which everything about it goes.
+    pub link: Name,
+    /// MTI that was sent, as a number.
+    pub mti: u16,
+    /// Our STAN toward the issuer.
+    pub stan: Stan,
+    /// Our DE 7 toward the issuer.
+    pub time: WireTime,
+    /// DE 32 that was sent.
+    pub acquirer: Institution,
+}
+
+/// What the terminal was answered: enough to answer a repeat equal in every field.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Answer {
+    /// Why.
+    pub reason: Reason,
+    /// DE 39 as answered.
+    pub code: [u8; 2],
+    /// DE 38.
+    pub approval: Option<[u8; 6]>,
+    /// DE 4 where it is not the request's (approval code 10).
+    pub amount: Option<MinorUnits>,
+    /// The issuer's further elements (DE 55 and others), sealed since they may carry card data.
+    pub extra: Option<Sealed>,
+}
+
+/// One message of a terminal and what became of it. Purchases and pre-authorisations are the *originals*.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Transaction {
+    /// Its name.
+    pub key: Key,
+    /// Counts its changes from 1.
+    pub version: u32,
+    /// What it is.
+    pub kind: Kind,
+    /// Where it stands.
+    pub status: Status,
+    /// What was asked for.
+    pub request: Request,
+    /// The card; none for a reversal that named none, and for tombstones.
+    pub card: Option<Card>,
+    /// What a refund, void or reversal refers to; of [`Kind::SameAs`] the transaction itself.
+    pub original: Option<Key>,
+    /// How the issuer knows it; none where nothing is relayed.
+    pub issuer: Option<Issuer>,
+    /// The amounts; of originals only.
+    pub books: Books,
+    /// Of a refund, void or refund void: what it has in its original's `pending` or, once approved, in `settled` or `taken`.
+    pub counted: MinorUnits,
+    /// Whether a void takes it.
+    pub void: VoidState,
+    /// What was answered.
+    pub answer: Option<Answer>,
+    /// The issuer approved it at some time: a later "unknown" (25) to its reversal is then not believed.
+    pub was_approved: bool,
+    /// When it came, unix milliseconds.
+    pub created: u64,
+    /// When the issuer or the ledger decided, unix milliseconds; 0 until then.
+    pub decided: u64,
+    /// When it changed last, unix milliseconds.
+    pub moved: u64,
+    /// How many advices it caused.
+    pub advices: u8,
+    /// The generation that uses this name now; counted in generation 0 of a name.
+    pub reused: u8,
+}
+
+impl Transaction {
+    /// The merchant part of its key.
+    pub fn merchant_key(&self) -> MerchantKey {
+        self.key.merchant()
+    }
+
+    /// Same realm and card acceptor: the guard behind the hash in the key.
+    pub fn is_of(&self, realm: Name, merchant: &[u8; 15]) -> bool {
+        self.request.realm == realm && self.request.merchant == *merchant
+    }
+
+    /// The class of its key.
+    pub fn class(&self) -> Class {
+        self.key.class()
+    }
+
+    /// Must stay in memory and is never dropped: something is still to happen.
+    pub fn is_open(&self) -> bool {
+        self.status.is_open() || self.books.pending > MinorUnits::ZERO || self.void == VoidState::Pending
+    }
+}
+
+/// What an advice delivers.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
+#[repr(u8)]
+pub enum AdviceKind {
+    /// `0420`: takes the whole transaction back.
+    Reversal = 0,
+    /// `0420` with DE 95: takes a part back.
+    PartialReversal = 1,
+    /// `0220`: a refund that was taken over while the link was down.
+    Refund = 2,
+}
+
+/// Where an advice stands.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
+#[repr(u8)]
+pub enum AdviceState {
+    /// Never sent.
+    Waiting = 0,
+    /// Sent at least once, not acknowledged: goes out as a repeat.
+    Sent = 1,
+    /// Acknowledged.
+    Done = 2,
+    /// Given up, waits for an operator; the amount stays counted.
+    Dead = 3,
+}
+
+/// A message that must reach an issuer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Advice {
+    /// Its name.
+    pub key: AdviceKey,
+    /// Counts its changes from 1.
+    pub version: u32,
+    /// What it delivers.
+    pub kind: AdviceKind,
+    /// Where it stands.
+    pub state: AdviceState,
+    /// The link it goes over.
+    pub link: Name,
+    /// Advices of the same original go one after the other, in this key.
+    pub order: Key,
+    /// The message: MTI and elements but DE 7 and DE 11, sealed.
+    pub sealed: Sealed,
+    /// DE 11 of the first attempt.
+    pub stan: Stan,
+    /// DE 7 of the first attempt.
+    pub time: WireTime,
+    /// Attempts that are on record.
+    pub attempts: u32,
+    /// DE 39 of the answer that ended it.
+    pub code: Option<[u8; 2]>,
+    /// When it was taken over, unix milliseconds.
+    pub created: u64,
+    /// When it changed last, unix milliseconds.
+    pub moved: u64,
+}
+
+impl Advice {
+    /// Still to be delivered.
+    pub fn is_open(&self) -> bool {
+        matches!(self.state, AdviceState::Waiting | AdviceState::Sent)
+    }
+}

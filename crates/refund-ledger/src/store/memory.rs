@@ -1,0 +1,219 @@
+//! A store in memory: nothing survives. For tests of whoever decides, and the reference for the engines' test suite.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use super::{
+    By, CANDIDATES_MAX, Completion, Cursor, Found, Item, Page, Peek, Query, Recovered, Request, Sink, Stats, Store,
+    StoreError,
+};
+use crate::{Advice, AdviceKey, Change, Event, Key, KeyId, Kind, Transaction, Working};
+
+/// Keeps everything in two maps behind one lock; completes requests within [`Store::submit`].
+pub struct MemoryStore {
+    state: Mutex<State>,
+    sink: Sink,
+}
+
+#[derive(Default)]
+struct State {
+    transactions: BTreeMap<Key, Arc<Transaction>>,
+    advices: BTreeMap<AdviceKey, Arc<Advice>>,
+    key_ids: Vec<KeyId>,
+    last_event: u64,
+    /// Reads from memory are refused, so that callers take the long way.
+    forgetful: bool,
+    poisoned: Option<StoreError>,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new(sink: Sink) -> MemoryStore {
+        MemoryStore { state: Mutex::default(), sink }
+    }
+
+    /// The same records behind another sink, as after a restart. [`Store::recovered`] tells what is open.
+    pub fn reopened(&self, sink: Sink) -> MemoryStore {
+        let state = self.lock();
+        let copy = State {
+            transactions: state.transactions.clone(),
+            advices: state.advices.clone(),
+            key_ids: state.key_ids.clone(),
+            last_event: state.last_event,
+            forgetful: state.forgetful,
+            poisoned: None,
+        };
+        MemoryStore { state: Mutex::new(copy), sink }
+    }
+
+    /// From now on nothing is answered from memory: every read is a request.
+    pub fn forget(&self) {
+        self.lock().forgetful = true;
+    }
+
+    /// From now on commits end in [`Completion::Unknown`], as after a failed sync.
+    pub fn poison(&self) {
+        self.lock().poisoned = Some(StoreError { message: "poisoned by the test".into() });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl State {
+    fn commit(&mut self, item: Item) -> Completion {
+        if self.poisoned.is_some() {
+            return Completion::Unknown { item: item.id };
+        }
+        if !self.expected(&item.event) {
+            return Completion::Conflict { item: item.id, present: self.present(&item.event) };
+        }
+        self.last_event = self.last_event.max(item.event.at);
+        for transaction in item.next.transactions() {
+            self.transactions.insert(transaction.key, transaction.clone());
+        }
+        for advice in item.next.all_advices() {
+            self.advices.insert(advice.key, advice.clone());
+        }
+        Completion::Committed { item: item.id }
+    }
+
+    fn expected(&self, event: &Event) -> bool {
+        event.changes.iter().all(|change| {
+            let (present, version) = match change {
+                Change::Create(made) => (self.transactions.get(&made.key).map(|known| known.version), made.version),
+                Change::Update { key, version, .. } => (self.transactions.get(key).map(|known| known.version), *version),
+                Change::CreateAdvice(made) => (self.advices.get(&made.key).map(|known| known.version), made.version),
+                Change::UpdateAdvice { key, version, .. } => {
+                    (self.advices.get(key).map(|known| known.version), *version)
+                }
+            };
+            present.unwrap_or(0).checked_add(1) == Some(version)
+        })
+    }
+
+    fn present(&self, event: &Event) -> Working {
+        let mut present = Working::new();
+        event.transactions().filter_map(|key| self.transactions.get(&key)).for_each(|known| present.put(known.clone()));
+        event.advices().filter_map(|key| self.advices.get(&key)).for_each(|known| present.put_advice(known.clone()));
+        present
+    }
+
+    fn find(&self, query: Query) -> Found {
+        let matches = |transaction: &&Arc<Transaction>| {
+            transaction.merchant_key() == query.merchant
+                && match query.by {
+                    By::StanTime(stan, time) => transaction.key.stan() == stan && transaction.key.time() == time,
+                    By::Stan(stan) => transaction.key.stan() == stan,
+                    By::Time(time) => transaction.key.time() == time,
+                    By::Rrn(rrn) => transaction.kind == Kind::Purchase && transaction.request.rrn == rrn,
+                }
+        };
+        let found: Vec<_> = self.transactions.values().filter(matches).take(CANDIDATES_MAX).cloned().collect();
+        if found.len() == CANDIDATES_MAX { Found::TooMany } else { Found::All(found) }
+    }
+}
+
+impl Store for MemoryStore {
+    fn peek(&self, key: Key, _since: u64) -> Peek {
+        let state = self.lock();
+        match state.transactions.get(&key) {
+            _ if state.forgetful => Peek::NotInMemory,
+            Some(known) => Peek::Known(known.clone()),
+            None => Peek::Absent,
+        }
+    }
+
+    fn peek_all(&self, query: Query, _since: u64) -> Option<Found> {
+        let state = self.lock();
+        (!state.forgetful).then(|| state.find(query))
+    }
+
+    fn submit(&self, requests: &mut Vec<Request>) {
+        let mut state = self.lock();
+        let completions: Vec<Completion> = requests
+            .drain(..)
+            .map(|request| match request {
+                Request::Commit(item) | Request::Settle(item) => state.commit(item),
+                Request::Get { ticket, key } => {
+                    Completion::Got { ticket, record: Ok(state.transactions.get(&key).cloned()) }
+                }
+                Request::Find { ticket, query } => Completion::Found { ticket, found: Ok(state.find(query)) },
+            })
+            .collect();
+        drop(state);
+        if !completions.is_empty() {
+            (self.sink)(completions);
+        }
+    }
+
+    fn recovered(&self) -> Recovered {
+        let state = self.lock();
+        let mut open: BTreeMap<Key, Arc<Transaction>> = BTreeMap::new();
+        for transaction in state.transactions.values().filter(|transaction| transaction.is_open()) {
+            open.insert(transaction.key, transaction.clone());
+            if let Some(original) = transaction.original.and_then(|key| state.transactions.get(&key)) {
+                open.insert(original.key, original.clone());
+            }
+        }
+        let sent = state.transactions.values().filter_map(|transaction| transaction.issuer);
+        let mut last_sent: BTreeMap<&str, _> = BTreeMap::new();
+        for issuer in sent {
+            let last = last_sent.entry(issuer.link.as_str()).or_insert((issuer.link, issuer.time, issuer.stan));
+            if (issuer.time, issuer.stan) > (last.1, last.2) {
+                *last = (issuer.link, issuer.time, issuer.stan);
+            }
+        }
+        Recovered {
+            transactions: open.into_values().collect(),
+            advices: state.advices.values().filter(|advice| advice.state != crate::AdviceState::Done).cloned().collect(),
+            last_sent: last_sent.into_values().collect(),
+            last_event: state.last_event,
+            is_empty: state.transactions.is_empty() && state.key_ids.is_empty(),
+        }
+    }
+
+    fn key_ids(&self) -> Vec<KeyId> {
+        self.lock().key_ids.clone()
+    }
+
+    fn make_known(&self, ids: &[KeyId]) -> Result<(), StoreError> {
+        let mut state = self.lock();
+        for id in ids {
+            if !state.key_ids.contains(id) {
+                state.key_ids.push(*id);
+            }
+        }
+        Ok(())
+    }
+
+    fn scan(&self, from: &Cursor, limit: usize) -> Result<Page, StoreError> {
+        let state = self.lock();
+        let first = from.0.first_chunk::<16>().map_or(0, |bytes| u128::from_be_bytes(*bytes));
+        let transactions: Vec<_> =
+            state.transactions.range(Key::from_value(first)..).take(limit).map(|(_, known)| known.clone()).collect();
+        let full = transactions.len() == limit;
+        let next = transactions.last().filter(|_| full).and_then(|last| last.key.value().checked_add(1));
+        Ok(Page { transactions, next: next.map(|value| Cursor(value.to_be_bytes().into())) })
+    }
+
+    fn advices(&self) -> Vec<Arc<Advice>> {
+        let mut advices: Vec<_> = self.recovered().advices;
+        advices.sort_by_key(|advice| advice.created);
+        advices
+    }
+
+    fn advice(&self, key: AdviceKey) -> Option<Arc<Advice>> {
+        self.lock().advices.get(&key).cloned()
+    }
+
+    fn stats(&self) -> Stats {
+        let state = self.lock();
+        Stats { hot: state.transactions.len() as u64, ..Stats::default() }
+    }
+
+    fn poisoned(&self) -> Option<StoreError> {
+        self.lock().poisoned.clone()
+    }
+}

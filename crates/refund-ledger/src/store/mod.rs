@@ -1,0 +1,239 @@
+//! What keeps the records: one trait, several engines.
+//!
+//! A store answers from memory at once ([`Store::peek`]) or, where it must look further, takes a request and answers later
+//! through the sink it was opened with. So an engine on this machine's disk and one behind a network look alike to whoever
+//! decides. Engines: [`embedded`] and, for tests, [`memory`].
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::{Advice, AdviceKey, Event, Key, KeyId, MerchantKey, Name, Rrn, Stan, Transaction, WireTime, Working};
+
+pub mod memory;
+
+/// Most transactions that a [`Query`] gives; one more and the answer is [`Found::TooMany`].
+pub const CANDIDATES_MAX: usize = 1024;
+
+/// One decision to make durable: all of it or nothing.
+///
+/// The expected version of each record is the one below what the event makes of it; version 1 means that the record
+/// must not be there.
+#[derive(Clone, Debug)]
+pub struct Item {
+    /// Chosen by the caller; comes back in the [`Completion`].
+    pub id: u64,
+    /// What happened.
+    pub event: Event,
+    /// The next state of every record that the event touches.
+    pub next: Working,
+}
+
+/// Names transactions of one merchant by what a message may say about them.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Query {
+    /// Whose.
+    pub merchant: MerchantKey,
+    /// What they are called.
+    pub by: By,
+}
+
+/// The part of a name that a message gave.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
+pub enum By {
+    /// DE 11 and DE 7.
+    StanTime(Stan, WireTime),
+    /// DE 11 alone.
+    Stan(Stan),
+    /// DE 7 alone.
+    Time(WireTime),
+    /// DE 37; finds purchases only.
+    Rrn(Rrn),
+}
+
+/// What [`Store::peek`] knows without looking further.
+#[derive(Clone, Debug)]
+pub enum Peek {
+    /// The record.
+    Known(Arc<Transaction>),
+    /// There is no such record that was created at or after `since`.
+    Absent,
+    /// Ask with [`Request::Get`].
+    NotInMemory,
+}
+
+/// Transactions that a [`Query`] names; the caller compares realm, merchant and all given parts.
+#[derive(Clone, Debug)]
+pub enum Found {
+    /// All of them.
+    All(Vec<Arc<Transaction>>),
+    /// More than [`CANDIDATES_MAX`].
+    TooMany,
+}
+
+/// What a store is asked for; answered by a [`Completion`].
+#[derive(Clone, Debug)]
+pub enum Request {
+    /// Make an item durable. Items that share a key are committed in the order they were submitted.
+    Commit(Item),
+    /// Turn an unknown outcome into a certain one: afterwards the item is committed, or never will be.
+    Settle(Item),
+    /// Read one transaction.
+    Get {
+        /// Comes back.
+        ticket: u64,
+        /// Which.
+        key: Key,
+    },
+    /// Read all that a query names.
+    Find {
+        /// Comes back.
+        ticket: u64,
+        /// Which.
+        query: Query,
+    },
+}
+
+/// What came of a [`Request`].
+#[derive(Clone, Debug)]
+pub enum Completion {
+    /// Durable; [`Store::peek`] shows it.
+    Committed {
+        /// The item.
+        item: u64,
+    },
+    /// A record stood at another version: nothing was stored. Decide again.
+    Conflict {
+        /// The item.
+        item: u64,
+        /// The present states of its records, where they exist.
+        present: Working,
+    },
+    /// The store's own check of the invariant refused it: nothing was stored. A bug of this node.
+    Refused {
+        /// The item.
+        item: u64,
+    },
+    /// It cannot be said whether it was stored. [`Request::Settle`] tells, or the restart.
+    Unknown {
+        /// The item.
+        item: u64,
+    },
+    /// Answer to [`Request::Settle`]: it was not stored and never will be.
+    Never {
+        /// The item.
+        item: u64,
+    },
+    /// Answer to [`Request::Get`].
+    Got {
+        /// The request's.
+        ticket: u64,
+        /// The record; `None`: there is none.
+        record: Result<Option<Arc<Transaction>>, StoreError>,
+    },
+    /// Answer to [`Request::Find`].
+    Found {
+        /// The request's.
+        ticket: u64,
+        /// The records.
+        found: Result<Found, StoreError>,
+    },
+}
+
+/// A store that cannot do its work any more, or this read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StoreError {
+    /// What, where and what to do; never a secret.
+    pub message: String,
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for StoreError {}
+
+/// Takes completions, on whatever thread the store works; must be quick.
+pub type Sink = Arc<dyn Fn(Vec<Completion>) + Send + Sync>;
+
+/// Figures for metrics.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Stats {
+    /// Originals by the name of their status ("approved", "reversing" ...), voided ones as "voided".
+    pub originals: Vec<(&'static str, u64)>,
+    /// Records in memory.
+    pub hot: u64,
+    /// Bytes that they are counted as.
+    pub hot_bytes: u64,
+}
+
+/// What a node must take up again at its start.
+#[derive(Clone, Debug, Default)]
+pub struct Recovered {
+    /// Transactions with [`Transaction::is_open`], and what they name as original.
+    pub transactions: Vec<Arc<Transaction>>,
+    /// Advices that wait, and dead letters.
+    pub advices: Vec<Arc<Advice>>,
+    /// The highest STAN and time in use toward each link, to go on from there.
+    pub last_sent: Vec<(Name, WireTime, Stan)>,
+    /// The time of the newest event, unix milliseconds: the clock must not start before it.
+    pub last_event: u64,
+    /// Nothing was ever stored.
+    pub is_empty: bool,
+}
+
+/// A place in a [`Store::scan`].
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Cursor(pub Vec<u8>);
+
+/// A part of everything that is stored.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// Transactions, in the order of their keys.
+    pub transactions: Vec<Arc<Transaction>>,
+    /// Where to go on; `None`: that was all.
+    pub next: Option<Cursor>,
+}
+
+/// Where records live.
+pub trait Store: Send + Sync {
+    /// A record, from memory only. What was created before `since` (unix milliseconds) may be reported as absent.
+    fn peek(&self, key: Key, since: u64) -> Peek;
+
+    /// What a query names, from memory only; `None`: ask with [`Request::Find`]. `since` as in [`Store::peek`].
+    fn peek_all(&self, query: Query, since: u64) -> Option<Found>;
+
+    /// Takes requests, in order; empties `requests`. Never waits for a disk or a network.
+    fn submit(&self, requests: &mut Vec<Request>);
+
+    /// What the start found.
+    fn recovered(&self) -> Recovered;
+
+    /// Ids of the keys that records were made with; `make_known` before the first use of a new one.
+    fn key_ids(&self) -> Vec<KeyId>;
+
+    /// Puts key ids on record, durably. Waits.
+    ///
+    /// # Errors
+    /// Where they cannot be made durable.
+    fn make_known(&self, ids: &[KeyId]) -> Result<(), StoreError>;
+
+    /// Everything, in parts; each part is consistent in itself. Waits for disks: not for the hot path.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    fn scan(&self, from: &Cursor, limit: usize) -> Result<Page, StoreError>;
+
+    /// Advices that wait and dead letters, oldest first.
+    fn advices(&self) -> Vec<Arc<Advice>>;
+
+    /// One advice, open or dead.
+    fn advice(&self, key: AdviceKey) -> Option<Arc<Advice>>;
+
+    /// Figures for metrics.
+    fn stats(&self) -> Stats;
+
+    /// Why the store takes no more commits, if so. What it holds stays readable.
+    fn poisoned(&self) -> Option<StoreError>;
+}
