@@ -1,0 +1,179 @@
+//! The file system of this machine.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+
+use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock};
+use rustix::io::Errno;
+
+use super::{Disk, DiskFile, LockError};
+
+/// Files are for their owner alone.
+const FILE_MODE: u32 = 0o600;
+
+/// Written at a time where the file system cannot reserve space.
+const ZEROS_BYTES: usize = 1 << 20;
+
+/// The file system, by `std::fs`, with `fallocate` and `flock`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RealDisk;
+
+/// A file of a [`RealDisk`].
+#[derive(Debug)]
+pub struct RealFile(File);
+
+/// A lock file held by `flock`, which the kernel gives up with the process.
+#[derive(Debug)]
+pub struct RealLock {
+    // Held for its descriptor alone: closing it is what unlocks.
+    _file: File,
+}
+
+impl Disk for RealDisk {
+    type File = RealFile;
+    type Lock = RealLock;
+
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        if dir.is_dir() {
+            return Ok(());
+        }
+        let parent = match dir.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        self.create_dir(parent)?;
+        match fs::create_dir(dir) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        self.sync_dir(parent)
+    }
+
+    fn create(&self, path: &Path) -> io::Result<RealFile> {
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(FILE_MODE)
+            .open(path)
+            .map(RealFile)
+    }
+
+    fn open(&self, path: &Path, writable: bool) -> io::Result<RealFile> {
+        OpenOptions::new()
+            .read(true)
+            .write(writable)
+            .open(path)
+            .map(RealFile)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(dir)? {
+            names.extend(entry?.file_name().into_string().ok());
+        }
+        Ok(names)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        File::open(dir)?.sync_all()
+    }
+
+    fn lock(&self, path: &Path) -> Result<RealLock, LockError> {
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false) // the holder's id stands in it
+            .mode(FILE_MODE)
+            .open(path)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => {
+                let mut holder = String::new();
+                // Whether or not the id can be read, the lock is held.
+                let _ = file.read_to_string(&mut holder);
+                return Err(LockError::Held(holder.trim().parse().ok()));
+            }
+            Err(error) => return Err(LockError::Io(error.into())),
+        }
+        file.set_len(0)?;
+        file.seek(SeekFrom::Start(0))?;
+        writeln!(file, "{}", std::process::id())?;
+        Ok(RealLock { _file: file })
+    }
+}
+
+impl DiskFile for RealFile {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let (mut rest, mut offset, mut total) = (buffer, offset, 0_usize);
+        while !rest.is_empty() {
+            let read = match self.0.read_at(rest, offset) {
+                Ok(0) => break,
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            total = total.saturating_add(read);
+            offset = offset.saturating_add(read as u64);
+            rest = rest.get_mut(read..).unwrap_or_default();
+        }
+        Ok(total)
+    }
+
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all_at(bytes, offset)
+    }
+
+    fn sync_data(&mut self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn preallocate(&mut self, len: u64) -> io::Result<()> {
+        if len == 0 {
+            return Ok(());
+        }
+        loop {
+            match fallocate(&self.0, FallocateFlags::empty(), 0, len) {
+                Ok(()) => return Ok(()),
+                Err(Errno::INTR) => {}
+                Err(Errno::OPNOTSUPP | Errno::NOSYS) => return self.write_zeros_to(len),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn truncate(&mut self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+}
+
+impl RealFile {
+    /// Reserves space the slow way: zeros from the present end up to `len`.
+    fn write_zeros_to(&mut self, len: u64) -> io::Result<()> {
+        let zeros = vec![0_u8; ZEROS_BYTES];
+        let mut end = self.len()?;
+        while end < len {
+            let missing = len.saturating_sub(end).min(ZEROS_BYTES as u64);
+            let chunk = usize::try_from(missing).unwrap_or(ZEROS_BYTES);
+            self.write_at(end, zeros.get(..chunk).unwrap_or(&zeros))?;
+            end = end.saturating_add(missing);
+        }
+        Ok(())
+    }
+}
