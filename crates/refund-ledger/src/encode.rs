@@ -6,9 +6,9 @@
 use std::fmt;
 
 use crate::{
-    Advice, AdviceKey, AdviceKind, AdviceState, Answer, Books, Card, CardDigest, Cause, Change, Currency, Event,
-    Institution, Issuer, Key, KeyId, Kind, MinorUnits, Name, Patch, Posting, Reason, Request, Rrn, Sealed, Stan, Status,
-    Transaction, VoidState, WireTime,
+    Advice, AdviceKey, AdviceKind, AdviceState, Answer, Books, Card, CardDigest, Cause, Change,
+    Column, Currency, Event, Institution, Issuer, Key, KeyId, Kind, MinorUnits, Name, Patch,
+    Posting, Reason, Request, Rrn, Sealed, Stan, Status, Transaction, VoidState, WireTime,
 };
 
 /// Format number of what this version writes.
@@ -65,7 +65,8 @@ impl Writer<'_> {
     fn bytes(&mut self, bytes: &[u8]) {
         let length = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
         self.u16(length);
-        self.0.extend_from_slice(bytes.get(..usize::from(length)).unwrap_or(bytes));
+        self.0
+            .extend_from_slice(bytes.get(..usize::from(length)).unwrap_or(bytes));
     }
     fn name(&mut self, name: Name) {
         self.bytes(name.as_str().as_bytes());
@@ -87,7 +88,11 @@ impl Writer<'_> {
                     self.u8(0);
                     self.transaction(transaction);
                 }
-                Change::Update { key, version, patch } => {
+                Change::Update {
+                    key,
+                    version,
+                    patch,
+                } => {
                     self.u8(1);
                     self.key(*key);
                     self.u32(*version);
@@ -97,7 +102,14 @@ impl Writer<'_> {
                     self.u8(2);
                     self.advice(advice);
                 }
-                Change::UpdateAdvice { key, version, state, sent, attempts, code } => {
+                Change::UpdateAdvice {
+                    key,
+                    version,
+                    state,
+                    sent,
+                    attempts,
+                    code,
+                } => {
                     self.u8(3);
                     self.key(key.transaction);
                     self.u8(key.ordinal);
@@ -137,11 +149,20 @@ impl Writer<'_> {
             self.u8(void as u8);
         }
         if posting {
-            let Posting { approved, settled, pending, taken, partial } = patch.posting;
-            [approved, settled, pending, taken, partial].into_iter().for_each(|amount| self.i64(amount));
+            let Posting {
+                approved,
+                settled,
+                pending,
+                taken,
+                partial,
+            } = patch.posting;
+            [approved, settled, pending, taken, partial]
+                .into_iter()
+                .for_each(|amount| self.i64(amount));
         }
-        if let Some(counted) = patch.counted {
-            self.u64(counted);
+        if let Some((counted, column)) = patch.counted {
+            self.u64(counted.0);
+            self.u8(column as u8);
         }
         if let Some(answer) = &patch.answer {
             self.answer(answer);
@@ -235,23 +256,25 @@ impl Writer<'_> {
         self.u8(transaction.kind as u8);
         self.u8(transaction.status as u8);
         self.u8(transaction.void as u8);
-        let sealed = transaction.card.as_ref().and_then(|card| card.sealed.as_ref());
-        self.u8(
-            u8::from(transaction.card.is_some())
-                | u8::from(transaction.original.is_some()) << 1
-                | u8::from(transaction.issuer.is_some()) << 2
-                | u8::from(transaction.answer.is_some()) << 3
-                | u8::from(transaction.was_approved) << 4
-                | u8::from(sealed.is_some()) << 5
-                | u8::from(transaction.card.as_ref().is_some_and(|card| card.in_de2)) << 6
-                | u8::from(transaction.books != Books::default()) << 7,
-        );
+        let sealed = transaction
+            .card
+            .as_ref()
+            .and_then(|card| card.sealed.as_ref());
+        self.u8(u8::from(transaction.card.is_some())
+            | u8::from(transaction.original.is_some()) << 1
+            | u8::from(transaction.issuer.is_some()) << 2
+            | u8::from(transaction.answer.is_some()) << 3
+            | u8::from(transaction.was_approved) << 4
+            | u8::from(sealed.is_some()) << 5
+            | u8::from(transaction.card.as_ref().is_some_and(|card| card.in_de2)) << 6
+            | u8::from(transaction.books != Books::default()) << 7);
         self.u64(transaction.created);
         self.u64(transaction.decided);
         self.u64(transaction.moved);
         self.u8(transaction.advices);
         self.u8(transaction.reused);
         self.u64(transaction.counted.0);
+        self.u8(transaction.column as u8);
         self.request(&transaction.request);
         if let Some(card) = &transaction.card {
             self.u32(card.digest.key.0);
@@ -270,8 +293,16 @@ impl Writer<'_> {
             self.answer(answer);
         }
         if transaction.books != Books::default() {
-            let Books { approved, settled, pending, taken, partial } = transaction.books;
-            [approved, settled, pending, taken, partial].into_iter().for_each(|amount| self.u64(amount.0));
+            let Books {
+                approved,
+                settled,
+                pending,
+                taken,
+                partial,
+            } = transaction.books;
+            [approved, settled, pending, taken, partial]
+                .into_iter()
+                .for_each(|amount| self.u64(amount.0));
         }
     }
 
@@ -307,11 +338,18 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// Where bytes are left over.
     pub fn end(&self) -> Result<(), Corrupt> {
-        if self.at == self.bytes.len() { Ok(()) } else { Err(self.corrupt("the end")) }
+        if self.at == self.bytes.len() {
+            Ok(())
+        } else {
+            Err(self.corrupt("the end"))
+        }
     }
 
     fn corrupt(&self, expected: &'static str) -> Corrupt {
-        Corrupt { offset: self.at, expected }
+        Corrupt {
+            offset: self.at,
+            expected,
+        }
     }
 
     fn array<const N: usize>(&mut self, expected: &'static str) -> Result<[u8; N], Corrupt> {
@@ -341,7 +379,10 @@ impl<'a> Reader<'a> {
     fn bytes(&mut self) -> Result<&'a [u8], Corrupt> {
         let length = usize::from(self.u16("a length")?);
         let end = self.at.saturating_add(length);
-        let bytes = self.bytes.get(self.at..end).ok_or(self.corrupt("as many bytes as announced"))?;
+        let bytes = self
+            .bytes
+            .get(self.at..end)
+            .ok_or(self.corrupt("as many bytes as announced"))?;
         self.at = end;
         Ok(bytes)
     }
@@ -349,15 +390,26 @@ impl<'a> Reader<'a> {
         Ok(Sealed::from_bytes(self.bytes()?))
     }
     fn name(&mut self) -> Result<Name, Corrupt> {
-        let text = std::str::from_utf8(self.bytes()?).map_err(|_| self.corrupt("a name in UTF-8"))?;
+        let text =
+            std::str::from_utf8(self.bytes()?).map_err(|_| self.corrupt("a name in UTF-8"))?;
         Ok(Name::new(text))
     }
     fn institution(&mut self) -> Result<Institution, Corrupt> {
-        Ok(Institution { digits: self.u8("a digit count")?, number: self.u64("an institution id")? })
+        Ok(Institution {
+            digits: self.u8("a digit count")?,
+            number: self.u64("an institution id")?,
+        })
     }
     fn format(&mut self) -> Result<(), Corrupt> {
         let found = self.u8("a format number")?;
-        if found == FORMAT { Ok(()) } else { Err(Corrupt { offset: self.at, expected: "format number 1" }) }
+        if found == FORMAT {
+            Ok(())
+        } else {
+            Err(Corrupt {
+                offset: self.at,
+                expected: "format number 1",
+            })
+        }
     }
     fn numbered<T: Copy>(&mut self, all: &[T], expected: &'static str) -> Result<T, Corrupt> {
         let number = usize::from(self.u8(expected)?);
@@ -373,7 +425,9 @@ impl<'a> Reader<'a> {
         let cause = self.numbered(&Cause::ALL, "a cause")?;
         let at = self.u64("a time")?;
         let count = self.u8("a count of changes")?;
-        let changes = (0..count).map(|_| self.change()).collect::<Result<_, _>>()?;
+        let changes = (0..count)
+            .map(|_| self.change())
+            .collect::<Result<_, _>>()?;
         Ok(Event { cause, at, changes })
     }
 
@@ -387,7 +441,10 @@ impl<'a> Reader<'a> {
             }),
             2 => Ok(Change::CreateAdvice(Box::new(self.advice()?))),
             3 => {
-                let key = AdviceKey { transaction: self.key()?, ordinal: self.u8("an ordinal")? };
+                let key = AdviceKey {
+                    transaction: self.key()?,
+                    ordinal: self.u8("an ordinal")?,
+                };
                 let version = self.u32("a version")?;
                 let state = self.advice_state()?;
                 let flags = self.u8("flags")?;
@@ -396,15 +453,41 @@ impl<'a> Reader<'a> {
                     _ => Some((Stan(self.u32("a STAN")?), WireTime(self.u64("a DE 7")?))),
                 };
                 let attempts = self.u32("a count of attempts")?;
-                let code = if flags & 2 == 0 { None } else { Some(self.array("a response code")?) };
-                Ok(Change::UpdateAdvice { key, version, state, sent, attempts, code })
+                let code = if flags & 2 == 0 {
+                    None
+                } else {
+                    Some(self.array("a response code")?)
+                };
+                Ok(Change::UpdateAdvice {
+                    key,
+                    version,
+                    state,
+                    sent,
+                    attempts,
+                    code,
+                })
             }
             _ => Err(self.corrupt("a known kind of change")),
         }
     }
 
     fn void_state(&mut self) -> Result<VoidState, Corrupt> {
-        self.numbered(&[VoidState::None, VoidState::Pending, VoidState::Done], "a void state")
+        self.numbered(
+            &[VoidState::None, VoidState::Pending, VoidState::Done],
+            "a void state",
+        )
+    }
+
+    fn column(&mut self) -> Result<Column, Corrupt> {
+        self.numbered(
+            &[
+                Column::None,
+                Column::Pending,
+                Column::Settled,
+                Column::Taken,
+            ],
+            "a column",
+        )
     }
 
     fn advice_state(&mut self) -> Result<AdviceState, Corrupt> {
@@ -415,7 +498,10 @@ impl<'a> Reader<'a> {
     fn patch(&mut self) -> Result<Patch, Corrupt> {
         let flags = self.u16("flags")?;
         let has = |bit: u16| flags >> bit & 1 == 1;
-        let mut patch = Patch { was_approved: has(5), ..Patch::default() };
+        let mut patch = Patch {
+            was_approved: has(5),
+            ..Patch::default()
+        };
         if has(0) {
             patch.status = Some(self.numbered(&Status::ALL, "a status")?);
         }
@@ -433,7 +519,7 @@ impl<'a> Reader<'a> {
             };
         }
         if has(3) {
-            patch.counted = Some(self.u64("an amount")?);
+            patch.counted = Some((self.amount()?, self.column()?));
         }
         if has(4) {
             patch.answer = Some(self.answer()?);
@@ -455,10 +541,28 @@ impl<'a> Reader<'a> {
         let reason = Reason::from_number(number).ok_or(self.corrupt("a known reason"))?;
         let code = self.array("a response code")?;
         let flags = self.u8("flags")?;
-        let approval = if flags & 1 == 0 { None } else { Some(self.array("an approval code")?) };
-        let amount = if flags & 2 == 0 { None } else { Some(self.amount()?) };
-        let extra = if flags & 4 == 0 { None } else { Some(self.sealed()?) };
-        Ok(Answer { reason, code, approval, amount, extra })
+        let approval = if flags & 1 == 0 {
+            None
+        } else {
+            Some(self.array("an approval code")?)
+        };
+        let amount = if flags & 2 == 0 {
+            None
+        } else {
+            Some(self.amount()?)
+        };
+        let extra = if flags & 4 == 0 {
+            None
+        } else {
+            Some(self.sealed()?)
+        };
+        Ok(Answer {
+            reason,
+            code,
+            approval,
+            amount,
+            extra,
+        })
     }
 
     fn issuer(&mut self) -> Result<Issuer, Corrupt> {
@@ -544,6 +648,7 @@ impl<'a> Reader<'a> {
             advices: self.u8("a count of advices")?,
             reused: self.u8("a generation")?,
             counted: self.amount()?,
+            column: self.column()?,
             request: self.request()?,
             card: None,
             original: None,
@@ -554,9 +659,16 @@ impl<'a> Reader<'a> {
         };
         if has(0) {
             let key = KeyId(self.u32("a key id")?);
-            let digest = CardDigest { key, bytes: self.array("a card digest")? };
+            let digest = CardDigest {
+                key,
+                bytes: self.array("a card digest")?,
+            };
             let sealed = if has(5) { Some(self.sealed()?) } else { None };
-            transaction.card = Some(Card { digest, sealed, in_de2: has(6) });
+            transaction.card = Some(Card {
+                digest,
+                sealed,
+                in_de2: has(6),
+            });
         }
         if has(1) {
             transaction.original = Some(self.key()?);
@@ -586,7 +698,10 @@ impl<'a> Reader<'a> {
     pub fn advice(&mut self) -> Result<Advice, Corrupt> {
         use AdviceKind::{PartialReversal, Refund, Reversal};
         self.format()?;
-        let key = AdviceKey { transaction: self.key()?, ordinal: self.u8("an ordinal")? };
+        let key = AdviceKey {
+            transaction: self.key()?,
+            ordinal: self.u8("an ordinal")?,
+        };
         let version = self.u32("a version")?;
         let kind = self.numbered(&[Reversal, PartialReversal, Refund], "an advice kind")?;
         let state = self.advice_state()?;
@@ -595,10 +710,28 @@ impl<'a> Reader<'a> {
         let stan = Stan(self.u32("a STAN")?);
         let time = WireTime(self.u64("a DE 7")?);
         let attempts = self.u32("a count of attempts")?;
-        let code = if self.u8("flags")? & 1 == 0 { None } else { Some(self.array("a response code")?) };
+        let code = if self.u8("flags")? & 1 == 0 {
+            None
+        } else {
+            Some(self.array("a response code")?)
+        };
         let created = self.u64("a time")?;
         let moved = self.u64("a time")?;
         let sealed = self.sealed()?;
-        Ok(Advice { key, version, kind, state, link, order, sealed, stan, time, attempts, code, created, moved })
+        Ok(Advice {
+            key,
+            version,
+            kind,
+            state,
+            link,
+            order,
+            sealed,
+            stan,
+            time,
+            attempts,
+            code,
+            created,
+            moved,
+        })
     }
 }

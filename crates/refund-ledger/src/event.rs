@@ -1,6 +1,9 @@
 //! What happened, in the form that is stored: the records that came to be and what changed in those that were.
 
-use crate::{Advice, AdviceKey, AdviceState, Answer, Issuer, Key, Posting, Stan, Status, Transaction, VoidState, WireTime};
+use crate::{
+    Advice, AdviceKey, AdviceState, Answer, Column, Issuer, Key, MinorUnits, Posting, Stan, Status,
+    Transaction, VoidState, WireTime,
+};
 
 /// Why an event was made; for reports and whoever follows the stream.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
@@ -115,8 +118,8 @@ pub struct Patch {
     pub void: Option<VoidState>,
     /// Difference of its books.
     pub posting: Posting,
-    /// New [`Transaction::counted`], in minor units.
-    pub counted: Option<u64>,
+    /// New [`Transaction::counted`] and its column.
+    pub counted: Option<(MinorUnits, Column)>,
     /// The answer that was decided. Also sets `decided`.
     pub answer: Option<Answer>,
     /// The issuer approved.

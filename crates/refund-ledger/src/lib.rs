@@ -25,11 +25,11 @@ mod working;
 pub use books::{Books, BooksError, MinorUnits, Posting};
 pub use encode::{Corrupt, Reader, Writer};
 pub use event::{Cause, Change, Event, Patch};
-pub use key::{AdviceKey, Class, Key, MerchantKey, Stan, WireTime};
+pub use key::{AdviceKey, Class, Key, MerchantKey, Stan, WireTime, fingerprint};
 pub use reason::Reason;
 pub use record::{
-    Advice, AdviceKind, AdviceState, Answer, Card, Currency, Institution, Issuer, Kind, Name, Request, Rrn, Status,
-    Transaction, VoidState,
+    Advice, AdviceKind, AdviceState, Answer, Card, Column, Currency, Institution, Issuer, Kind,
+    Name, Request, Rrn, Status, Transaction, VoidState,
 };
 pub use vault::{CardDigest, KeyId, Sealed, Vault, VaultError};
 pub use working::{ApplyError, Working};

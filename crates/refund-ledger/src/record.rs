@@ -4,7 +4,10 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::{OnceLock, RwLock};
 
-use crate::{AdviceKey, Books, CardDigest, Class, Key, MerchantKey, MinorUnits, Reason, Sealed, Stan, WireTime};
+use crate::{
+    AdviceKey, Books, CardDigest, Class, Key, MerchantKey, MinorUnits, Reason, Sealed, Stan,
+    WireTime,
+};
 
 /// A configured name (realm, issuer link), kept once per process: there are few, and every record carries some.
 #[derive(Copy, Clone, PartialEq, Eq, Hash)]
@@ -15,10 +18,16 @@ impl Name {
     pub fn new(text: &str) -> Name {
         static NAMES: OnceLock<RwLock<HashSet<&'static str>>> = OnceLock::new();
         let names = NAMES.get_or_init(RwLock::default);
-        if let Some(known) = names.read().unwrap_or_else(|poisoned| poisoned.into_inner()).get(text) {
+        if let Some(known) = names
+            .read()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .get(text)
+        {
             return Name(known);
         }
-        let mut names = names.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut names = names
+            .write()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
         if let Some(known) = names.get(text) {
             return Name(known);
         }
@@ -178,7 +187,10 @@ impl Status {
 
     /// Something is still to happen: never dropped, found at a restart.
     pub fn is_open(self) -> bool {
-        matches!(self, Status::InFlight | Status::ReversedInFlight | Status::Reversing | Status::Stored)
+        matches!(
+            self,
+            Status::InFlight | Status::ReversedInFlight | Status::Reversing | Status::Stored
+        )
     }
 
     /// The name in tools, exports and metrics.
@@ -208,6 +220,21 @@ pub enum VoidState {
     Pending = 1,
     /// Voided.
     Done = 2,
+}
+
+/// Which column of its original's [`Books`] a movement stands in.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, Default)]
+#[repr(u8)]
+pub enum Column {
+    /// None: nothing is counted.
+    #[default]
+    None = 0,
+    /// [`Books::pending`].
+    Pending = 1,
+    /// [`Books::settled`].
+    Settled = 2,
+    /// [`Books::taken`].
+    Taken = 3,
 }
 
 /// What the terminal asked for, as far as a repeat, an advice or a report needs it.
@@ -304,8 +331,11 @@ pub struct Transaction {
     pub issuer: Option<Issuer>,
     /// The amounts; of originals only.
     pub books: Books,
-    /// Of a refund, void or refund void: what it has in its original's `pending` or, once approved, in `settled` or `taken`.
+    /// What a movement (refund, void, reversal) has in a column of its original's books. Of a void of a refund: the refund's
+    /// amount, which stands in the refund's own record, while the void takes or may take it.
     pub counted: MinorUnits,
+    /// The column that `counted` stands in.
+    pub column: Column,
     /// Whether a void takes it.
     pub void: VoidState,
     /// What was answered.
@@ -342,7 +372,9 @@ impl Transaction {
 
     /// Must stay in memory and is never dropped: something is still to happen.
     pub fn is_open(&self) -> bool {
-        self.status.is_open() || self.books.pending > MinorUnits::ZERO || self.void == VoidState::Pending
+        self.status.is_open()
+            || self.books.pending > MinorUnits::ZERO
+            || self.void == VoidState::Pending
     }
 }
 

@@ -51,7 +51,9 @@ impl Sealed {
 
     /// The key that it was sealed with; `None` where it is too short to name one.
     pub fn key(&self) -> Option<KeyId> {
-        self.0.first_chunk::<4>().map(|id| KeyId(u32::from_be_bytes(*id)))
+        self.0
+            .first_chunk::<4>()
+            .map(|id| KeyId(u32::from_be_bytes(*id)))
     }
 }
 
@@ -76,7 +78,9 @@ impl fmt::Display for VaultError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             VaultError::UnknownKey(id) => write!(f, "the key file has no key with id {id}"),
-            VaultError::Unreadable => f.write_str("sealed data is damaged or belongs to another record"),
+            VaultError::Unreadable => {
+                f.write_str("sealed data is damaged or belongs to another record")
+            }
             VaultError::NoRandomness => f.write_str("the system's random number source failed"),
         }
     }
@@ -97,7 +101,12 @@ pub struct Vault {
 
 impl fmt::Debug for Vault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Vault({} digest keys, {} sealing keys)", self.digest.len(), self.seal.len())
+        write!(
+            f,
+            "Vault({} digest keys, {} sealing keys)",
+            self.digest.len(),
+            self.seal.len()
+        )
     }
 }
 
@@ -116,13 +125,21 @@ impl Vault {
         let mut random = [0; 16];
         getrandom::fill(&mut random).map_err(|_| VaultError::NoRandomness)?;
         let first_nonce = u128::from_be_bytes(random);
-        let mut vault = Vault { digest: Vec::new(), seal: Vec::new(), first_nonce, sealed: AtomicU64::new(0) };
+        let mut vault = Vault {
+            digest: Vec::new(),
+            seal: Vec::new(),
+            first_nonce,
+            sealed: AtomicU64::new(0),
+        };
         for (id, key) in digest {
             let mac = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(key.as_slice());
-            vault.digest.push((*id, mac.map_err(|_| VaultError::UnknownKey(*id))?));
+            vault
+                .digest
+                .push((*id, mac.map_err(|_| VaultError::UnknownKey(*id))?));
         }
         for (id, key) in seal {
-            let cipher = Aes256Gcm::new_from_slice(key.as_slice()).map_err(|_| VaultError::UnknownKey(*id))?;
+            let cipher = Aes256Gcm::new_from_slice(key.as_slice())
+                .map_err(|_| VaultError::UnknownKey(*id))?;
             vault.seal.push((*id, cipher));
         }
         Ok(vault)
@@ -131,18 +148,25 @@ impl Vault {
     /// Ids of the keys that make new digests and boxes: to be on record before the first use.
     pub fn current(&self) -> (KeyId, KeyId) {
         let first = |ids: Option<KeyId>| ids.unwrap_or(KeyId(0));
-        (first(self.digest.first().map(|(id, _)| *id)), first(self.seal.first().map(|(id, _)| *id)))
+        (
+            first(self.digest.first().map(|(id, _)| *id)),
+            first(self.seal.first().map(|(id, _)| *id)),
+        )
     }
 
     /// Whether a digest key or sealing key of this id is there.
     pub fn knows(&self, id: KeyId) -> bool {
-        self.digest.iter().any(|(known, _)| *known == id) || self.seal.iter().any(|(known, _)| *known == id)
+        self.digest.iter().any(|(known, _)| *known == id)
+            || self.seal.iter().any(|(known, _)| *known == id)
     }
 
     /// The digest of PAN digits with the current key.
     pub fn digest(&self, pan: &[u8]) -> CardDigest {
         let id = self.current().0;
-        self.digest_with(id, pan).unwrap_or(CardDigest { key: id, bytes: [0; 16] })
+        self.digest_with(id, pan).unwrap_or(CardDigest {
+            key: id,
+            bytes: [0; 16],
+        })
     }
 
     /// The digest with an older key, to compare with a record of that time.
@@ -150,7 +174,11 @@ impl Vault {
     /// # Errors
     /// [`VaultError::UnknownKey`].
     pub fn digest_with(&self, id: KeyId, pan: &[u8]) -> Result<CardDigest, VaultError> {
-        let (_, mac) = self.digest.iter().find(|(known, _)| *known == id).ok_or(VaultError::UnknownKey(id))?;
+        let (_, mac) = self
+            .digest
+            .iter()
+            .find(|(known, _)| *known == id)
+            .ok_or(VaultError::UnknownKey(id))?;
         let mut mac = mac.clone();
         mac.update(pan);
         let full = mac.finalize().into_bytes();
@@ -165,10 +193,19 @@ impl Vault {
     pub fn seal(&self, plain: &[u8], context: &[u8]) -> Result<Sealed, VaultError> {
         let (id, cipher) = self.seal.first().ok_or(VaultError::UnknownKey(KeyId(0)))?;
         let count = self.sealed.fetch_add(1, Ordering::Relaxed);
-        let number = self.first_nonce.wrapping_add(u128::from(count)).to_be_bytes();
+        let number = self
+            .first_nonce
+            .wrapping_add(u128::from(count))
+            .to_be_bytes();
         let nonce = number.last_chunk::<NONCE>().copied().unwrap_or_default();
         let cipher_text = cipher
-            .encrypt(&Nonce::from(nonce), Payload { msg: plain, aad: context })
+            .encrypt(
+                &Nonce::from(nonce),
+                Payload {
+                    msg: plain,
+                    aad: context,
+                },
+            )
             .map_err(|_| VaultError::Unreadable)?;
         let mut sealed = Vec::with_capacity(cipher_text.len().saturating_add(16));
         sealed.extend_from_slice(&id.0.to_be_bytes());
@@ -183,11 +220,23 @@ impl Vault {
     /// Where the key is not there, or the box was changed or belongs to another `context`.
     pub fn open(&self, sealed: &Sealed, context: &[u8]) -> Result<Zeroizing<Vec<u8>>, VaultError> {
         let id = sealed.key().ok_or(VaultError::Unreadable)?;
-        let (_, cipher) = self.seal.iter().find(|(known, _)| *known == id).ok_or(VaultError::UnknownKey(id))?;
+        let (_, cipher) = self
+            .seal
+            .iter()
+            .find(|(known, _)| *known == id)
+            .ok_or(VaultError::UnknownKey(id))?;
         let rest = sealed.0.get(4..).unwrap_or_default();
-        let (nonce, cipher_text) = rest.split_first_chunk::<NONCE>().ok_or(VaultError::Unreadable)?;
+        let (nonce, cipher_text) = rest
+            .split_first_chunk::<NONCE>()
+            .ok_or(VaultError::Unreadable)?;
         cipher
-            .decrypt(&Nonce::from(*nonce), Payload { msg: cipher_text, aad: context })
+            .decrypt(
+                &Nonce::from(*nonce),
+                Payload {
+                    msg: cipher_text,
+                    aad: context,
+                },
+            )
             .map(Zeroizing::new)
             .map_err(|_| VaultError::Unreadable)
     }
@@ -199,7 +248,11 @@ mod tests {
 
     fn vault() -> Vault {
         let key = |byte| Zeroizing::new([byte; 32]);
-        Vault::new(&[(KeyId(3), key(3)), (KeyId(1), key(1))], &[(KeyId(4), key(4)), (KeyId(2), key(2))]).unwrap()
+        Vault::new(
+            &[(KeyId(3), key(3)), (KeyId(1), key(1))],
+            &[(KeyId(4), key(4)), (KeyId(2), key(2))],
+        )
+        .unwrap()
     }
 
     #[test]
@@ -207,21 +260,39 @@ mod tests {
         let vault = vault();
         let sealed = vault.seal(b"4761739001010119", b"record 1").unwrap();
         assert_eq!(sealed.key(), Some(KeyId(4)));
-        assert_eq!(vault.open(&sealed, b"record 1").unwrap().as_slice(), b"4761739001010119");
-        assert_eq!(vault.open(&sealed, b"record 2"), Err(VaultError::Unreadable));
+        assert_eq!(
+            vault.open(&sealed, b"record 1").unwrap().as_slice(),
+            b"4761739001010119"
+        );
+        assert_eq!(
+            vault.open(&sealed, b"record 2"),
+            Err(VaultError::Unreadable)
+        );
         let mut bytes = sealed.as_bytes().to_vec();
         *bytes.last_mut().unwrap() ^= 1;
-        assert_eq!(vault.open(&Sealed::from_bytes(&bytes), b"record 1"), Err(VaultError::Unreadable));
+        assert_eq!(
+            vault.open(&Sealed::from_bytes(&bytes), b"record 1"),
+            Err(VaultError::Unreadable)
+        );
         bytes[3] = 9;
-        assert_eq!(vault.open(&Sealed::from_bytes(&bytes), b"record 1"), Err(VaultError::UnknownKey(KeyId(9))));
-        assert_eq!(vault.open(&Sealed::from_bytes(b"x"), b""), Err(VaultError::Unreadable));
+        assert_eq!(
+            vault.open(&Sealed::from_bytes(&bytes), b"record 1"),
+            Err(VaultError::UnknownKey(KeyId(9)))
+        );
+        assert_eq!(
+            vault.open(&Sealed::from_bytes(b"x"), b""),
+            Err(VaultError::Unreadable)
+        );
         assert!(!format!("{sealed:?} {vault:?}").contains("4761"));
     }
 
     #[test]
     fn no_two_boxes_are_equal() {
         let vault = vault();
-        assert_ne!(vault.seal(b"same", b"").unwrap(), vault.seal(b"same", b"").unwrap());
+        assert_ne!(
+            vault.seal(b"same", b"").unwrap(),
+            vault.seal(b"same", b"").unwrap()
+        );
     }
 
     #[test]
@@ -233,6 +304,9 @@ mod tests {
         assert_ne!(vault.digest(b"4761739001010118"), now);
         let old = vault.digest_with(KeyId(1), b"4761739001010119").unwrap();
         assert_ne!(old.bytes, now.bytes);
-        assert_eq!(vault.digest_with(KeyId(7), b"4"), Err(VaultError::UnknownKey(KeyId(7))));
+        assert_eq!(
+            vault.digest_with(KeyId(7), b"4"),
+            Err(VaultError::UnknownKey(KeyId(7)))
+        );
     }
 }

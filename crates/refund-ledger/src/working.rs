@@ -35,12 +35,25 @@ pub enum ApplyError {
 impl fmt::Display for ApplyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ApplyError::Missing(key) => write!(f, "the event changes transaction {key}, which is not there"),
-            ApplyError::MissingAdvice(key) => {
-                write!(f, "the event changes advice {}/{}, which is not there", key.transaction, key.ordinal)
+            ApplyError::Missing(key) => {
+                write!(f, "the event changes transaction {key}, which is not there")
             }
-            ApplyError::Version { key, present, version } => {
-                write!(f, "the event would make version {version} of record {key}, which stands at version {present}")
+            ApplyError::MissingAdvice(key) => {
+                write!(
+                    f,
+                    "the event changes advice {}/{}, which is not there",
+                    key.transaction, key.ordinal
+                )
+            }
+            ApplyError::Version {
+                key,
+                present,
+                version,
+            } => {
+                write!(
+                    f,
+                    "the event would make version {version} of record {key}, which stands at version {present}"
+                )
             }
             ApplyError::Books(key, error) => write!(f, "transaction {key}: {error}"),
         }
@@ -57,7 +70,11 @@ impl Working {
 
     /// Puts a transaction at hand.
     pub fn put(&mut self, transaction: Arc<Transaction>) {
-        match self.transactions.iter_mut().find(|(key, _)| *key == transaction.key) {
+        match self
+            .transactions
+            .iter_mut()
+            .find(|(key, _)| *key == transaction.key)
+        {
             Some((_, slot)) => *slot = transaction,
             None => self.transactions.push((transaction.key, transaction)),
         }
@@ -73,12 +90,18 @@ impl Working {
 
     /// A transaction at hand.
     pub fn get(&self, key: Key) -> Option<&Arc<Transaction>> {
-        self.transactions.iter().find(|(known, _)| *known == key).map(|(_, transaction)| transaction)
+        self.transactions
+            .iter()
+            .find(|(known, _)| *known == key)
+            .map(|(_, transaction)| transaction)
     }
 
     /// An advice at hand.
     pub fn advice(&self, key: AdviceKey) -> Option<&Arc<Advice>> {
-        self.advices.iter().find(|(known, _)| *known == key).map(|(_, advice)| advice)
+        self.advices
+            .iter()
+            .find(|(known, _)| *known == key)
+            .map(|(_, advice)| advice)
     }
 
     /// All transactions at hand.
@@ -107,7 +130,11 @@ impl Working {
                         self.put(Arc::new(created));
                     }
                 }
-                Change::Update { key, version, patch } => {
+                Change::Update {
+                    key,
+                    version,
+                    patch,
+                } => {
                     let known = self.get(*key).ok_or(ApplyError::Missing(*key))?;
                     if step(*key, known.version, *version)? {
                         let mut next = Transaction::clone(known);
@@ -117,11 +144,21 @@ impl Working {
                     }
                 }
                 Change::CreateAdvice(advice) => {
-                    if self.advice(advice.key).is_none_or(|known| known.version < advice.version) {
+                    if self
+                        .advice(advice.key)
+                        .is_none_or(|known| known.version < advice.version)
+                    {
                         self.put_advice(Arc::new(Advice::clone(advice)));
                     }
                 }
-                Change::UpdateAdvice { key, version, state, sent, attempts, code } => {
+                Change::UpdateAdvice {
+                    key,
+                    version,
+                    state,
+                    sent,
+                    attempts,
+                    code,
+                } => {
                     let known = self.advice(*key).ok_or(ApplyError::MissingAdvice(*key))?;
                     if step(key.transaction, known.version, *version)? {
                         let mut next = Advice::clone(known);
@@ -148,7 +185,11 @@ fn step(key: Key, present: u32, version: u32) -> Result<bool, ApplyError> {
         return Ok(false);
     }
     if Some(version) != present.checked_add(1) {
-        return Err(ApplyError::Version { key, present, version });
+        return Err(ApplyError::Version {
+            key,
+            present,
+            version,
+        });
     }
     Ok(true)
 }
@@ -161,10 +202,13 @@ fn patch_transaction(next: &mut Transaction, patch: &Patch, at: u64) -> Result<(
         next.void = void;
     }
     if !patch.posting.is_empty() {
-        next.books = next.books.post(patch.posting).map_err(|error| ApplyError::Books(next.key, error))?;
+        next.books = next
+            .books
+            .post(patch.posting)
+            .map_err(|error| ApplyError::Books(next.key, error))?;
     }
     if let Some(counted) = patch.counted {
-        next.counted = crate::MinorUnits(counted);
+        (next.counted, next.column) = counted;
     }
     if let Some(answer) = &patch.answer {
         next.answer = Some(answer.clone());

@@ -1,0 +1,149 @@
+//! What becomes of advices: sent, acknowledged, given up.
+
+use super::{Context, event, negative, release, signed, update};
+use crate::{
+    Advice, AdviceKind, AdviceState, Cause, Change, Column, Event, Kind, Patch, Posting, Stan,
+    Status, Transaction, VoidState, WireTime,
+};
+
+/// An advice is about to be sent for the first time, under this DE 11 and DE 7.
+pub fn advice_sent(advice: &Advice, stan: Stan, time: WireTime, at: u64) -> Event {
+    let change = change(
+        advice,
+        AdviceState::Sent,
+        Some((stan, time)),
+        advice.attempts.saturating_add(1),
+        None,
+    );
+    event(Cause::AdviceSent, at, vec![change])
+}
+
+/// The issuer acknowledged an advice about `transaction` with `code`. What its reversal gives back is free now, unless
+/// `others_open`: another reversal of it is still under way.
+pub fn advice_done(
+    advice: &Advice,
+    transaction: &Transaction,
+    context: Context<'_>,
+    others_open: bool,
+    code: [u8; 2],
+    attempts: u32,
+    at: u64,
+) -> Event {
+    let mut changes = match advice.kind {
+        AdviceKind::Reversal if !others_open && transaction.status == Status::Reversing => {
+            completed(transaction, context)
+        }
+        AdviceKind::Refund => delivered(transaction, context),
+        AdviceKind::Reversal | AdviceKind::PartialReversal => Vec::new(),
+    };
+    changes.push(change(
+        advice,
+        AdviceState::Done,
+        None,
+        attempts,
+        Some(code),
+    ));
+    event(Cause::AdviceDone, at, changes)
+}
+
+/// An advice is given up: it waits for an operator, and the amount stays counted.
+pub fn advice_dead(advice: &Advice, code: Option<[u8; 2]>, attempts: u32, at: u64) -> Event {
+    event(
+        Cause::AdviceDead,
+        at,
+        vec![change(advice, AdviceState::Dead, None, attempts, code)],
+    )
+}
+
+fn change(
+    advice: &Advice,
+    state: AdviceState,
+    sent: Option<(Stan, WireTime)>,
+    attempts: u32,
+    code: Option<[u8; 2]>,
+) -> Change {
+    let version = advice.version.saturating_add(1);
+    Change::UpdateAdvice {
+        key: advice.key,
+        version,
+        state,
+        sent,
+        attempts,
+        code,
+    }
+}
+
+/// A reversal is complete: what it took back is free.
+fn completed(transaction: &Transaction, context: Context<'_>) -> Vec<Change> {
+    let reversed = Patch {
+        status: Some(Status::Reversed),
+        ..Patch::default()
+    };
+    // An approved void of a refund that is taken back: the refund stands again.
+    if let (Kind::RefundVoid, Some(refund)) = (transaction.kind, context.refund)
+        && refund.column == Column::Pending
+    {
+        let amount = refund.counted;
+        let stands = Patch {
+            void: Some(VoidState::None),
+            counted: Some((amount, Column::Settled)),
+            ..Patch::default()
+        };
+        let none = Some((crate::MinorUnits::ZERO, Column::None));
+        let mut changes = vec![
+            update(
+                transaction,
+                Patch {
+                    counted: none,
+                    ..reversed
+                },
+            ),
+            update(refund, stands),
+        ];
+        let posting = Posting {
+            pending: negative(amount),
+            settled: signed(amount),
+            ..Posting::default()
+        };
+        changes.extend(
+            context
+                .purchase
+                .map(|purchase| update(purchase, super::posted(posting))),
+        );
+        return changes;
+    }
+    release(transaction, context, reversed)
+}
+
+/// A refund that was taken over has reached the issuer.
+fn delivered(transaction: &Transaction, context: Context<'_>) -> Vec<Change> {
+    if transaction.status != Status::Stored {
+        // Reversed meanwhile: its reversal is the next in the queue and settles the amount.
+        return vec![update(
+            transaction,
+            Patch {
+                was_approved: true,
+                ..Patch::default()
+            },
+        )];
+    }
+    let amount = transaction.counted;
+    let mut patch = Patch {
+        status: Some(Status::Approved),
+        was_approved: true,
+        ..Patch::default()
+    };
+    let Some(purchase) = context.purchase else {
+        return vec![update(transaction, patch)];
+    };
+    patch.counted = Some((amount, Column::Settled));
+    let posting = Posting {
+        pending: negative(amount),
+        settled: signed(amount),
+        ..Posting::default()
+    };
+    vec![
+        update(transaction, patch),
+        update(purchase, super::posted(posting)),
+    ]
+}
