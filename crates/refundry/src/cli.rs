@@ -1,0 +1,300 @@
+//! The command line: what can be asked, and the way to the command that does it.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use iso8583_codec::Spec;
+use iso8583_framing::Framing;
+use simulators::issuer::Rule;
+
+use crate::config::{Address, parse_duration};
+use crate::telemetry::LogFormat;
+use crate::{Failure, commands, presets, telemetry};
+
+/// The whole command line.
+#[derive(Parser, Debug)]
+#[command(
+    name = "refundry",
+    version,
+    about = "ISO 8583 acquirer switch for refunds and reversals",
+    after_help = "Exit status: 0 done, 1 failed while running, 2 bad usage or bad configuration.\n\
+                  Try it out: refundry demo"
+)]
+pub struct Cli {
+    /// How to log.
+    #[command(flatten)]
+    pub log: LogOptions,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Args, Debug)]
+pub struct LogOptions {
+    /// How logs are written to stderr
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Human)]
+    pub log_format: LogFormat,
+    /// Which logs are written, such as `debug` or `info,switch_core=debug` [default: $REFUNDRY_LOG, else info]
+    #[arg(long, global = true, value_name = "FILTER")]
+    pub log_level: Option<String>,
+}
+
+/// The commands.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Run the switch until SIGTERM or SIGINT
+    Serve(ServeArgs),
+    /// Show a scripted day on an empty machine: simulated issuer, switch and terminal over real TCP
+    Demo(DemoArgs),
+    /// Print messages field by field, card data masked
+    Decode(DecodeArgs),
+    /// Validate a configuration and print the effective one
+    Check(CheckArgs),
+    /// Simulators for tests and trials
+    Simulate {
+        /// Which simulator.
+        #[command(subcommand)]
+        simulator: Simulator,
+    },
+    /// Look into the ledger
+    Ledger {
+        /// What to look at.
+        #[command(subcommand)]
+        question: LedgerQuestion,
+    },
+    /// Encode messages from JSON.
+    #[command(hide = true, disable_help_flag = true)]
+    Encode(AnyArgs),
+    /// Generate load.
+    #[command(hide = true, disable_help_flag = true)]
+    Load(AnyArgs),
+    /// Look into store and forward.
+    #[command(hide = true, disable_help_flag = true)]
+    Saf(AnyArgs),
+}
+
+/// Arguments of a command that a later version brings: whatever they are.
+#[derive(Args, Debug)]
+pub struct AnyArgs {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    rest: Vec<OsString>,
+}
+
+/// `refundry serve`.
+#[derive(Args, Debug)]
+pub struct ServeArgs {
+    /// The configuration file (TOML)
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+}
+
+/// `refundry demo`.
+#[derive(Args, Debug)]
+pub struct DemoArgs {
+    /// End after the last step instead of staying up; exit 0 only if every step came out as scripted
+    #[arg(long)]
+    pub exit: bool,
+}
+
+/// `refundry check`.
+#[derive(Args, Debug)]
+pub struct CheckArgs {
+    /// The configuration file (TOML)
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+}
+
+/// `refundry decode`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+A FILE holds one message a line in hex (empty lines and lines that begin with # are skipped), or the bytes themselves.
+`-` reads such lines from stdin, as does no argument at all. Offsets count the bytes of the message from 0.
+
+Examples:
+  refundry decode 303830303832323030303030303030303030303034...
+  refundry decode --dialect iso87-binary --framing len2 capture.bin
+  grep -o '[0-9A-F]*$' trace.log | refundry decode --json -")]
+pub struct DecodeArgs {
+    /// The dialect of the messages: iso87-ascii or iso87-binary
+    #[arg(long, value_name = "NAME", default_value = "iso87-ascii", value_parser = presets::dialect)]
+    pub dialect: &'static Spec,
+    /// A dialect from a file.
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub spec: Option<PathBuf>,
+    /// The frame header before each message: len2, len2-inclusive, len4-ascii or bcd2 [default: none]
+    #[arg(long, value_name = "NAME", value_parser = presets::framing)]
+    pub framing: Option<Framing>,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+    /// Print card numbers, tracks and PIN blocks as they are
+    #[arg(long)]
+    pub show_pan: bool,
+    /// A message in hex, a file, or - for stdin
+    #[arg(value_name = "HEX or FILE or -")]
+    pub input: Option<OsString>,
+}
+
+/// `refundry simulate`.
+#[derive(Subcommand, Debug)]
+pub enum Simulator {
+    /// An issuer host: approves, declines, delays, loses and spoils answers by rule
+    Issuer(IssuerArgs),
+}
+
+/// `refundry simulate issuer`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+A rule is conditions, a colon and actions; the first that matches decides, otherwise the issuer approves:
+  --rule 'amount=5100: decline 51'             DE4 is 5100
+  --rule 'mti=042x times=2: drop'              the first two advices are executed, their answers lost
+  --rule 'processing=20 pan=4111: delay 500ms' refunds to these cards
+Conditions: mti= processing= amount=N, N-M or *ENDING, pan= network= times=
+Actions: approve, decline CODE, partial AMOUNT, ignore, drop, close, garbage, delay TIME, late TIME, twice, wrong DE,
+extra DE=VALUE; several with commas between.")]
+pub struct IssuerArgs {
+    /// Where to listen; port 0 takes a free one, which the first line of the output says
+    #[arg(long, value_name = "ADDR", value_parser = Address::parse)]
+    pub listen: Address,
+    /// The dialect: iso87-ascii or iso87-binary
+    #[arg(long, value_name = "NAME", default_value = "iso87-ascii", value_parser = presets::dialect)]
+    pub dialect: &'static Spec,
+    /// The frame header: len2, len2-inclusive, len4-ascii or bcd2
+    #[arg(long, value_name = "NAME", default_value = "len2", value_parser = presets::framing)]
+    pub framing: Framing,
+    /// What to do with which message; may be given several times
+    #[arg(long = "rule", value_name = "RULE")]
+    pub rules: Vec<Rule>,
+    /// Wait so long before every answer that no rule decides, such as 200ms
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub delay: Option<Duration>,
+    /// Write every message that is seen to this file, one JSON object a line, card numbers masked
+    #[arg(long, value_name = "FILE")]
+    pub journal: Option<PathBuf>,
+}
+
+/// `refundry ledger`.
+#[derive(Subcommand, Debug)]
+pub enum LedgerQuestion {
+    /// One original with its movements
+    Show(LedgerShowArgs),
+    /// All originals with their movements
+    Export(LedgerExportArgs),
+    /// Derive every balance anew and compare; exit 1 on any difference or damage
+    Verify(LedgerVerifyArgs),
+}
+
+/// Which ledger is meant.
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+pub struct LedgerPlace {
+    /// The configuration file of the node (TOML)
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The data folder of the node
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+}
+
+/// `refundry ledger show`.
+#[derive(Args, Debug)]
+pub struct LedgerShowArgs {
+    /// Which ledger.
+    #[command(flatten)]
+    pub place: LedgerPlace,
+    /// The retrieval reference number (DE37) of the original
+    #[arg(
+        long,
+        value_name = "RRN",
+        requires = "merchant",
+        required_unless_present = "key"
+    )]
+    pub rrn: Option<String>,
+    /// The card acceptor (DE42) of the original
+    #[arg(long, value_name = "DE42", requires = "rrn")]
+    pub merchant: Option<String>,
+    /// The key of the original, as `export` and the logs say it
+    #[arg(long, value_name = "KEY", conflicts_with_all = ["rrn", "merchant"])]
+    pub key: Option<String>,
+}
+
+/// `refundry ledger export`.
+#[derive(Args, Debug)]
+pub struct LedgerExportArgs {
+    /// Which ledger.
+    #[command(flatten)]
+    pub place: LedgerPlace,
+    /// How to write them
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = ExportFormat::Json)]
+    pub format: ExportFormat,
+}
+
+/// `refundry ledger verify`.
+#[derive(Args, Debug)]
+pub struct LedgerVerifyArgs {
+    /// Which ledger.
+    #[command(flatten)]
+    pub place: LedgerPlace,
+}
+
+/// How `refundry ledger export` writes.
+#[derive(ValueEnum, Copy, Clone, PartialEq, Eq, Debug)]
+pub enum ExportFormat {
+    /// One JSON object a line
+    #[value(alias = "jsonl")]
+    Json,
+    /// Comma-separated values with a head line
+    Csv,
+}
+
+/// Runs the program with these arguments, the program's own name first. Logs and messages go to stderr, results to stdout.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nobody may be reading; the exit status says it all.
+            let _ = error.print();
+            return if error.use_stderr() {
+                ExitCode::from(2)
+            } else {
+                ExitCode::SUCCESS
+            };
+        }
+    };
+    match dispatch(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let message = failure.to_string();
+            for line in message.lines() {
+                eprintln!("refundry: {line}");
+            }
+            failure.exit_code()
+        }
+    }
+}
+
+fn dispatch(cli: &Cli) -> Result<(), Failure> {
+    telemetry::init(cli.log.log_format, cli.log.log_level.as_deref())
+        .map_err(|error| Failure::Usage(error.to_string()))?;
+    match &cli.command {
+        Command::Serve(args) => commands::serve::run(args),
+        Command::Demo(args) => commands::demo::run(args),
+        Command::Decode(args) => commands::decode::run(args),
+        Command::Check(args) => commands::check::run(args),
+        Command::Simulate {
+            simulator: Simulator::Issuer(args),
+        } => commands::simulate::issuer(args),
+        Command::Ledger { question } => commands::ledger::run(question),
+        Command::Encode(_) => Err(not_in_this_version("refundry encode")),
+        Command::Load(_) => Err(not_in_this_version("refundry load")),
+        Command::Saf(_) => Err(not_in_this_version("refundry saf")),
+    }
+}
+
+fn not_in_this_version(what: &str) -> Failure {
+    Failure::Usage(format!("`{what}` is not in this version"))
+}

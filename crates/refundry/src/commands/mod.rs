@@ -1,0 +1,8 @@
+//! The commands, one file each.
+
+pub mod check;
+pub mod decode;
+pub mod demo;
+pub mod ledger;
+pub mod serve;
+pub mod simulate;

@@ -1,0 +1,65 @@
+//! The configuration: a TOML file, read into a typed value, every default filled in.
+//!
+//! Reading never stops at the first mistake: every problem is reported with its file, line and key. What a later version
+//! will bring is refused by name, so that nobody believes a setting to be in force that is not.
+//!
+//! Relative paths in the file are meant relative to the folder of the file, not to the working directory: a node started by
+//! hand and one started by the service manager use the same files.
+
+mod amount;
+mod bins;
+mod currencies;
+mod document;
+mod error;
+mod files;
+mod model;
+mod read;
+mod reasons;
+mod show;
+mod suggest;
+mod value;
+
+pub use amount::Amount;
+pub use bins::BinRange;
+pub use error::{ConfigError, Problem};
+pub use model::{
+    Address, Admin, Config, IssuerLink, Ledger, Listen, Node, Refund, ResponseCode,
+    ResponseCodeOverride, Saf, Secrets, Unreferenced, VoidAs,
+};
+pub use suggest::nearest;
+pub use value::{format_bytes, format_duration, parse_bytes, parse_duration};
+
+use std::path::Path;
+
+/// Bytes of the longest configuration file that is read; a hundred listeners and issuers take some 50 KiB.
+const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+impl Config {
+    /// Reads and checks the configuration in `file`.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with every problem found: file, line, key, what was expected.
+    pub fn load(file: &Path) -> Result<Config, ConfigError> {
+        let text = files::read_text(file, FILE_BYTES_MAX)
+            .map_err(|what| ConfigError::whole_file(file, what))?;
+        Config::parse(&text, file)
+    }
+
+    /// Reads and checks a configuration from its text. `file` is what messages call it, and the folder that relative paths are
+    /// meant in.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn parse(text: &str, file: &Path) -> Result<Config, ConfigError> {
+        read::config(text, file)
+    }
+
+    /// The configuration as a file that says every key, defaults included. Reading it again gives the same configuration.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        show::to_toml(self)
+    }
+}
+
+#[cfg(test)]
+mod tests;

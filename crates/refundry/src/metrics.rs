@@ -1,0 +1,182 @@
+//! The metrics: their names, what they mean, and how they are rendered for Prometheus.
+//!
+//! Labels are of bounded cardinality: names from the configuration and words of this program. Never a PAN, STAN, terminal or
+//! merchant.
+
+use std::fmt;
+
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+
+/// Counter; labels `listener`, `class`, `response_code`.
+pub const REQUESTS: &str = "refundry_requests_total";
+/// Histogram in seconds; labels `listener`, `class`.
+pub const REQUEST_DURATION: &str = "refundry_request_duration_seconds";
+/// Histogram in seconds; label `issuer`.
+pub const ISSUER_DURATION: &str = "refundry_issuer_duration_seconds";
+/// Gauge, 0 or 1; label `issuer`.
+pub const ISSUER_UP: &str = "refundry_issuer_up";
+/// Gauge; label `listener`.
+pub const CONNECTIONS: &str = "refundry_connections";
+/// Gauge; label `issuer`.
+pub const IN_FLIGHT: &str = "refundry_in_flight";
+/// Counter; label `reason`. Refunds and voids only.
+pub const REFUND_REFUSALS: &str = "refundry_refund_refusals_total";
+/// Counter; labels `listener`, `kind`.
+pub const MALFORMED: &str = "refundry_malformed_total";
+/// Counter; labels `issuer`, `kind`.
+pub const UNMATCHED_ANSWERS: &str = "refundry_unmatched_answers_total";
+/// Gauge; label `issuer`.
+pub const SAF_DEPTH: &str = "refundry_saf_depth";
+/// Gauge; label `issuer`.
+pub const SAF_DEAD_LETTERS: &str = "refundry_saf_dead_letters";
+/// Gauge in seconds; label `issuer`.
+pub const SAF_OLDEST: &str = "refundry_saf_oldest_seconds";
+/// Gauge; label `state`.
+pub const ORIGINALS: &str = "refundry_originals";
+/// Histogram in seconds; no labels.
+pub const LEDGER_COMMIT: &str = "refundry_ledger_commit_seconds";
+/// Histogram; no labels.
+pub const LEDGER_BATCH: &str = "refundry_ledger_batch_size";
+
+/// Bucket limits of durations: from a synced write to the longest answer that anyone waits for, in seconds.
+const SECONDS_BUCKETS: [f64; 19] = [
+    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
+    1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
+];
+
+/// Bucket limits of batch sizes: powers of two.
+const BATCH_BUCKETS: [f64; 15] = [
+    1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0,
+    16384.0,
+];
+
+/// The recorded metrics of this process.
+#[derive(Clone)]
+pub struct Metrics {
+    handle: PrometheusHandle,
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
+impl Metrics {
+    /// Makes this process record its metrics. Once in a process.
+    ///
+    /// # Errors
+    /// Where another recorder is there already.
+    pub fn install() -> Result<Metrics, BuildError> {
+        let handle = builder()?.install_recorder()?;
+        describe();
+        Ok(Metrics { handle })
+    }
+
+    /// Everything recorded so far, in the Prometheus text format. Also folds the samples of histograms together, so it must be
+    /// called now and then even if nobody asks: they are kept one by one until then.
+    #[must_use]
+    pub fn render(&self) -> String {
+        self.handle.run_upkeep();
+        self.handle.render()
+    }
+
+    /// Folds the samples of histograms together.
+    pub fn upkeep(&self) {
+        self.handle.run_upkeep();
+    }
+}
+
+fn builder() -> Result<PrometheusBuilder, BuildError> {
+    let full = |name: &str| Matcher::Full(name.to_owned());
+    PrometheusBuilder::new()
+        .set_buckets_for_metric(full(REQUEST_DURATION), &SECONDS_BUCKETS)?
+        .set_buckets_for_metric(full(ISSUER_DURATION), &SECONDS_BUCKETS)?
+        .set_buckets_for_metric(full(LEDGER_COMMIT), &SECONDS_BUCKETS)?
+        .set_buckets_for_metric(full(LEDGER_BATCH), &BATCH_BUCKETS)
+}
+
+/// Says what each metric means.
+fn describe() {
+    describe_counter!(
+        REQUESTS,
+        "Messages from terminals, by the code they were answered with"
+    );
+    describe_histogram!(
+        REQUEST_DURATION,
+        Unit::Seconds,
+        "From a terminal's message read to its answer written"
+    );
+    describe_histogram!(
+        ISSUER_DURATION,
+        Unit::Seconds,
+        "From a request sent to the issuer to its answer"
+    );
+    describe_gauge!(ISSUER_UP, "1 while the issuer's link is signed on");
+    describe_gauge!(CONNECTIONS, "Open connections of terminals");
+    describe_gauge!(IN_FLIGHT, "Requests that wait for the issuer's answer");
+    describe_counter!(
+        REFUND_REFUSALS,
+        "Refunds and voids that the switch refused, by reason"
+    );
+    describe_counter!(
+        MALFORMED,
+        "Bytes from terminals that are no message the switch can answer as asked"
+    );
+    describe_counter!(
+        UNMATCHED_ANSWERS,
+        "Answers of issuers that belong to no request"
+    );
+    describe_gauge!(SAF_DEPTH, "Advices that wait to be delivered");
+    describe_gauge!(SAF_DEAD_LETTERS, "Advices that need an operator");
+    describe_gauge!(
+        SAF_OLDEST,
+        Unit::Seconds,
+        "Age of the oldest advice that waits"
+    );
+    describe_gauge!(ORIGINALS, "Originals in the ledger, by state");
+    describe_histogram!(
+        LEDGER_COMMIT,
+        Unit::Seconds,
+        "Time to make a batch of changes durable"
+    );
+    describe_histogram!(LEDGER_BATCH, "Changes made durable together");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn histograms_are_histograms_and_every_metric_is_described() {
+        let recorder = builder().unwrap().build_recorder();
+        let metrics = Metrics {
+            handle: recorder.handle(),
+        };
+        metrics::with_local_recorder(&recorder, || {
+            describe();
+            metrics::counter!(REQUESTS, "listener" => "pos", "class" => "refund", "response_code" => "00").increment(2);
+            metrics::histogram!(REQUEST_DURATION, "listener" => "pos", "class" => "refund")
+                .record(0.003);
+            metrics::histogram!(LEDGER_BATCH).record(5.0);
+            metrics::gauge!(ISSUER_UP, "issuer" => "bank-a").set(1.0);
+        });
+        let text = metrics.render();
+        let has =
+            |line: &str| assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
+        has("# TYPE refundry_requests_total counter");
+        has("refundry_requests_total{listener=\"pos\",class=\"refund\",response_code=\"00\"} 2");
+        has("# TYPE refundry_request_duration_seconds histogram");
+        has(
+            "refundry_request_duration_seconds_bucket{listener=\"pos\",class=\"refund\",le=\"0.0025\"} 0",
+        );
+        has(
+            "refundry_request_duration_seconds_bucket{listener=\"pos\",class=\"refund\",le=\"0.005\"} 1",
+        );
+        has("refundry_ledger_batch_size_bucket{le=\"4\"} 0");
+        has("refundry_ledger_batch_size_bucket{le=\"8\"} 1");
+        has("refundry_issuer_up{issuer=\"bank-a\"} 1");
+        has("# HELP refundry_issuer_up 1 while the issuer's link is signed on");
+    }
+}

@@ -1,0 +1,36 @@
+//! Dialects and framings by the names that configuration and command line use.
+
+use iso8583_codec::Spec;
+use iso8583_framing::Framing;
+
+use crate::config::nearest;
+
+/// Dialects that come with a later version.
+const DIALECTS_LATER: &[&str] = &["unionpay-pos"];
+
+/// The dialect of this name.
+///
+/// # Errors
+/// That it is not in this version, or which names there are and the nearest of them.
+pub fn dialect(name: &str) -> Result<&'static Spec, String> {
+    if DIALECTS_LATER.contains(&name) {
+        return Err(format!("the dialect `{name}` is not in this version"));
+    }
+    Spec::by_name(name).ok_or_else(|| unknown("dialect", name, Spec::NAMES))
+}
+
+/// The framing of this name.
+///
+/// # Errors
+/// Which names there are and the nearest of them.
+pub fn framing(name: &str) -> Result<Framing, String> {
+    Framing::by_name(name).ok_or_else(|| unknown("framing", name, Framing::NAMES))
+}
+
+fn unknown(what: &str, name: &str, known: &[&str]) -> String {
+    let nearest = nearest(name, known.iter().copied()).unwrap_or_default();
+    format!(
+        "unknown {what} {name:?}; expected one of {}; the nearest is `{nearest}`",
+        known.join(", ")
+    )
+}

@@ -1,0 +1,404 @@
+//! The key file: keys to compare card numbers by and to seal what must be kept of them.
+//!
+//! ```text
+//! # comment
+//! refundry-keys 1
+//! digest 1 <64 hexadecimal digits>
+//! sealing 1 <64 hexadecimal digits>
+//! ```
+//!
+//! The first line that is no comment names the format and its version. Then one key a line: its use, its id, the key. Of each
+//! use the key with the highest id is the current one; older ones stay so that old records can be read.
+//!
+//! A key file is made only for an empty ledger. A new key under an old ledger would turn every refund into one of another card
+//! and every waiting advice into bytes that nobody can read.
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use refund_ledger::KeyId;
+use zeroize::Zeroizing;
+
+/// Bytes of a key.
+pub const KEY_BYTES: usize = 32;
+
+/// Bytes of the longest key file: some 800 keys.
+const FILE_BYTES_MAX: u64 = 64 * 1024;
+
+/// The head line.
+const HEAD: &str = "refundry-keys 1";
+
+/// A key with its id. The bytes are wiped when it goes.
+pub type Key = (KeyId, Zeroizing<[u8; KEY_BYTES]>);
+
+/// The keys of a key file; of each list the first is the current one.
+pub struct Keys {
+    /// Keys for digests of card numbers.
+    pub digest: Vec<Key>,
+    /// Keys for sealing what an advice will need.
+    pub sealing: Vec<Key>,
+}
+
+impl Keys {
+    /// Checks that every key that the ledger refers to is there.
+    ///
+    /// # Errors
+    /// [`SecretsError::UnknownKey`] for the first that is not. `file` is where it should be.
+    pub fn require(
+        &self,
+        file: &Path,
+        digest: &[KeyId],
+        sealing: &[KeyId],
+    ) -> Result<(), SecretsError> {
+        let uses = [
+            (Use::Digest, &self.digest, digest),
+            (Use::Sealing, &self.sealing, sealing),
+        ];
+        for (key_use, known, asked) in uses {
+            let missing = asked
+                .iter()
+                .find(|id| known.iter().all(|(known, _)| known != *id));
+            if let Some(&id) = missing {
+                return Err(SecretsError::UnknownKey {
+                    file: file.to_owned(),
+                    key_use,
+                    id,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ids = |keys: &[Key]| keys.iter().map(|(id, _)| id.0).collect::<Vec<_>>();
+        f.debug_struct("Keys")
+            .field("digest", &ids(&self.digest))
+            .field("sealing", &ids(&self.sealing))
+            .finish()
+    }
+}
+
+/// What a key is for.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Use {
+    /// Digests of card numbers.
+    Digest,
+    /// Sealing what an advice will need.
+    Sealing,
+}
+
+impl Use {
+    /// The word in the key file.
+    const fn word(self) -> &'static str {
+        match self {
+            Use::Digest => "digest",
+            Use::Sealing => "sealing",
+        }
+    }
+}
+
+/// Why there are no keys. No message holds a byte of a key.
+#[derive(Debug)]
+pub enum SecretsError {
+    /// The file is not there, and the ledger needs its keys.
+    Missing(PathBuf),
+    /// The file cannot be read.
+    NotRead(PathBuf, io::Error),
+    /// A new file cannot be made.
+    NotWritten(PathBuf, io::Error),
+    /// The system gave no random bytes.
+    NoRandomness,
+    /// It is not a regular file.
+    NotAFile(PathBuf),
+    /// Others than the owner may read or write it.
+    Exposed {
+        /// The file.
+        file: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// Its content is not that of a key file.
+    Malformed {
+        /// The file.
+        file: PathBuf,
+        /// The line at fault, from 1; 0 for the whole.
+        line: usize,
+        /// What was expected there.
+        expected: &'static str,
+    },
+    /// The ledger refers to a key that the file does not have.
+    UnknownKey {
+        /// The file.
+        file: PathBuf,
+        /// What the key is for.
+        key_use: Use,
+        /// Its id.
+        id: KeyId,
+    },
+}
+
+impl fmt::Display for SecretsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SecretsError::Missing(file) => write!(
+                f,
+                "{}: the key file is missing and the ledger is not empty; put the file back from your backup, \
+                 or point secrets.key_file to it (a new key could neither compare cards nor open what waits)",
+                file.display()
+            ),
+            SecretsError::NotRead(file, cause) => {
+                write!(
+                    f,
+                    "{}: the key file cannot be read: {cause}",
+                    file.display()
+                )
+            }
+            SecretsError::NotWritten(file, cause) => {
+                write!(
+                    f,
+                    "{}: the key file cannot be created: {cause}",
+                    file.display()
+                )
+            }
+            SecretsError::NoRandomness => {
+                f.write_str("the system's random number source failed; no keys were made")
+            }
+            SecretsError::NotAFile(file) => {
+                write!(
+                    f,
+                    "{}: expected the key file, found something else",
+                    file.display()
+                )
+            }
+            SecretsError::Exposed { file, mode } => write!(
+                f,
+                "{0}: the key file is open to others (mode {mode:04o}); expected 0600: chmod 600 {0}",
+                file.display()
+            ),
+            SecretsError::Malformed {
+                file,
+                line: 0,
+                expected,
+            } => {
+                write!(
+                    f,
+                    "{}: not a usable key file; expected {expected}",
+                    file.display()
+                )
+            }
+            SecretsError::Malformed {
+                file,
+                line,
+                expected,
+            } => {
+                write!(
+                    f,
+                    "{}:{line}: not a usable key file; expected {expected}",
+                    file.display()
+                )
+            }
+            SecretsError::UnknownKey { file, key_use, id } => write!(
+                f,
+                "{}: the ledger refers to {} key {id}, which is not in the key file; put its line back from your \
+                 backup, or point secrets.key_file to the file that belongs to this ledger",
+                file.display(),
+                key_use.word()
+            ),
+        }
+    }
+}
+
+impl std::error::Error for SecretsError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            SecretsError::NotRead(_, cause) | SecretsError::NotWritten(_, cause) => Some(cause),
+            _ => None,
+        }
+    }
+}
+
+/// Reads the key file; where there is none and the ledger is empty, makes one with a new key of each use. It is synced to disk, with
+/// its folder, before this returns.
+///
+/// # Errors
+/// [`SecretsError`].
+pub fn load_or_create(file: &Path, ledger_is_empty: bool) -> Result<Keys, SecretsError> {
+    match load(file) {
+        Err(SecretsError::Missing(_)) if ledger_is_empty => {
+            create(file)?;
+            load(file)
+        }
+        loaded => loaded,
+    }
+}
+
+/// Reads the key file.
+///
+/// # Errors
+/// [`SecretsError`]; [`SecretsError::Missing`] where there is none.
+pub fn load(file: &Path) -> Result<Keys, SecretsError> {
+    let not_read = |cause: io::Error| match cause.kind() {
+        io::ErrorKind::NotFound => SecretsError::Missing(file.to_owned()),
+        _ => SecretsError::NotRead(file.to_owned(), cause),
+    };
+    // Looked at before it is opened: opening a pipe would wait for a writer.
+    let is_file = fs::metadata(file).map_err(not_read)?.is_file();
+    if !is_file {
+        return Err(SecretsError::NotAFile(file.to_owned()));
+    }
+    let opened = File::open(file).map_err(not_read)?;
+    let mode = opened.metadata().map_err(not_read)?.mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return Err(SecretsError::Exposed {
+            file: file.to_owned(),
+            mode,
+        });
+    }
+    // Room for the whole from the start: a buffer that grows leaves copies behind.
+    let mut content = Zeroizing::new(Vec::with_capacity(FILE_BYTES_MAX as usize + 1));
+    opened
+        .take(FILE_BYTES_MAX + 1)
+        .read_to_end(&mut content)
+        .map_err(not_read)?;
+    parse(&content).map_err(|(line, expected)| SecretsError::Malformed {
+        file: file.to_owned(),
+        line,
+        expected,
+    })
+}
+
+/// Makes a key file with one key of each use. Whoever loses a race for the name finds the winner's file.
+fn create(file: &Path) -> Result<(), SecretsError> {
+    let not_written = |cause| SecretsError::NotWritten(file.to_owned(), cause);
+    let content = new_content()?;
+    let folder = match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let mut draft = file.as_os_str().to_owned();
+    draft.push(format!(".{}.new", std::process::id()));
+    let draft = PathBuf::from(draft);
+    let written = write_synced(&draft, content.as_bytes())
+        // A link, not a rename: it never replaces a file that is there.
+        .and_then(|()| match fs::hard_link(&draft, file) {
+            Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            linked => linked,
+        });
+    let removed = fs::remove_file(&draft);
+    written.and(removed).map_err(not_written)?;
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(not_written)
+}
+
+fn write_synced(file: &Path, content: &[u8]) -> io::Result<()> {
+    let mut opened = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(file)?;
+    opened.write_all(content)?;
+    opened.sync_all()
+}
+
+/// The text of a new key file.
+fn new_content() -> Result<Zeroizing<String>, SecretsError> {
+    let mut content = Zeroizing::new(String::with_capacity(1024));
+    content.push_str("# Keys of a refundry node. Back this file up apart from the ledger: without it the ledger is of no use.\n");
+    content.push_str(HEAD);
+    content.push('\n');
+    for key_use in [Use::Digest, Use::Sealing] {
+        let mut key = Zeroizing::new([0; KEY_BYTES]);
+        getrandom::fill(key.as_mut_slice()).map_err(|_| SecretsError::NoRandomness)?;
+        content.push_str(key_use.word());
+        content.push_str(" 1 ");
+        for byte in key.iter() {
+            for nibble in [byte >> 4, byte & 0x0F] {
+                content.extend(char::from_digit(nibble.into(), 16));
+            }
+        }
+        content.push('\n');
+    }
+    Ok(content)
+}
+
+/// Reads the content of a key file; on failure the line (from 1, 0 for the whole) and what was expected.
+fn parse(content: &[u8]) -> Result<Keys, (usize, &'static str)> {
+    if content.len() as u64 > FILE_BYTES_MAX {
+        return Err((0, "at most 64 KiB"));
+    }
+    let mut keys = Keys {
+        digest: Vec::new(),
+        sealing: Vec::new(),
+    };
+    let mut head_seen = false;
+    for (index, line) in content.split(|&byte| byte == b'\n').enumerate() {
+        let line = line.trim_ascii();
+        if line.is_empty() || line.starts_with(b"#") {
+            continue;
+        }
+        let number = index + 1;
+        if !head_seen {
+            if line != HEAD.as_bytes() {
+                return Err((number, "the head line `refundry-keys 1`"));
+            }
+            head_seen = true;
+            continue;
+        }
+        let (key_use, key) = parse_line(line).ok_or((
+            number,
+            "`digest` or `sealing`, an id from 1 and 64 hexadecimal digits",
+        ))?;
+        let list = match key_use {
+            Use::Digest => &mut keys.digest,
+            Use::Sealing => &mut keys.sealing,
+        };
+        if list.iter().any(|(id, _)| *id == key.0) {
+            return Err((number, "an id that no line above has for the same use"));
+        }
+        list.push(key);
+    }
+    if keys.digest.is_empty() || keys.sealing.is_empty() {
+        return Err((
+            0,
+            "the head line, at least one `digest` key and one `sealing` key",
+        ));
+    }
+    keys.digest.sort_by_key(|(id, _)| std::cmp::Reverse(*id));
+    keys.sealing.sort_by_key(|(id, _)| std::cmp::Reverse(*id));
+    Ok(keys)
+}
+
+fn parse_line(line: &[u8]) -> Option<(Use, Key)> {
+    let mut words = line
+        .split(u8::is_ascii_whitespace)
+        .filter(|word| !word.is_empty());
+    let key_use = match words.next()? {
+        b"digest" => Use::Digest,
+        b"sealing" => Use::Sealing,
+        _ => return None,
+    };
+    let id: u32 = std::str::from_utf8(words.next()?).ok()?.parse().ok()?;
+    let digits = words
+        .next()
+        .filter(|digits| digits.len() == 2 * KEY_BYTES)?;
+    if id == 0 || words.next().is_some() {
+        return None;
+    }
+    let mut key = Zeroizing::new([0; KEY_BYTES]);
+    for (byte, pair) in key.iter_mut().zip(digits.chunks_exact(2)) {
+        for &digit in pair {
+            let nibble = char::from(digit).to_digit(16)?;
+            *byte = (*byte << 4) | u8::try_from(nibble).ok()?;
+        }
+    }
+    Some((key_use, (KeyId(id), key)))
+}
+
+#[cfg(test)]
+mod tests;
