@@ -1,62 +1,132 @@
 //! Messages for people: JSON, a table, and hex as people paste it.
+//!
+//! Card data is masked unless asked for: card numbers (DE 2 and the head of track 2) show their first six and last four
+//! digits, and wherever else in the message the same number stands it is masked alike; tracks, PIN data and the card
+//! data among the EMV tags of DE 55 become stars.
 
-use std::error::Error;
-use std::fmt;
+mod emv;
+mod hex;
+mod json;
+mod table;
 
 pub use crate::value::mask;
+pub use hex::{HexError, parse_hex};
+pub use json::to_json;
+pub use table::to_table;
 
+use crate::check;
 use crate::message::Message;
+use crate::packed;
+use crate::spec::Format;
+use crate::value;
 
-/// The message as one line of JSON: `{"mti":"0200","fields":{"3":"000000","64":{"hex":"00FF"}}}`.
-///
-/// Text is a string (a byte above 127 is the character of that number), binary is upper-case hex. Card data is masked unless `show_pan`.
-#[must_use]
-pub fn to_json(_message: &Message<'_>, _show_pan: bool) -> String {
-    todo!()
+/// Fewest digits of a card number that is looked for elsewhere in the message.
+const PAN_DIGITS_MIN: usize = 12;
+
+/// A value that may be shown.
+enum Shown {
+    /// Characters; those of free text by the number of their byte.
+    Text(String),
+    /// Upper-case hexadecimal digits.
+    Hex(String),
 }
 
-/// The message as a table: MTI in words, then number, name, format and value of one element a line. Card data is masked
-/// unless `show_pan`.
-#[must_use]
-pub fn to_table(_message: &Message<'_>, _show_pan: bool) -> String {
-    todo!()
+/// What of a message may be shown.
+struct Viewer<'m, 'a> {
+    message: &'m Message<'a>,
+    show_pan: bool,
+    /// Digits that must not be seen in clear, with what is shown instead.
+    hidden: Vec<(String, String)>,
 }
 
-/// Text that is not hex.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub enum HexError {
-    /// A character that is neither a hexadecimal digit nor white space.
-    NotHex {
-        /// Its position in characters, from 0.
-        position: usize,
-    },
-    /// The digits end in the middle of a byte.
-    OddDigits {
-        /// Position of the end, in characters.
-        position: usize,
-    },
-}
-
-impl fmt::Display for HexError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::NotHex { position } => {
-                write!(f, "expected a hexadecimal digit at position {position}")
+impl<'m, 'a> Viewer<'m, 'a> {
+    fn new(message: &'m Message<'a>, show_pan: bool) -> Self {
+        let mut hidden = Vec::new();
+        if !show_pan {
+            let number = message.text(2);
+            let track = message.text(35);
+            let candidates = [number.as_deref(), track.as_deref().map(value::track_2_head)];
+            for digits in candidates
+                .into_iter()
+                .flatten()
+                .filter(|digits| digits.len() >= PAN_DIGITS_MIN)
+            {
+                let (clear, masked) = (characters(digits), mask(digits));
+                let in_hex = hex_of(clear.as_bytes());
+                let stars = stars(in_hex.len());
+                hidden.extend([(clear, masked), (in_hex, stars)]);
             }
-            Self::OddDigits { position } => write!(
-                f,
-                "expected one more hexadecimal digit at position {position}"
-            ),
         }
+        Self {
+            message,
+            show_pan,
+            hidden,
+        }
+    }
+
+    /// The value of a present element.
+    fn shown(&self, de: u8) -> Shown {
+        let text = self.message.text(de);
+        let text = text.as_deref().unwrap_or_default();
+        let binary = self
+            .message
+            .spec()
+            .field(de)
+            .is_some_and(|field| field.format == Format::B);
+        if self.show_pan {
+            return if binary {
+                Shown::Hex(hex_of(text))
+            } else {
+                Shown::Text(characters(text))
+            };
+        }
+        match de {
+            2 => Shown::Text(mask(text)),
+            35 => {
+                let head = value::track_2_head(text);
+                Shown::Text(mask(head) + &stars(text.len().saturating_sub(head.len())))
+            }
+            34 | 36 | 45 => Shown::Text(stars(text.len())),
+            52 => Shown::Hex(stars(text.len().saturating_mul(2))),
+            55 if binary => Shown::Hex(self.covered(emv::masked_hex(text))),
+            55 if check::is_hex(text) => {
+                let mut bytes = vec![0; text.len() / 2];
+                packed::unpack_hex(text, &mut bytes);
+                Shown::Text(self.covered(emv::masked_hex(&bytes)))
+            }
+            _ if binary => Shown::Hex(self.covered(hex_of(text))),
+            _ => Shown::Text(self.covered(characters(text))),
+        }
+    }
+
+    /// The text without the digits that must not be seen.
+    fn covered(&self, text: String) -> String {
+        self.hidden.iter().fold(text, |text, (clear, masked)| {
+            if text.contains(clear) {
+                text.replace(clear, masked)
+            } else {
+                text
+            }
+        })
     }
 }
 
-impl Error for HexError {}
-
-/// The bytes that this text writes in hexadecimal digits; white space may stand anywhere.
-///
-/// # Errors
-/// [`HexError`] with the position of what is wrong.
-pub fn parse_hex(_text: &str) -> Result<Vec<u8>, HexError> {
-    todo!()
+/// A character for each byte, by its number.
+fn characters(bytes: &[u8]) -> String {
+    bytes.iter().copied().map(char::from).collect()
 }
+
+fn hex_of(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .flat_map(|byte| packed::hex_pair(*byte))
+        .map(char::from)
+        .collect()
+}
+
+fn stars(count: usize) -> String {
+    "*".repeat(count)
+}
+
+#[cfg(test)]
+mod tests;

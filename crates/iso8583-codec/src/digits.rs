@@ -1,11 +1,12 @@
 //! Decimal digits by the word: eight characters are checked and converted with a handful of instructions.
 
-/// Whether every character is a digit. The whole slice is looked at, so that the loop is vectorised.
+use crate::check;
+use crate::spec::Format;
+
+/// Whether every character is a digit.
 #[inline]
 pub(crate) fn all_digits(text: &[u8]) -> bool {
-    text.iter()
-        .fold(false, |bad, byte| bad | (byte.wrapping_sub(b'0') > 9))
-        == false
+    check::fits(Format::N, text)
 }
 
 /// Eight characters as a number; `None` if one of them is not a digit.
@@ -58,6 +59,7 @@ pub(crate) fn to_digits<const N: usize>(mut value: u64) -> [u8; N] {
 }
 
 #[cfg(test)]
+#[expect(clippy::indexing_slicing, reason = "a test may panic")]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -1,63 +1,260 @@
 //! Messages on their way out.
 
+use std::ptr;
+
 use bytes::BytesMut;
 
+use crate::encode;
 use crate::error::EncodeError;
 use crate::message::Message;
 use crate::mti::Mti;
-use crate::spec::Spec;
+use crate::packed;
+use crate::presence;
+use crate::spec::{ELEMENTS, HeadEncoding, Spec};
 
-/// An outgoing message: from nothing, or from a received one with changes. Holds references only, never allocates.
+/// Most elements of one draft that are set to a value of their own. What is taken from messages does not count.
+const VALUES_MAX: usize = 48;
+
+/// Most messages of which one draft takes elements, its base included.
+const SOURCES_MAX: usize = 4;
+
+/// An outgoing message: from nothing, or from received ones with changes.
+///
+/// Holds references only and never allocates. At most 48 elements can be set to a value of their own, and elements can be
+/// taken from at most four messages; what goes beyond is reported by [`encode`](Self::encode).
+///
+/// ```
+/// use bytes::BytesMut;
+/// use iso8583_codec::{Draft, Mti, Spec};
+///
+/// let spec = Spec::iso87_ascii();
+/// let frame = b"0800822000000000000004000000000000001121090000000123301";
+/// let request = spec.decode(frame).map_err(|error| error.to_string())?;
+/// let mut out = BytesMut::new();
+/// Draft::from_message(&request, request.mti().response()).set(39, b"00").encode(spec, &mut out)?;
+/// assert_eq!(spec.decode(&out).map(|answer| answer.mti()).ok(), Some(Mti::literal("0810")));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct Draft<'a> {
     mti: Mti,
-    base: Option<&'a Message<'a>>,
+    /// Elements with a value of their own.
+    set: u128,
+    /// Where from the others come, and which of them: an element is in one of these sets at most, and only if its source
+    /// has it.
+    sources: [Option<&'a Message<'a>>; SOURCES_MAX],
+    taken: [u128; SOURCES_MAX],
+    /// Values, in the order in which their elements were first set.
+    values: [&'a [u8]; VALUES_MAX],
+    values_count: u8,
+    /// For each element that was ever set, the place of its value; by data element, less one.
+    value_of: [u8; ELEMENTS],
+    /// The first thing that went wrong, kept for `encode`, so that calls can be chained.
+    fault: Option<EncodeError>,
 }
 
 impl<'a> Draft<'a> {
     /// A message without elements.
+    #[inline]
     #[must_use]
     pub fn new(mti: Mti) -> Self {
-        Self { mti, base: None }
+        Self {
+            mti,
+            set: 0,
+            sources: [None; SOURCES_MAX],
+            taken: [0; SOURCES_MAX],
+            values: [&[]; VALUES_MAX],
+            values_count: 0,
+            value_of: [0; ELEMENTS],
+            fault: None,
+        }
     }
 
     /// A message with all elements of `base`, until they are changed or removed.
+    #[inline]
     #[must_use]
     pub fn from_message(base: &'a Message<'a>, mti: Mti) -> Self {
-        Self {
-            mti,
-            base: Some(base),
-        }
+        let mut draft = Self::new(mti);
+        draft.sources = [Some(base), None, None, None];
+        draft.taken = [base.present(), 0, 0, 0];
+        draft
     }
 
     /// Sets an element to a canonical value: digits, characters, or the bytes of a binary element. What is shorter than
     /// its fixed length is padded on encoding: digits with zeros on the left, characters with blanks on the right.
-    pub fn set(&mut self, _de: u8, _value: &'a [u8]) -> &mut Self {
-        todo!()
+    #[inline]
+    pub fn set(&mut self, de: u8, value: &'a [u8]) -> &mut Self {
+        self.remove(de);
+        let Some(place) = self.value_of.get_mut(usize::from(de).wrapping_sub(1)) else {
+            self.fault.get_or_insert(EncodeError::Undefined { de });
+            return self;
+        };
+        // Places are counted from one: zero is an element that was never set.
+        if *place == 0 {
+            if usize::from(self.values_count) == VALUES_MAX {
+                self.fault.get_or_insert(EncodeError::TooManyValues {
+                    de,
+                    max: VALUES_MAX,
+                });
+                return self;
+            }
+            self.values_count = self.values_count.wrapping_add(1);
+            *place = self.values_count;
+        }
+        if let Some(slot) = self.values.get_mut(usize::from(*place).wrapping_sub(1)) {
+            *slot = value;
+        }
+        self.set |= presence::bit(de);
+        self
     }
 
-    /// Takes an element as it is in `from`; removes it if it is absent there.
-    pub fn copy(&mut self, _de: u8, _from: &'a Message<'a>) -> &mut Self {
-        todo!()
+    /// Takes an element as it is in `from`: its very bytes where the dialect is the same. Removes it if it is absent there.
+    #[inline]
+    pub fn copy(&mut self, de: u8, from: &'a Message<'a>) -> &mut Self {
+        self.remove(de);
+        if !from.has(de) {
+            return self;
+        }
+        for (source, taken) in self.sources.iter_mut().zip(&mut self.taken) {
+            if source.is_none_or(|source| ptr::eq(source, from)) {
+                *source = Some(from);
+                *taken |= presence::bit(de);
+                return self;
+            }
+        }
+        self.fault.get_or_insert(EncodeError::TooManySources {
+            de,
+            max: SOURCES_MAX,
+        });
+        self
     }
 
     /// Removes an element.
-    pub fn remove(&mut self, _de: u8) -> &mut Self {
-        todo!()
+    #[inline]
+    pub fn remove(&mut self, de: u8) -> &mut Self {
+        let others = !presence::bit(de);
+        self.set &= others;
+        for taken in &mut self.taken {
+            *taken &= others;
+        }
+        self
     }
 
     /// Whether the message will have an element.
+    #[inline]
     #[must_use]
-    pub fn has(&self, _de: u8) -> bool {
-        let _ = (self.mti, self.base);
-        todo!()
+    pub fn has(&self, de: u8) -> bool {
+        self.present() & presence::bit(de) != 0
+    }
+
+    #[inline]
+    fn present(&self) -> u128 {
+        self.taken
+            .iter()
+            .fold(self.set, |present, taken| present | taken)
+    }
+
+    #[inline]
+    fn value(&self, de: u8) -> &'a [u8] {
+        let place = self
+            .value_of
+            .get(usize::from(de).wrapping_sub(1))
+            .copied()
+            .unwrap_or_default();
+        self.values
+            .get(usize::from(place).wrapping_sub(1))
+            .copied()
+            .unwrap_or_default()
     }
 
     /// Appends the message to `out`. On an error `out` is as it was.
     ///
+    /// Elements that are taken from a message of the same dialect and are neighbours in both go over as one block of
+    /// bytes.
+    ///
     /// # Errors
-    /// [`EncodeError`] at the first element that the dialect cannot write.
-    pub fn encode(&self, _spec: &Spec, _out: &mut BytesMut) -> Result<(), EncodeError> {
-        todo!()
+    /// [`EncodeError`] at the first element that the dialect cannot write, or that found no room in the draft.
+    #[inline]
+    pub fn encode(&self, spec: &Spec, out: &mut BytesMut) -> Result<(), EncodeError> {
+        if let Some(fault) = self.fault {
+            return Err(fault);
+        }
+        let before = out.len();
+        let present = self.present();
+        write_head(spec, self.mti, present, out);
+        let written = self.write_elements(spec, present, out);
+        if written.is_err() {
+            out.truncate(before);
+        }
+        written
+    }
+
+    #[inline]
+    fn write_elements(
+        &self,
+        spec: &Spec,
+        present: u128,
+        out: &mut BytesMut,
+    ) -> Result<(), EncodeError> {
+        let mut left = present;
+        while left != 0 {
+            let de = presence::first(left);
+            let bit = presence::bit(de);
+            left &= left.wrapping_sub(1);
+            if self.set & bit != 0 {
+                encode::value(spec, de, self.value(de), out)?;
+                continue;
+            }
+            let Some((source, taken)) = self.source(bit) else {
+                continue;
+            };
+            if ptr::eq(source.spec(), spec) {
+                // The run ends where something comes in between, or something of the source stays out.
+                let others = (present | source.present()) & !taken & presence::above(de);
+                out.extend_from_slice(source.run_to(de, others));
+                left &= presence::from_first(others);
+            } else {
+                encode::transcode(spec, de, source, out)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the element of this bit is taken from, and what else is.
+    #[inline]
+    fn source(&self, bit: u128) -> Option<(&'a Message<'a>, u128)> {
+        let mut sources = self.sources.iter().zip(&self.taken);
+        sources
+            .find(|(_, taken)| *taken & bit != 0)
+            .and_then(|(source, taken)| Some(((*source)?, *taken)))
     }
 }
+
+/// Message type indicator and bitmaps; the second one only where it is not empty.
+#[inline]
+fn write_head(spec: &Spec, mti: Mti, present: u128, out: &mut BytesMut) {
+    let (first, second) = (present as u64, (present >> 64) as u64);
+    // Bit 1 announces the second map.
+    let first = (first | u64::from(second != 0)).reverse_bits();
+    let second = second.reverse_bits();
+    match spec.head {
+        HeadEncoding::Characters => {
+            out.extend_from_slice(mti.as_bytes());
+            out.extend_from_slice(&packed::hex_of_word(first));
+            if second != 0 {
+                out.extend_from_slice(&packed::hex_of_word(second));
+            }
+        }
+        HeadEncoding::Packed => {
+            let [a, b, c, d] = *mti.as_bytes();
+            out.extend_from_slice(&[packed::bcd_pair(a, b), packed::bcd_pair(c, d)]);
+            out.extend_from_slice(&first.to_be_bytes());
+            if second != 0 {
+                out.extend_from_slice(&second.to_be_bytes());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

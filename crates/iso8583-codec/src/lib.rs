@@ -1,14 +1,46 @@
 //! ISO 8583 messages: bytes to fields and back, zero-copy, dialects as data.
+//!
+//! Decoding notes where each data element starts and copies nothing. Elements are read by their type and checked when they
+//! are read, or all at once. A message goes on its way as a [`Draft`]: what stays as it was received is copied as bytes,
+//! only what changes is encoded. None of this allocates.
+//!
+//! ```
+//! use bytes::BytesMut;
+//! use iso8583_codec::{Draft, Mti, Spec};
+//!
+//! let frame = b"02003220000008808000000000000000012345112113450100012363251700012312345678840";
+//! let spec = Spec::iso87_ascii();
+//! let request = spec.decode(frame).map_err(|error| error.to_string())?;
+//! request.validate()?;
+//! assert_eq!(request.mti(), Mti::literal("0200"));
+//! assert_eq!(request.amount(4)?, Some(12_345));
+//! assert_eq!(request.stan()?.map(|stan| stan.to_string()).as_deref(), Some("000123"));
+//!
+//! let mut out = BytesMut::with_capacity(256);
+//! Draft::from_message(&request, request.mti().response()).set(39, b"00").encode(spec, &mut out)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! A [`Spec`] is a dialect: rows of data, compiled into flat tables. Two are built in, see [`Spec::NAMES`].
+//!
+//! Not in this crate: frame headers and everything about connections, the clock, what an element means to a switch. No
+//! error and no `Debug` output holds a byte of a message.
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+mod check;
+mod decode;
 pub mod describe;
 mod digits;
 mod draft;
+mod encode;
 mod error;
+mod iso87;
 mod message;
 mod mti;
 mod original;
+mod packed;
+mod presence;
 mod spec;
 mod text;
 mod value;
@@ -19,6 +51,6 @@ pub use error::{DecodeError, DecodeErrorKind, EncodeError, FieldError};
 pub use message::Message;
 pub use mti::Mti;
 pub use original::OriginalData;
-pub use spec::{FieldSpec, Format, Length, Spec};
+pub use spec::{FieldSpec, Format, Length, PrefixEncoding, Spec, ValueEncoding};
 pub use text::Text;
 pub use value::{Currency, Pan, Rrn, Stan, TransmissionTime};

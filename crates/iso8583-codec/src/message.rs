@@ -2,166 +2,462 @@
 
 use std::fmt;
 
+use crate::check;
+use crate::decode;
+use crate::digits;
 use crate::error::FieldError;
 use crate::mti::Mti;
 use crate::original::OriginalData;
-use crate::spec::Spec;
+use crate::packed;
+use crate::presence::{self, Elements};
+use crate::spec::{ELEMENTS, Spec, StepKind, ValueEncoding};
 use crate::text::Text;
-use crate::value::{Currency, Pan, Rrn, Stan, TransmissionTime};
+use crate::value::{self, Currency, Pan, Rrn, Stan, TransmissionTime};
 
-/// A decoded message: which elements are there and where, over the bytes it was read from.
+/// A decoded message: which elements are there and where they start, over the bytes it was read from.
+///
+/// Nothing is copied and nothing is on the heap. The characters of an element are looked at when it is asked for by its
+/// type, or all at once by [`validate`](Self::validate).
 #[derive(Clone)]
 pub struct Message<'a> {
     spec: &'a Spec,
     frame: &'a [u8],
     present: u128,
     mti: Mti,
+    /// Where the last element ends. Less than the frame only if there is a fault behind it.
+    end: u16,
+    /// Where each element starts, with its length prefix: by data element, less one. Only the present ones count.
+    starts: [u16; ELEMENTS],
+}
+
+/// Where the value of an element lies, without its length prefix.
+#[derive(Copy, Clone)]
+pub(crate) struct Place {
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+    /// Digits, characters or bytes, as the length of the element counts them.
+    pub(crate) units: usize,
 }
 
 impl<'a> Message<'a> {
+    #[inline]
+    pub(crate) fn blank(spec: &'a Spec, frame: &'a [u8]) -> Self {
+        const NONE: Mti = Mti::literal("0000");
+        Self {
+            spec,
+            frame,
+            present: 0,
+            mti: NONE,
+            end: 0,
+            starts: [0; ELEMENTS],
+        }
+    }
+
+    /// Notes the start of the element of this index.
+    #[inline]
+    pub(crate) fn note(&mut self, index: usize, start: u16) {
+        if let Some(slot) = self.starts.get_mut(index) {
+            *slot = start;
+        }
+    }
+
+    /// Notes what has been found, and where it ends.
+    #[inline]
+    pub(crate) fn found(&mut self, mti: Mti, present: u128, end: u16) {
+        (self.mti, self.present, self.end) = (mti, present, end);
+    }
+
+    #[inline]
+    pub(crate) fn present(&self) -> u128 {
+        self.present
+    }
+
     /// The dialect that it was read by.
+    #[inline]
     #[must_use]
     pub fn spec(&self) -> &'a Spec {
         self.spec
     }
 
     /// The bytes that it was read from.
+    #[inline]
     #[must_use]
     pub fn frame(&self) -> &'a [u8] {
         self.frame
     }
 
     /// The message type indicator.
+    #[inline]
     #[must_use]
     pub fn mti(&self) -> Mti {
         self.mti
     }
 
     /// Whether a data element is present.
+    #[inline]
     #[must_use]
-    pub fn has(&self, _de: u8) -> bool {
-        self.present == 0
+    pub fn has(&self, de: u8) -> bool {
+        self.present & presence::bit(de) != 0
     }
 
-    /// The data elements that are present, ascending.
+    /// The data elements that are present, ascending. The bitmaps are none of them.
     pub fn elements(&self) -> impl Iterator<Item = u8> + use<> {
-        std::iter::empty()
+        Elements(self.present)
+    }
+
+    /// Where a present element starts, with its length prefix; the end for 129.
+    #[inline]
+    fn start(&self, de: u8) -> usize {
+        usize::from(
+            self.starts
+                .get(usize::from(de).wrapping_sub(1))
+                .copied()
+                .unwrap_or(self.end),
+        )
+    }
+
+    /// The bytes from the present element `de` up to the first one of `others`, which come later, or to the end.
+    #[inline]
+    pub(crate) fn run(&self, de: u8, others: u128) -> &'a [u8] {
+        self.frame
+            .get(self.start(de)..self.start(presence::first(others)))
+            .unwrap_or_default()
+    }
+
+    /// The bytes of an element with its length prefix, and of its present neighbours up to the first of `others`, which
+    /// may be absent.
+    #[inline]
+    pub(crate) fn run_to(&self, de: u8, others: u128) -> &'a [u8] {
+        self.run(de, self.present & presence::from_first(others))
+    }
+
+    #[inline]
+    pub(crate) fn place(&self, de: u8) -> Option<Place> {
+        if !self.has(de) {
+            return None;
+        }
+        let step = self.spec.step(de);
+        let start = self.start(de);
+        if step.kind == StepKind::Fixed {
+            return Some(Place {
+                start,
+                end: start.wrapping_add(usize::from(step.bytes)),
+                units: usize::from(step.max),
+            });
+        }
+        // Decoding has read the same prefix, so that it cannot fail now.
+        let (prefix, units) = decode::prefix(step, self.frame.get(start..)?).ok()?;
+        let start = start.wrapping_add(prefix);
+        Some(Place {
+            start,
+            end: start.wrapping_add(step.value_bytes(units)),
+            units,
+        })
+    }
+
+    #[inline]
+    pub(crate) fn bytes(&self, place: &Place) -> &'a [u8] {
+        self.frame.get(place.start..place.end).unwrap_or_default()
     }
 
     /// The encoded value of an element, without its length prefix.
+    #[inline]
     #[must_use]
-    pub fn raw(&self, _de: u8) -> Option<&'a [u8]> {
-        todo!()
+    pub fn raw(&self, de: u8) -> Option<&'a [u8]> {
+        self.place(de).map(|place| self.bytes(&place))
     }
 
-    /// The canonical value of an element: digits or characters, or the bytes of a binary element.
-    #[must_use]
-    pub fn text(&self, _de: u8) -> Option<Text<'a>> {
-        todo!()
-    }
-
-    /// Checks the characters of every element against its format.
+    /// The canonical value of an element: digits or characters, or the bytes of a binary element; equal in every dialect.
     ///
-    /// # Errors
-    /// [`FieldError`] at the first byte, in the order of the elements, that does not fit.
-    pub fn validate(&self) -> Result<(), FieldError> {
-        todo!()
+    /// Borrowed from the message where it lies there like this. What is no digit in a message that was not validated
+    /// comes out as some other character.
+    #[inline]
+    #[must_use]
+    pub fn text(&self, de: u8) -> Option<Text<'a>> {
+        let place = self.place(de)?;
+        let raw = self.bytes(&place);
+        let step = self.spec.step(de);
+        Some(match step.value {
+            ValueEncoding::Plain => Text::borrowed(raw),
+            ValueEncoding::Bcd => {
+                let skip_first = place.units & 1 == 1 && step.kind == StepKind::Fixed;
+                Text::converted(|out| {
+                    let out = out.get_mut(..place.units).unwrap_or_default();
+                    packed::unpack_bcd(raw, skip_first, out);
+                    out.len()
+                })
+            }
+            ValueEncoding::SignedBcd => Text::converted(|out| {
+                let out = out.get_mut(..place.units).unwrap_or_default();
+                if let (Some((sign, digits)), Some((slot, slots))) =
+                    (raw.split_first(), out.split_first_mut())
+                {
+                    *slot = *sign;
+                    packed::unpack_bcd(digits, slots.len() & 1 == 1, slots);
+                }
+                place.units
+            }),
+            ValueEncoding::Hex => Text::converted(|out| packed::unpack_hex(raw, out)),
+        })
     }
 
     /// Primary account number: DE 2, else what stands before the separator in DE 35.
     ///
+    /// Shape: n ..19 (12 to 19 digits here). Source: ISO 8583:1987, ISO 7813.
+    ///
     /// # Errors
-    /// [`FieldError`] if it is not 12 to 19 digits.
+    /// [`FieldError::NotNumeric`] at the first byte that is not a digit, [`FieldError::WrongLength`] for fewer or more
+    /// digits.
+    #[inline]
     pub fn pan(&self) -> Result<Option<Pan>, FieldError> {
-        todo!()
+        let (de, text) = match self.text(2) {
+            Some(text) => (2, text),
+            None => match self.text(35) {
+                Some(track) => (35, track),
+                None => return Ok(None),
+            },
+        };
+        let digits = if de == 2 {
+            &text
+        } else {
+            value::track_2_head(&text)
+        };
+        match Pan::from_digits(digits) {
+            Some(pan) => Ok(Some(pan)),
+            None => Err(self
+                .not_digits(de, digits)
+                .unwrap_or_else(|| self.wrong_length(de, 12, 19))),
+        }
     }
 
-    /// Processing code (DE 3): six digits.
+    /// Processing code (DE 3): transaction, from account, to account; `20xxxx` is a refund. Shape: n 6.
     ///
     /// # Errors
     /// [`FieldError::NotNumeric`] at the first byte that is not a digit.
+    #[inline]
     pub fn processing_code(&self) -> Result<Option<[u8; 6]>, FieldError> {
-        todo!()
+        let Some(code) = self.array::<6>(3)? else {
+            return Ok(None);
+        };
+        if digits::all_digits(&code) {
+            Ok(Some(code))
+        } else {
+            Err(self.not_numeric(3, &code))
+        }
     }
 
-    /// An amount (DE 4, 5, 6), in minor units of its currency: `1250` EUR is 12.50.
+    /// An amount (such as DE 4, 5, 6), in minor units of its currency: `1250` EUR is 12.50. Shape: n 12.
     ///
     /// # Errors
     /// [`FieldError::NotNumeric`] at the first byte that is not a digit.
-    pub fn amount(&self, _de: u8) -> Result<Option<u64>, FieldError> {
-        todo!()
+    #[inline]
+    pub fn amount(&self, de: u8) -> Result<Option<u64>, FieldError> {
+        let Some(text) = self.text(de) else {
+            return Ok(None);
+        };
+        match digits::number(&text) {
+            Some(amount) => Ok(Some(amount)),
+            None => Err(self.not_numeric(de, &text)),
+        }
     }
 
-    /// System trace audit number (DE 11).
+    /// System trace audit number (DE 11). Shape: n 6.
     ///
     /// # Errors
     /// [`FieldError::NotNumeric`] at the first byte that is not a digit.
+    #[inline]
     pub fn stan(&self) -> Result<Option<Stan>, FieldError> {
-        todo!()
+        let Some(text) = self.array::<6>(11)? else {
+            return Ok(None);
+        };
+        match digits::number(&text).and_then(|number| Stan::new(number as u32)) {
+            Some(stan) => Ok(Some(stan)),
+            None => Err(self.not_numeric(11, &text)),
+        }
     }
 
-    /// Transmission date and time (DE 7). The digits are checked, not whether they are a date.
+    /// Transmission date and time (DE 7). The digits are checked, not whether they are a date. Shape: n 10.
     ///
     /// # Errors
     /// [`FieldError::NotNumeric`] at the first byte that is not a digit.
+    #[inline]
     pub fn transmission_time(&self) -> Result<Option<TransmissionTime>, FieldError> {
-        todo!()
+        let Some(text) = self.array::<10>(7)? else {
+            return Ok(None);
+        };
+        match TransmissionTime::from_digits(&text) {
+            Some(time) => Ok(Some(time)),
+            None => Err(self.not_numeric(7, &text)),
+        }
     }
 
-    /// Retrieval reference number (DE 37).
+    /// Retrieval reference number (DE 37). Shape: an 12.
     ///
     /// # Errors
     /// [`FieldError::NotPrintable`] at the first byte that is not a printable character.
+    #[inline]
     pub fn rrn(&self) -> Result<Option<Rrn>, FieldError> {
-        todo!()
+        let Some(text) = self.array::<12>(37)? else {
+            return Ok(None);
+        };
+        match Rrn::new(text) {
+            Some(rrn) => Ok(Some(rrn)),
+            None => Err(self
+                .characters::<12>(37)
+                .err()
+                .unwrap_or_else(|| self.wrong_length(37, 12, 12))),
+        }
     }
 
-    /// Card acceptor terminal identification (DE 41).
+    /// Card acceptor terminal identification (DE 41). Shape: ans 8.
     ///
     /// # Errors
-    /// [`FieldError::NotPrintable`] at the first byte that is not a printable character.
+    /// [`FieldError::NotPrintable`] at the first control character.
+    #[inline]
     pub fn terminal_id(&self) -> Result<Option<[u8; 8]>, FieldError> {
-        todo!()
+        self.characters(41)
     }
 
-    /// Card acceptor identification code (DE 42), the merchant.
+    /// Card acceptor identification code (DE 42), the merchant. Shape: ans 15.
     ///
     /// # Errors
-    /// [`FieldError::NotPrintable`] at the first byte that is not a printable character.
+    /// [`FieldError::NotPrintable`] at the first control character.
+    #[inline]
     pub fn merchant_id(&self) -> Result<Option<[u8; 15]>, FieldError> {
-        todo!()
+        self.characters(42)
     }
 
-    /// Response code (DE 39).
+    /// Response code (DE 39). Shape: an 2.
     ///
     /// # Errors
     /// [`FieldError::NotPrintable`] at the first byte that is not a printable character.
+    #[inline]
     pub fn response_code(&self) -> Result<Option<[u8; 2]>, FieldError> {
-        todo!()
+        self.characters(39)
     }
 
-    /// Currency of the transaction (DE 49).
+    /// Currency of the transaction (DE 49). Shape: three digits.
     ///
     /// # Errors
     /// [`FieldError::NotNumeric`] at the first byte that is not a digit: an alphabetic code is no currency here.
+    #[inline]
     pub fn currency(&self) -> Result<Option<Currency>, FieldError> {
-        todo!()
+        let Some(text) = self.array::<3>(49)? else {
+            return Ok(None);
+        };
+        match digits::number(&text).and_then(|number| Currency::new(number as u16)) {
+            Some(currency) => Ok(Some(currency)),
+            None => Err(self.not_numeric(49, &text)),
+        }
     }
 
-    /// Original data elements (DE 90).
+    /// Original data elements (DE 90). Shape: n 42.
     ///
     /// # Errors
     /// [`FieldError::NotNumeric`] at the first byte that is not a digit.
+    #[inline]
     pub fn original_data(&self) -> Result<Option<OriginalData>, FieldError> {
-        todo!()
+        let Some(text) = self.array::<42>(90)? else {
+            return Ok(None);
+        };
+        match OriginalData::from_digits(&text) {
+            Some(original) => Ok(Some(original)),
+            None => Err(self.not_numeric(90, &text)),
+        }
     }
 
-    /// The amount that stays after a partial reversal: the first twelve digits of DE 95, in minor units.
+    /// The amount that stays after a partial reversal: the first twelve digits of DE 95, in minor units. Shape: an 42.
     ///
     /// # Errors
     /// [`FieldError::NotNumeric`] at the first of these bytes that is not a digit.
+    #[inline]
     pub fn replacement_amount(&self) -> Result<Option<u64>, FieldError> {
-        todo!()
+        let Some(text) = self.array::<42>(95)? else {
+            return Ok(None);
+        };
+        match value::replacement_head(&text).map(|head| (digits::number(head), head)) {
+            Some((Some(amount), _)) => Ok(Some(amount)),
+            Some((None, head)) => Err(self.not_numeric(95, head)),
+            None => Err(self.wrong_length(95, 42, 42)),
+        }
+    }
+
+    /// The characters of an element that has `N` of them, whatever they are.
+    #[inline]
+    fn array<const N: usize>(&self, de: u8) -> Result<Option<[u8; N]>, FieldError> {
+        let Some(text) = self.text(de) else {
+            return Ok(None);
+        };
+        match <[u8; N]>::try_from(&*text) {
+            Ok(array) => Ok(Some(array)),
+            Err(_) => Err(self.wrong_length(de, N, N)),
+        }
+    }
+
+    /// The same, checked against the format of the element.
+    #[inline]
+    fn characters<const N: usize>(&self, de: u8) -> Result<Option<[u8; N]>, FieldError> {
+        let array = self.array::<N>(de)?;
+        let fits = |array: [u8; N]| {
+            self.spec
+                .field(de)
+                .is_none_or(|field| check::fits(field.format, &array))
+        };
+        if array.is_some_and(|array| !fits(array))
+            && let Some(place) = self.place(de)
+        {
+            check::fault(
+                de,
+                self.spec.step(de),
+                self.bytes(&place),
+                place.units,
+                place.start,
+            )?;
+        }
+        Ok(array)
+    }
+
+    /// The error at the first of these leading characters of an element that is no digit.
+    #[cold]
+    fn not_digits(&self, de: u8, text: &[u8]) -> Option<FieldError> {
+        let index = text
+            .iter()
+            .position(|character| !character.is_ascii_digit())?;
+        let place = self.place(de)?;
+        let step = self.spec.step(de);
+        let index = match step.value {
+            ValueEncoding::Bcd => {
+                let unused_first = place.units & 1 == 1 && step.kind == StepKind::Fixed;
+                index.saturating_add(usize::from(unused_first)) / 2
+            }
+            ValueEncoding::SignedBcd => index.div_ceil(2),
+            ValueEncoding::Plain => index,
+            ValueEncoding::Hex => index.saturating_mul(2),
+        };
+        Some(FieldError::NotNumeric {
+            de,
+            offset: place.start.saturating_add(index),
+        })
+    }
+
+    #[cold]
+    fn not_numeric(&self, de: u8, text: &[u8]) -> FieldError {
+        // All digits, and no number: too many of them.
+        self.not_digits(de, text)
+            .unwrap_or_else(|| self.wrong_length(de, 1, 19))
+    }
+
+    #[cold]
+    fn wrong_length(&self, de: u8, min: usize, max: usize) -> FieldError {
+        let offset = self
+            .place(de)
+            .map_or_else(|| self.start(de), |place| place.start);
+        FieldError::WrongLength {
+            de,
+            offset,
+            min,
+            max,
+        }
     }
 }
 

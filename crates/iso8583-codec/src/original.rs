@@ -1,5 +1,9 @@
 //! Sub-structure of DE 90: the five parts that name an original.
 
+use nom::bytes::complete::take;
+use nom::{IResult, Parser};
+
+use crate::digits;
 use crate::mti::Mti;
 use crate::value::{Stan, TransmissionTime};
 
@@ -24,8 +28,22 @@ pub struct OriginalData {
 impl OriginalData {
     /// The parts of these 42 ASCII digits; `None` if one of them is not a digit.
     #[must_use]
-    pub fn from_digits(_digits: &[u8; 42]) -> Option<Self> {
-        todo!()
+    pub fn from_digits(digits: &[u8; 42]) -> Option<Self> {
+        // Checked as a whole, so that no part can fail below but by being zero.
+        if !digits::all_digits(digits) {
+            return None;
+        }
+        let (_, (mti, stan, time, acquirer, forwarder)) = parts(digits).ok()?;
+        Some(Self {
+            mti: mti
+                .first_chunk()
+                .and_then(Mti::new)
+                .filter(|mti| mti.as_bytes() != b"0000"),
+            stan: given(stan).and_then(|number| Stan::new(number as u32)),
+            time: given(time).and_then(TransmissionTime::new),
+            acquirer: given(acquirer),
+            forwarder: given(forwarder),
+        })
     }
 
     /// Whether no part is given.
@@ -37,6 +55,79 @@ impl OriginalData {
     /// 42 ASCII digits, as on the wire; zeros for what is not given.
     #[must_use]
     pub fn to_digits(&self) -> [u8; 42] {
-        todo!()
+        let mut text = [b'0'; 42];
+        let (mti, rest) = text.split_at_mut(4);
+        let (stan, rest) = rest.split_at_mut(6);
+        let (time, rest) = rest.split_at_mut(10);
+        let (acquirer, forwarder) = rest.split_at_mut(11);
+        if let Some(given) = self.mti {
+            mti.copy_from_slice(given.as_bytes());
+        }
+        if let Some(given) = self.stan {
+            stan.copy_from_slice(&given.to_digits());
+        }
+        if let Some(given) = self.time {
+            time.copy_from_slice(&given.to_digits());
+        }
+        acquirer.copy_from_slice(&digits::to_digits::<11>(self.acquirer.unwrap_or_default()));
+        forwarder.copy_from_slice(&digits::to_digits::<11>(self.forwarder.unwrap_or_default()));
+        text
+    }
+}
+
+/// The five parts, as characters.
+type Parts<'a> = (&'a [u8], &'a [u8], &'a [u8], &'a [u8], &'a [u8]);
+
+fn parts(digits: &[u8]) -> IResult<&[u8], Parts<'_>> {
+    (
+        take(4usize),
+        take(6usize),
+        take(10usize),
+        take(11usize),
+        take(11usize),
+    )
+        .parse(digits)
+}
+
+/// The number of a part; `None` if it is zero, which means "not given".
+fn given(part: &[u8]) -> Option<u64> {
+    digits::number(part).filter(|number| *number != 0)
+}
+
+#[cfg(test)]
+#[expect(clippy::indexing_slicing, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    const WORKED: &[u8; 42] = b"020000012311211345000004802581000000000000";
+
+    #[test]
+    fn parts_of_a_worked_example() {
+        let original = OriginalData::from_digits(WORKED).expect("digits");
+        assert_eq!(original.mti, Some(Mti::literal("0200")));
+        assert_eq!(original.stan, Stan::new(123));
+        assert_eq!(original.time, TransmissionTime::new(1_121_134_500));
+        assert_eq!(original.acquirer, Some(48_025_810));
+        assert_eq!(original.forwarder, None);
+        assert_eq!(&original.to_digits(), WORKED);
+    }
+
+    #[test]
+    fn zeros_are_not_given() {
+        let nothing = OriginalData::from_digits(&[b'0'; 42]).expect("digits");
+        assert!(nothing.is_empty());
+        assert_eq!(nothing.to_digits(), [b'0'; 42]);
+        let full = OriginalData::from_digits(&[b'9'; 42]).expect("digits");
+        assert!(!full.is_empty());
+        assert_eq!(full.to_digits(), [b'9'; 42]);
+    }
+
+    #[test]
+    fn only_digits() {
+        for index in 0..42 {
+            let mut digits = *WORKED;
+            digits[index] = b' ';
+            assert_eq!(OriginalData::from_digits(&digits), None);
+        }
     }
 }

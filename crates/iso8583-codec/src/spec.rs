@@ -1,18 +1,31 @@
-//! Dialects as data.
+//! Dialects as data: rows for people, compiled once into flat tables for decoding.
 
+#![expect(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "constant functions have no other access to arrays; data elements are checked to be 2 to 128 and lengths to be small first"
+)]
+
+use crate::check::Check;
 use crate::error::DecodeError;
+use crate::iso87;
 use crate::message::Message;
+use crate::presence;
+use crate::text::CONVERTED_BYTES_MAX;
+
+/// Number of the last data element.
+pub(crate) const ELEMENTS: usize = 128;
 
 /// What a data element may hold, in the letters of the standard.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum Format {
     /// `n`: digits.
     N,
-    /// `an`: printable ASCII. Real messages hold more than letters and digits.
+    /// `an`: printable ASCII, since real messages hold more than letters and digits.
     An,
-    /// `ans`: printable characters of any eight-bit set.
+    /// `ans`: anything but control characters, since names and free text come in many eight-bit sets.
     Ans,
-    /// `z`: the code set of magnetic stripes.
+    /// `z`: the code set of magnetic stripes, `0` to `?`, and `D` for the separator.
     Z,
     /// `x+n`: the sign `C` or `D`, then digits.
     Xn,
@@ -25,13 +38,46 @@ pub enum Format {
 pub enum Length {
     /// Always this long.
     Fixed(u16),
-    /// A prefix of so many decimal digits says how long, at most `max`.
+    /// A prefix says how long.
     Variable {
-        /// Digits of the prefix: 2 for LL, 3 for LLL.
+        /// Decimal digits of the prefix: 2 for LL, 3 for LLL.
         digits: u8,
         /// The longest that is accepted.
         max: u16,
     },
+}
+
+impl Length {
+    /// The longest value, in units of the format.
+    #[must_use]
+    pub const fn max(self) -> u16 {
+        match self {
+            Self::Fixed(length) => length,
+            Self::Variable { max, .. } => max,
+        }
+    }
+}
+
+/// How a value lies in the message.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum ValueEncoding {
+    /// As it is: a byte for each character, or the bytes of a binary element.
+    Plain,
+    /// Two digits a byte. Of an odd number, a fixed length has an unused nibble on the left, a variable one on the right.
+    Bcd,
+    /// A byte for the sign, then two digits a byte.
+    SignedBcd,
+    /// Two hexadecimal digits for each byte of a binary element.
+    Hex,
+}
+
+/// How a length prefix lies in the message.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum PrefixEncoding {
+    /// A character for each digit.
+    Characters,
+    /// Two digits a byte, an unused nibble on the left of an odd number.
+    Bcd,
 }
 
 /// One row of a dialect: a data element.
@@ -45,33 +91,186 @@ pub struct FieldSpec {
     pub format: Format,
     /// How long it is.
     pub length: Length,
+    /// How its value lies in the message.
+    pub value: ValueEncoding,
+    /// How its length prefix lies in the message, if it has one.
+    pub prefix: PrefixEncoding,
+}
+
+/// How message type indicator and bitmaps are written.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum HeadEncoding {
+    /// Four digits; sixteen hexadecimal digits a map.
+    Characters,
+    /// Two bytes of BCD; eight bytes a map.
+    Packed,
+}
+
+impl HeadEncoding {
+    /// Bytes of the message type indicator.
+    pub(crate) const fn mti_bytes(self) -> usize {
+        match self {
+            Self::Characters => 4,
+            Self::Packed => 2,
+        }
+    }
+
+    /// Bytes of one bitmap.
+    pub(crate) const fn bitmap_bytes(self) -> usize {
+        match self {
+            Self::Characters => 16,
+            Self::Packed => 8,
+        }
+    }
+}
+
+/// How decoding gets over an element.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum StepKind {
+    /// Not in this dialect.
+    Undefined,
+    /// `bytes` further.
+    Fixed,
+    /// Two characters say how many units follow.
+    TwoCharacters,
+    /// `bytes` characters say how many units follow.
+    Characters,
+    /// `bytes` bytes of BCD say how many units follow.
+    Bcd,
+}
+
+/// One element as decoding sees it: eight bytes.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Step {
+    /// Bytes of a fixed value, or of the prefix of a variable one.
+    pub(crate) bytes: u16,
+    /// Longest value, in units of the format.
+    pub(crate) max: u16,
+    pub(crate) kind: StepKind,
+    pub(crate) value: ValueEncoding,
+    /// What the bytes must be.
+    pub(crate) check: Check,
+}
+
+impl Step {
+    const UNDEFINED: Self = Self {
+        bytes: 0,
+        max: 0,
+        kind: StepKind::Undefined,
+        value: ValueEncoding::Plain,
+        check: Check::Nothing,
+    };
+
+    /// Bytes of the length prefix.
+    #[inline]
+    pub(crate) const fn prefix_bytes(&self) -> usize {
+        match self.kind {
+            StepKind::Fixed | StepKind::Undefined => 0,
+            StepKind::TwoCharacters => 2,
+            StepKind::Characters | StepKind::Bcd => self.bytes as usize,
+        }
+    }
+
+    /// Encoded bytes of a variable value of so many units, as its prefix counts them.
+    #[inline]
+    pub(crate) const fn value_bytes(&self, units: usize) -> usize {
+        value_bytes(self.value, units)
+    }
+
+    const fn of(field: &FieldSpec) -> Self {
+        let units = field.length.max();
+        let (kind, bytes) = match field.length {
+            Length::Fixed(length) => (StepKind::Fixed, fixed_bytes(field.value, length)),
+            Length::Variable { digits, .. } => match field.prefix {
+                PrefixEncoding::Characters if digits == 2 => (StepKind::TwoCharacters, 2),
+                PrefixEncoding::Characters => (StepKind::Characters, digits as u16),
+                PrefixEncoding::Bcd => (StepKind::Bcd, (digits as u16).div_ceil(2)),
+            },
+        };
+        Self {
+            bytes,
+            max: units,
+            kind,
+            value: field.value,
+            check: Check::of(field),
+        }
+    }
+}
+
+/// Encoded bytes of a value of so many digits, characters or bytes.
+const fn fixed_bytes(value: ValueEncoding, units: u16) -> u16 {
+    match value {
+        // The length of a fixed binary element counts its bytes, each of them two digits.
+        ValueEncoding::Hex => units * 2,
+        _ => value_bytes(value, units as usize) as u16,
+    }
+}
+
+/// Encoded bytes of a value, by what a length prefix counts: in hexadecimal text its characters.
+const fn value_bytes(value: ValueEncoding, units: usize) -> usize {
+    match value {
+        ValueEncoding::Plain | ValueEncoding::Hex => units,
+        ValueEncoding::Bcd => units.div_ceil(2),
+        ValueEncoding::SignedBcd => units / 2 + 1,
+    }
 }
 
 /// A dialect, compiled from its rows.
+///
+/// ```
+/// use iso8583_codec::{Format, Length, Spec};
+///
+/// let rrn = Spec::iso87_ascii().field(37).expect("defined in the standard");
+/// assert_eq!((rrn.format, rrn.length), (Format::An, Length::Fixed(12)));
+/// ```
 pub struct Spec {
     name: &'static str,
+    pub(crate) head: HeadEncoding,
+    fields: [Option<FieldSpec>; ELEMENTS],
+    /// By data element, less one.
+    pub(crate) steps: [Step; ELEMENTS],
+    /// For each [`Check`], the elements whose bytes, length prefix included, must all pass it: neighbours of one set are
+    /// checked as one run.
+    pub(crate) runs: [u128; Check::COUNT],
+    /// Elements with anything to check.
+    pub(crate) checked: u128,
 }
+
+static ISO87_ASCII: Spec = Spec::compile(
+    "iso87-ascii",
+    HeadEncoding::Characters,
+    &iso87::rows(HeadEncoding::Characters),
+);
+static ISO87_BINARY: Spec = Spec::compile(
+    "iso87-binary",
+    HeadEncoding::Packed,
+    &iso87::rows(HeadEncoding::Packed),
+);
 
 impl Spec {
     /// Names of the dialects that are built in.
     pub const NAMES: &[&str] = &["iso87-ascii", "iso87-binary"];
 
     /// ISO 8583:1987 in characters: bitmaps and binary elements as hex text.
+    #[inline]
     #[must_use]
     pub fn iso87_ascii() -> &'static Self {
-        todo!()
+        &ISO87_ASCII
     }
 
     /// ISO 8583:1987 packed: digits and lengths in BCD, bitmaps and binary elements as bytes.
+    #[inline]
     #[must_use]
     pub fn iso87_binary() -> &'static Self {
-        todo!()
+        &ISO87_BINARY
     }
 
     /// The built-in dialect of this name.
     #[must_use]
-    pub fn by_name(_name: &str) -> Option<&'static Self> {
-        todo!()
+    pub fn by_name(name: &str) -> Option<&'static Self> {
+        [Self::iso87_ascii(), Self::iso87_binary()]
+            .into_iter()
+            .find(|spec| spec.name == name)
     }
 
     /// The dialect's name.
@@ -81,16 +280,131 @@ impl Spec {
     }
 
     /// The row of a data element; `None` where the dialect does not have it.
+    #[inline]
     #[must_use]
-    pub fn field(&self, _de: u8) -> Option<&FieldSpec> {
-        todo!()
+    pub fn field(&self, de: u8) -> Option<&FieldSpec> {
+        self.fields.get(usize::from(de).checked_sub(1)?)?.as_ref()
+    }
+
+    /// How to get over a data element, which is 1 to 128.
+    #[inline]
+    pub(crate) fn step(&self, de: u8) -> &Step {
+        &self.steps[usize::from(de.wrapping_sub(1) & 127)]
     }
 
     /// Reads where each element lies. Characters are not looked at: see [`Message::validate`].
     ///
     /// # Errors
     /// [`DecodeError`] with element, offset and everything that was read before.
-    pub fn decode<'a>(&'a self, _frame: &'a [u8]) -> Result<Message<'a>, DecodeError<'a>> {
-        todo!()
+    #[inline]
+    pub fn decode<'a>(&'a self, frame: &'a [u8]) -> Result<Message<'a>, DecodeError<'a>> {
+        Message::decode(self, frame)
+    }
+
+    /// Compiles a dialect.
+    ///
+    /// # Panics
+    /// At compile time, if a row is for no data element or for a value that [`Text`](crate::Text) cannot hold.
+    pub(crate) const fn compile(
+        name: &'static str,
+        head: HeadEncoding,
+        rows: &[FieldSpec],
+    ) -> Self {
+        let mut spec = Self {
+            name,
+            head,
+            fields: [None; ELEMENTS],
+            steps: [Step::UNDEFINED; ELEMENTS],
+            runs: [0; Check::COUNT],
+            checked: 0,
+        };
+        let mut index = 0;
+        while index < rows.len() {
+            let row = rows[index];
+            assert!(
+                row.de >= 2 && row.de as usize <= ELEMENTS,
+                "data elements are 2 to 128"
+            );
+            assert!(
+                matches!(row.value, ValueEncoding::Plain)
+                    || row.length.max() as usize <= CONVERTED_BYTES_MAX,
+                "a value that is converted on reading is too long"
+            );
+            let step = Step::of(&row);
+            let bit = presence::bit(row.de);
+            if !matches!(step.check, Check::Nothing) {
+                spec.checked |= bit;
+            }
+            if step.check.covers_prefix(&row) {
+                spec.runs[step.check as usize] |= bit;
+            }
+            spec.fields[row.de as usize - 1] = Some(row);
+            spec.steps[row.de as usize - 1] = step;
+            index += 1;
+        }
+        spec
+    }
+}
+
+impl std::fmt::Debug for Spec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Spec({})", self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn built_in_dialects_by_name() {
+        for name in Spec::NAMES {
+            assert_eq!(Spec::by_name(name).map(Spec::name), Some(*name));
+        }
+        assert!(Spec::by_name("iso93-ascii").is_none());
+    }
+
+    #[test]
+    fn every_element_but_the_bitmap() {
+        for name in Spec::NAMES {
+            let spec = Spec::by_name(name).expect("built in");
+            for de in 0..=255u8 {
+                assert_eq!(
+                    spec.field(de).map(|field| field.de),
+                    (2..=128).contains(&de).then_some(de)
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_of_an_element() {
+        let check = |spec: &Spec, de: u8, prefix: usize, bytes: usize| {
+            let step = spec.step(de);
+            let encoded = if step.kind == StepKind::Fixed {
+                usize::from(step.bytes)
+            } else {
+                step.value_bytes(3)
+            };
+            assert_eq!(
+                (step.prefix_bytes(), encoded),
+                (prefix, bytes),
+                "{} {de}",
+                spec.name()
+            );
+        };
+        let (ascii, binary) = (Spec::iso87_ascii(), Spec::iso87_binary());
+        check(ascii, 2, 2, 3);
+        check(ascii, 22, 0, 3);
+        check(ascii, 28, 0, 9);
+        check(ascii, 48, 3, 3);
+        check(ascii, 64, 0, 16);
+        check(binary, 2, 1, 2);
+        check(binary, 22, 0, 2);
+        check(binary, 28, 0, 5);
+        check(binary, 48, 2, 3);
+        check(binary, 64, 0, 8);
+        check(binary, 97, 0, 9);
+        assert!(size_of::<Step>() <= 8, "eight steps in a cache line");
     }
 }

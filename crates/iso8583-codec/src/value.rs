@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use nom::bytes::complete::{take, take_till};
+use nom::{IResult, Parser};
+
 use crate::digits;
 
 /// Fewest digits of a card number that is taken for one.
@@ -65,8 +68,8 @@ impl fmt::Debug for Pan {
     }
 }
 
-/// A card number made presentable: the first six and the last four characters stay where at least as many as six are
-/// hidden between or the number is a full one of 13 digits and more; anything shorter becomes stars altogether.
+/// A card number made presentable: of 13 characters and more the first six and the last four stay, the rest becomes stars;
+/// what is shorter becomes stars altogether.
 #[must_use]
 pub fn mask(digits: &[u8]) -> String {
     const SHOWN_BEFORE: usize = 6;
@@ -250,6 +253,21 @@ impl fmt::Display for Currency {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:03}", self.0)
     }
+}
+
+/// What stands before the separator of track 2: the card number, if it is a track. Without a separator, everything.
+#[inline]
+pub(crate) fn track_2_head(track: &[u8]) -> &[u8] {
+    let head: IResult<&[u8], &[u8]> =
+        take_till(|character| matches!(character, b'=' | b'D')).parse(track);
+    head.map_or(track, |(_, head)| head)
+}
+
+/// The first amount of DE 95: the one that stays, in the currency of the transaction.
+#[inline]
+pub(crate) fn replacement_head(amounts: &[u8; 42]) -> Option<&[u8]> {
+    let head: IResult<&[u8], &[u8]> = take(12usize).parse(amounts);
+    head.ok().map(|(_, head)| head)
 }
 
 #[cfg(test)]

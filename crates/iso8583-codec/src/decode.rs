@@ -1,0 +1,292 @@
+//! From bytes to the places of the elements.
+//!
+//! ```text
+//! | MTI | bitmap 1 | bitmap 2, if bit 1 | element | element | ... |
+//!                                       ^ 2 .. 64   ascending, 65 .. 128
+//! ```
+//!
+//! There are two ways through: one without a look at anything that can wait, which notes where each element starts and
+//! finds at the end whether the sum was right; and, where that fails, a careful one that finds what is wrong and where.
+
+use crate::error::{DecodeError, DecodeErrorKind};
+use crate::message::Message;
+use crate::mti::Mti;
+use crate::packed;
+use crate::presence;
+use crate::spec::{HeadEncoding, Spec, Step, StepKind};
+
+/// Most bytes of a message: its offsets are sixteen bits wide.
+const FRAME_BYTES_MAX: usize = u16::MAX as usize;
+
+impl<'a> Message<'a> {
+    #[inline]
+    pub(crate) fn decode(spec: &'a Spec, frame: &'a [u8]) -> Result<Self, DecodeError<'a>> {
+        let mut message = Self::blank(spec, frame);
+        if message.index().is_some() {
+            Ok(message)
+        } else {
+            explain(spec, frame)
+        }
+    }
+
+    /// Notes where each element starts; `None` if anything is wrong.
+    #[inline]
+    fn index(&mut self) -> Option<()> {
+        let frame = self.frame();
+        let (mti, first, second, head) = match self.spec().head {
+            HeadEncoding::Characters => {
+                let mti = Mti::new(frame.first_chunk()?)?;
+                let (maps, _) = frame.get(4..)?.as_chunks::<16>();
+                let first = packed::word_of_hex(maps.first()?)?;
+                if first >> 63 == 0 {
+                    (mti, first, 0, 20)
+                } else {
+                    (mti, first, packed::word_of_hex(maps.get(1)?)?, 36)
+                }
+            }
+            HeadEncoding::Packed => {
+                let mti = mti_of_bcd(frame.first_chunk()?)?;
+                let (maps, _) = frame.get(2..)?.as_chunks::<8>();
+                let first = u64::from_be_bytes(*maps.first()?);
+                if first >> 63 == 0 {
+                    (mti, first, 0, 10)
+                } else {
+                    (mti, first, u64::from_be_bytes(*maps.get(1)?), 18)
+                }
+            }
+        };
+        // The bit of the second map itself is no element.
+        let first = first.reverse_bits() & !1;
+        let mut end = self.walk::<0>(first, head)?;
+        let mut present = u128::from(first);
+        if second != 0 {
+            let second = second.reverse_bits();
+            end = self.walk::<64>(second, end)?;
+            present |= u128::from(second) << 64;
+        }
+        if end != frame.len() || end > FRAME_BYTES_MAX {
+            return None;
+        }
+        self.found(mti, present, end as u16);
+        Some(())
+    }
+
+    /// Steps over the elements of one map, the lowest bit being element `BASE + 1`, from `at` on. Fixed elements are not
+    /// compared with the end of the frame: once too far is always too far.
+    #[inline]
+    fn walk<const BASE: usize>(&mut self, mut map: u64, mut at: usize) -> Option<usize> {
+        let (spec, frame) = (self.spec(), self.frame());
+        while map != 0 {
+            let index = BASE.wrapping_add(map.trailing_zeros() as usize & 63);
+            map &= map.wrapping_sub(1);
+            self.note(index, at as u16);
+            let step = spec.steps.get(index)?;
+            let bytes = match step.kind {
+                StepKind::Fixed => usize::from(step.bytes),
+                StepKind::Undefined => return None,
+                _ => {
+                    let (prefix, units) = prefix(step, frame.get(at..)?).ok()?;
+                    prefix.wrapping_add(step.value_bytes(units))
+                }
+            };
+            at = at.wrapping_add(bytes);
+        }
+        Some(at)
+    }
+}
+
+/// Bytes and value of a length prefix at the front of `bytes`, or what is wrong with it and at which of its bytes.
+#[inline]
+pub(crate) fn prefix(
+    step: &Step,
+    bytes: &[u8],
+) -> Result<(usize, usize), (DecodeErrorKind, usize)> {
+    let units = if step.kind == StepKind::TwoCharacters {
+        let [tens, ones] = *bytes
+            .first_chunk()
+            .ok_or((DecodeErrorKind::Truncated { missing: 1 }, bytes.len()))?;
+        let (tens, ones) = (tens.wrapping_sub(b'0'), ones.wrapping_sub(b'0'));
+        if tens > 9 || ones > 9 {
+            return Err((DecodeErrorKind::LengthNotDigits, usize::from(tens <= 9)));
+        }
+        usize::from(tens)
+            .wrapping_mul(10)
+            .wrapping_add(usize::from(ones))
+    } else {
+        prefix_of_any_width(step, bytes)?
+    };
+    let max = usize::from(step.max);
+    if units > max {
+        return Err((DecodeErrorKind::AboveMaximum { length: units, max }, 0));
+    }
+    Ok((step.prefix_bytes(), units))
+}
+
+#[inline]
+fn prefix_of_any_width(step: &Step, bytes: &[u8]) -> Result<usize, (DecodeErrorKind, usize)> {
+    let width = step.prefix_bytes();
+    let Some(bytes) = bytes.get(..width) else {
+        return Err((
+            DecodeErrorKind::Truncated {
+                missing: width.wrapping_sub(bytes.len()),
+            },
+            bytes.len(),
+        ));
+    };
+    let mut units = 0usize;
+    for (index, &byte) in bytes.iter().enumerate() {
+        // At most six digits: no overflow.
+        let (value, scale) = match step.kind {
+            StepKind::Bcd if byte >> 4 <= 9 && byte & 0x0F <= 9 => {
+                ((byte >> 4).wrapping_mul(10).wrapping_add(byte & 0x0F), 100)
+            }
+            StepKind::Characters if byte.is_ascii_digit() => (byte & 0x0F, 10),
+            _ => return Err((DecodeErrorKind::LengthNotDigits, index)),
+        };
+        units = units.wrapping_mul(scale).wrapping_add(usize::from(value));
+    }
+    Ok(units)
+}
+
+/// The message type indicator in two bytes of BCD.
+#[inline]
+fn mti_of_bcd(packed: &[u8; 2]) -> Option<Mti> {
+    let mut digits = [0; 4];
+    packed::unpack_bcd(packed, false, &mut digits);
+    Mti::new(&digits)
+}
+
+/// Reads carefully, and says what is wrong.
+#[cold]
+#[inline(never)]
+fn explain<'a>(spec: &'a Spec, frame: &'a [u8]) -> Result<Message<'a>, DecodeError<'a>> {
+    let mut message = Message::blank(spec, frame);
+    let head = |kind, offset, partial| Err(DecodeError::new(kind, None, offset, partial));
+    if frame.len() > FRAME_BYTES_MAX {
+        return head(
+            DecodeErrorKind::TooLong {
+                max: FRAME_BYTES_MAX,
+            },
+            FRAME_BYTES_MAX,
+            None,
+        );
+    }
+    let (mti_bytes, map_bytes) = (spec.head.mti_bytes(), spec.head.bitmap_bytes());
+    let Some((mti, rest)) = frame.split_at_checked(mti_bytes) else {
+        let needed = mti_bytes.saturating_add(map_bytes);
+        return head(DecodeErrorKind::TooShort { needed }, frame.len(), None);
+    };
+    let mti = match read_mti(spec.head, mti) {
+        Ok(mti) => mti,
+        Err(offset) => return head(DecodeErrorKind::MtiNotDigits, offset, None),
+    };
+    message.found(mti, 0, mti_bytes as u16);
+    let mut maps = [0u64; 2];
+    let mut at = mti_bytes;
+    for (map, bytes) in maps
+        .iter_mut()
+        .zip(rest.chunks(map_bytes.max(1)).chain([&[][..]; 2]))
+    {
+        match read_map(spec.head, bytes) {
+            Ok(value) => *map = value,
+            Err((kind, index)) => {
+                let kind = kind.unwrap_or(DecodeErrorKind::TooShort {
+                    needed: at.saturating_add(map_bytes),
+                });
+                return head(kind, at.saturating_add(index), Some(message));
+            }
+        }
+        at = at.saturating_add(map_bytes);
+        if *map >> 63 == 0 || at > mti_bytes.saturating_add(map_bytes) {
+            break;
+        }
+    }
+    let [first, second] = maps.map(u64::reverse_bits);
+    let announced = u128::from(first & !1) | u128::from(second) << 64;
+    message.found(mti, 0, at as u16);
+    elements(message, announced, at)
+}
+
+/// Steps over the announced elements, each compared with the end of the frame.
+fn elements<'a>(
+    mut message: Message<'a>,
+    announced: u128,
+    head: usize,
+) -> Result<Message<'a>, DecodeError<'a>> {
+    let (spec, frame, mti) = (message.spec(), message.frame(), message.mti());
+    let (mut at, mut read) = (head, 0);
+    for de in presence::Elements(announced) {
+        let rest = frame.get(at..).unwrap_or_default();
+        match element_bytes(spec.step(de), rest) {
+            Ok(bytes) => {
+                message.note(usize::from(de).wrapping_sub(1), at as u16);
+                at = at.saturating_add(bytes);
+                read |= presence::bit(de);
+                message.found(mti, read, at as u16);
+            }
+            Err((kind, index)) => {
+                return Err(DecodeError::new(
+                    kind,
+                    Some(de),
+                    at.saturating_add(index),
+                    Some(message),
+                ));
+            }
+        }
+    }
+    match frame.len().saturating_sub(at) {
+        0 => Ok(message),
+        count => Err(DecodeError::new(
+            DecodeErrorKind::TrailingBytes { count },
+            None,
+            at,
+            Some(message),
+        )),
+    }
+}
+
+/// Encoded bytes of the element at the front of `rest`, or what is wrong with it and at which of its bytes.
+fn element_bytes(step: &Step, rest: &[u8]) -> Result<usize, (DecodeErrorKind, usize)> {
+    let bytes = match step.kind {
+        StepKind::Undefined => return Err((DecodeErrorKind::Undefined, 0)),
+        StepKind::Fixed => usize::from(step.bytes),
+        _ => {
+            let (prefix, units) = prefix(step, rest)?;
+            prefix.saturating_add(step.value_bytes(units))
+        }
+    };
+    match bytes.saturating_sub(rest.len()) {
+        0 => Ok(bytes),
+        missing => Err((DecodeErrorKind::Truncated { missing }, rest.len())),
+    }
+}
+
+/// The message type indicator, or the place of its first byte that is wrong.
+fn read_mti(head: HeadEncoding, bytes: &[u8]) -> Result<Mti, usize> {
+    let wrong = |byte: &u8| match head {
+        HeadEncoding::Characters => !byte.is_ascii_digit(),
+        HeadEncoding::Packed => byte >> 4 > 9 || byte & 0x0F > 9,
+    };
+    let mti = match head {
+        HeadEncoding::Characters => bytes.first_chunk().and_then(Mti::new),
+        HeadEncoding::Packed => bytes.first_chunk().and_then(mti_of_bcd),
+    };
+    mti.ok_or_else(|| bytes.iter().position(wrong).unwrap_or_default())
+}
+
+/// One bitmap, or what is wrong (nothing but its length, if there is no kind) and at which of its bytes.
+fn read_map(head: HeadEncoding, bytes: &[u8]) -> Result<u64, (Option<DecodeErrorKind>, usize)> {
+    let map = match head {
+        HeadEncoding::Characters => {
+            if let Some(index) = bytes
+                .iter()
+                .position(|digit| packed::hex_nibble(*digit).is_none())
+            {
+                return Err((Some(DecodeErrorKind::BitmapNotHex), index));
+            }
+            bytes.first_chunk().and_then(packed::word_of_hex)
+        }
+        HeadEncoding::Packed => bytes.first_chunk().map(|map| u64::from_be_bytes(*map)),
+    };
+    map.ok_or((None, bytes.len()))
+}

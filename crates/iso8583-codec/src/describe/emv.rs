@@ -1,0 +1,96 @@
+//! Card data among the EMV tags of DE 55.
+
+use std::ops::Range;
+
+use super::{hex_of, stars};
+
+/// Tags whose values are card data: track 1, track 2, the card number, the cardholder's name, discretionary data of the
+/// tracks, and the tracks of contactless magnetic stripe mode. Source: EMV book 3, annex A.
+const CARD_DATA: &[u32] = &[0x56, 0x57, 0x5A, 0x5F20, 0x9F0B, 0x9F1F, 0x9F20, 0x9F6B];
+
+/// The bytes in hexadecimal digits, with stars for card data.
+pub(super) fn masked_hex(bytes: &[u8]) -> String {
+    let mut text = hex_of(bytes);
+    for Range { start, end } in card_data(bytes) {
+        let digits = start.saturating_mul(2)..end.saturating_mul(2);
+        let hidden = stars(digits.len());
+        text.replace_range(digits, &hidden);
+    }
+    text
+}
+
+/// Where the values of card data lie. What cannot be read as tags is passed over.
+fn card_data(bytes: &[u8]) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    let mut at = 0usize;
+    while let Some((tag, constructed, start, end)) = element(bytes, at) {
+        let end = end.min(bytes.len());
+        if CARD_DATA.contains(&tag) {
+            found.push(start..end);
+        }
+        // The elements inside a constructed one come next.
+        at = if constructed { start } else { end };
+    }
+    found
+}
+
+/// Tag, whether it is constructed, and where its value starts and should end.
+fn element(bytes: &[u8], at: usize) -> Option<(u32, bool, usize, usize)> {
+    let mut rest = bytes.get(at..)?.iter();
+    let first = *rest.next()?;
+    let mut tag = u32::from(first);
+    if first & 0x1F == 0x1F {
+        loop {
+            let byte = *rest.next()?;
+            tag = tag.wrapping_shl(8) | u32::from(byte);
+            if byte & 0x80 == 0 {
+                break;
+            }
+        }
+    }
+    let mut length = usize::from(*rest.next()?);
+    if length & 0x80 != 0 {
+        let count = (length & 0x7F).min(4);
+        length = 0;
+        for _ in 0..count {
+            length = length.wrapping_shl(8) | usize::from(*rest.next()?);
+        }
+    }
+    let start = bytes.len().saturating_sub(rest.len());
+    Some((tag, first & 0x20 != 0, start, start.saturating_add(length)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(bytes: &[u8], shown: &str) {
+        assert_eq!(masked_hex(bytes), shown);
+    }
+
+    #[test]
+    fn card_data_becomes_stars() {
+        check(
+            &[
+                0x9F, 0x26, 2, 0xAB, 0xCD, 0x5A, 3, 0x47, 0x61, 0x73, 0x82, 1, 0x80,
+            ],
+            "9F2602ABCD5A03******820180",
+        );
+        check(&[0x57, 2, 0x47, 0xD2], "5702****");
+        check(&[0x5F, 0x20, 1, 0x41], "5F2001**");
+        check(&[0x70, 4, 0x5A, 2, 0x47, 0x61], "70045A02****");
+        check(&[0x5A, 0x81, 2, 0x47, 0x61, 0x95, 0], "5A8102****9500");
+    }
+
+    #[test]
+    fn what_is_cut_or_no_tag() {
+        check(&[0x5A, 8, 0x47, 0x61], "5A08****");
+        check(&[0x5A], "5A");
+        check(&[0xFF, 0xFF, 0xFF], "FFFFFF");
+        check(
+            &[0x5A, 0x84, 0xFF, 0xFF, 0xFF, 0xFF, 0x47],
+            "5A84FFFFFFFF**",
+        );
+        check(&[], "");
+    }
+}

@@ -1,0 +1,186 @@
+//! From canonical values to the bytes of an element.
+
+use bytes::{BufMut, BytesMut};
+
+use crate::check;
+use crate::error::EncodeError;
+use crate::message::Message;
+use crate::packed;
+use crate::spec::{FieldSpec, Format, Length, PrefixEncoding, Spec, ValueEncoding};
+
+/// Appends an element: length prefix, padding and value.
+#[inline]
+pub(crate) fn value(
+    spec: &Spec,
+    de: u8,
+    value: &[u8],
+    out: &mut BytesMut,
+) -> Result<(), EncodeError> {
+    let field = spec.field(de).ok_or(EncodeError::Undefined { de })?;
+    let length = value.len();
+    let max = usize::from(field.length.max());
+    if !check::fits(field.format, value) {
+        return Err(EncodeError::NotRepresentable { de });
+    }
+    // In hexadecimal text a length prefix counts characters, two for a byte.
+    let counted = match (field.length, field.value) {
+        (Length::Variable { .. }, ValueEncoding::Hex) => length.saturating_mul(2),
+        _ => length,
+    };
+    if counted > max {
+        return Err(EncodeError::TooLong {
+            de,
+            length: counted,
+            max,
+        });
+    }
+    match field.length {
+        Length::Variable { digits, .. } => {
+            write_prefix(field.prefix, digits, counted, out);
+            write_value(field, value, out);
+        }
+        Length::Fixed(_) if length == max => write_value(field, value, out),
+        Length::Fixed(_) => write_padded(field, value, max, out)?,
+    }
+    Ok(())
+}
+
+/// Appends an element as it is in a message of another dialect.
+#[inline(never)]
+pub(crate) fn transcode(
+    spec: &Spec,
+    de: u8,
+    from: &Message<'_>,
+    out: &mut BytesMut,
+) -> Result<(), EncodeError> {
+    let undefined = EncodeError::Undefined { de };
+    let (Some(source), Some(text)) = (from.spec().field(de), from.text(de)) else {
+        return Err(undefined);
+    };
+    let target = spec.field(de).ok_or(undefined)?;
+    match (source.format == Format::B, target.format == Format::B) {
+        // Bytes in one dialect and their hexadecimal text in the other (such as DE 55).
+        (true, false) => {
+            let mut digits = [[0; 2]; BYTES_MAX];
+            let max = usize::from(target.length.max());
+            let too_long = EncodeError::TooLong {
+                de,
+                length: text.len().saturating_mul(2),
+                max,
+            };
+            let digits = digits.get_mut(..text.len()).ok_or(too_long)?;
+            for (pair, byte) in digits.iter_mut().zip(text.iter()) {
+                *pair = packed::hex_pair(*byte);
+            }
+            value(spec, de, digits.as_flattened(), out)
+        }
+        (false, true) if check::is_hex(&text) => {
+            let mut bytes = [0; BYTES_MAX];
+            let count = packed::unpack_hex(&text, &mut bytes);
+            value(spec, de, bytes.get(..count).unwrap_or_default(), out)
+        }
+        (false, true) => Err(EncodeError::NotRepresentable { de }),
+        _ => value(spec, de, &text, out),
+    }
+}
+
+/// Most bytes of a value that is bytes in one dialect and text in another.
+const BYTES_MAX: usize = 999;
+
+/// Appends a length in decimal digits.
+#[inline]
+fn write_prefix(encoding: PrefixEncoding, width: u8, length: usize, out: &mut BytesMut) {
+    let digits = crate::digits::to_digits::<6>(length as u64);
+    let from = digits.len().saturating_sub(usize::from(width));
+    match encoding {
+        PrefixEncoding::Characters => out.extend_from_slice(digits.get(from..).unwrap_or_default()),
+        PrefixEncoding::Bcd => {
+            // Whole bytes: of an odd number of digits the unused nibble on the left is a zero anyhow.
+            let (pairs, _) = digits.get(from & !1..).unwrap_or_default().as_chunks::<2>();
+            pairs
+                .iter()
+                .for_each(|[high, low]| out.put_u8(packed::bcd_pair(*high, *low)));
+        }
+    }
+}
+
+/// Appends a value that needs no padding but an unused nibble.
+#[inline]
+fn write_value(field: &FieldSpec, value: &[u8], out: &mut BytesMut) {
+    match field.value {
+        ValueEncoding::Plain => out.extend_from_slice(value),
+        ValueEncoding::Hex => value
+            .iter()
+            .for_each(|byte| out.extend_from_slice(&packed::hex_pair(*byte))),
+        ValueEncoding::Bcd => write_bcd(value, matches!(field.length, Length::Fixed(_)), out),
+        ValueEncoding::SignedBcd => {
+            if let Some((sign, digits)) = value.split_first() {
+                out.put_u8(*sign);
+                write_bcd(digits, true, out);
+            }
+        }
+    }
+}
+
+/// Appends digits, two a byte; of an odd number there is a zero on the left or on the right.
+#[inline]
+fn write_bcd(digits: &[u8], pad_left: bool, out: &mut BytesMut) {
+    let mut digits = digits;
+    if pad_left
+        && digits.len() & 1 == 1
+        && let Some((first, rest)) = digits.split_first()
+    {
+        out.put_u8(nibble(*first));
+        digits = rest;
+    }
+    let (pairs, odd) = digits.as_chunks::<2>();
+    pairs
+        .iter()
+        .for_each(|[high, low]| out.put_u8(packed::bcd_pair(nibble(*high), nibble(*low))));
+    odd.iter()
+        .for_each(|last| out.put_u8(packed::bcd_pair(nibble(*last), 0)));
+}
+
+/// The nibble of a digit or of a character of track 2, whose separator may be written `=` or `D`.
+#[inline]
+fn nibble(character: u8) -> u8 {
+    if character == b'D' {
+        0x0D
+    } else {
+        character & 0x0F
+    }
+}
+
+/// Appends a value that is shorter than its fixed length.
+fn write_padded(
+    field: &FieldSpec,
+    value: &[u8],
+    length: usize,
+    out: &mut BytesMut,
+) -> Result<(), EncodeError> {
+    let (before, after, pad) = match field.format {
+        Format::N => (length.saturating_sub(value.len()), 0, b'0'),
+        Format::An | Format::Ans => (0, length.saturating_sub(value.len()), b' '),
+        Format::Z | Format::Xn | Format::B => {
+            return Err(EncodeError::TooShort {
+                de: field.de,
+                length: value.len(),
+                expected: length,
+            });
+        }
+    };
+    match field.value {
+        ValueEncoding::Bcd => {
+            // Zeros on the left of packed digits: whole bytes of them, and one more digit where that makes pairs.
+            let zeros = length.div_ceil(2).saturating_sub(value.len().div_ceil(2));
+            out.put_bytes(0, zeros);
+            write_bcd(value, true, out);
+        }
+        ValueEncoding::Plain | ValueEncoding::SignedBcd | ValueEncoding::Hex => {
+            out.put_bytes(pad, before);
+            write_value(field, value, out);
+            out.put_bytes(pad, after);
+        }
+    }
+    Ok(())
+}
