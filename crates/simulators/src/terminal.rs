@@ -1,6 +1,7 @@
 //! A client that sends messages and receives answers.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -79,8 +80,8 @@ impl Key {
     }
 }
 
-/// A message that came in.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// A message that came in. `Debug` masks card data, as that of [`Message`] does.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Reply {
     message: Message,
     frame: Bytes,
@@ -121,6 +122,13 @@ impl Reply {
     #[must_use]
     pub fn frame(&self) -> &[u8] {
         &self.frame
+    }
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the frame: it holds the card number.
+        self.message.fmt(f)
     }
 }
 

@@ -5,7 +5,10 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use iso8583_codec::{FieldError, Message, OriginalData, Rrn, Stan, TransmissionTime};
 
 use super::books::{CardTotals, Kind, Transaction};
-use super::rule::{Facts, NETWORK_CLASS};
+use super::rule::Facts;
+
+/// The second digit of the MTI of network messages.
+const NETWORK_CLASS: u8 = 8;
 
 /// The code of an approval.
 pub(super) const APPROVED: [u8; 2] = *b"00";

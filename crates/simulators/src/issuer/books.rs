@@ -148,7 +148,7 @@ pub struct Counts {
     pub malformed: u64,
     /// Messages that are not in [`Books::seen`], since there were too many.
     pub unrecorded: u64,
-    /// Messages that could not be journaled; they were neither executed nor answered further.
+    /// Failures to write the journal: the answers that waited for it were not sent, and their connection was closed.
     pub journal_errors: u64,
 }
 

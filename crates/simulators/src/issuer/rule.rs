@@ -32,8 +32,10 @@
 //! duration   = number ( "ms" | "s" )
 //! ```
 //!
-//! A rule without `mti=` and `network=` leaves network messages (sign-on, echo) alone, so that `:drop` does not take the link
-//! down. A condition on something that the message lacks does not hold.
+//! A rule without `mti=` and `network=` is about requests and advices of classes 1 and 2 alone: reversals (`mti=042x`) and
+//! network messages (`mti=0800`, `network=301`) must be named. Thus `amount=5100: drop` loses the answer to a purchase and
+//! lets its reversal through, and `: drop` does not take the link down. A condition on something that the message lacks does
+//! not hold.
 
 use std::fmt;
 use std::str::FromStr;
@@ -55,7 +57,7 @@ use iso8583_codec::{Mti, Pan};
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rule {
-    /// All of them must hold; none: every message but network messages.
+    /// All of them must hold. Without one on the MTI or DE70, the message must be of class 1 or 2 as well.
     pub conditions: Vec<Condition>,
     /// What is done, at least one.
     pub actions: Vec<Action>,
@@ -134,20 +136,17 @@ pub(crate) struct Facts {
 impl Rule {
     /// Whether all conditions hold.
     pub(crate) fn matches(&self, facts: &Facts) -> bool {
-        let names_network = self
+        let names_class = self
             .conditions
             .iter()
             .any(|condition| matches!(condition, Condition::Mti(_) | Condition::Network(_)));
-        (names_network || facts.mti.class() != NETWORK_CLASS)
+        (names_class || matches!(facts.mti.class(), 1 | 2))
             && self
                 .conditions
                 .iter()
                 .all(|condition| condition.holds(facts))
     }
 }
-
-/// The second digit of the MTI of network messages.
-pub(crate) const NETWORK_CLASS: u8 = 8;
 
 impl Condition {
     fn holds(&self, facts: &Facts) -> bool {

@@ -40,7 +40,11 @@ fn conditions() {
 }
 
 #[test]
-fn network_messages_must_be_named() {
+fn reversals_and_network_messages_must_be_named() {
+    let reversal = facts("0420", b"000000", 5100);
+    check("amount=5100: drop", &reversal, false);
+    check("mti=042x amount=5100: drop", &reversal, true);
+    check("amount=5100: drop", &facts("0100", b"000000", 5100), true);
     let echo = Facts {
         mti: Mti::literal("0800"),
         processing_code: None,
