@@ -1,0 +1,6 @@
+//! The issuer and the terminal over real loopback TCP.
+
+mod evidence;
+mod issuer;
+mod terminal;
+mod world;
