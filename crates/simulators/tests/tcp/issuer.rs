@@ -3,6 +3,7 @@
 use iso8583_codec::Spec;
 use iso8583_framing::Framing;
 use simulators::Terminal;
+use tokio::time::timeout;
 
 use crate::world::{LONG, SHORT, World};
 
@@ -170,10 +171,22 @@ async fn spoiled_answers() {
 #[tokio::test]
 async fn closing_instead_of_an_answer() {
     let world = World::new(&["amount=1: close"]).await;
-    assert_eq!(world.terminal.request(&world.purchase(1)).await, None);
-    assert!(world.terminal.closed_within(LONG).await);
-    assert!(world.terminal.request(&world.purchase(2)).await.is_none());
-    assert_eq!(world.net(), 1);
+    // Nobody waits for an answer that cannot come: neither who has asked, nor who asks then.
+    let terminal = world.terminal.with_timeout(LONG * 10);
+    let closed = timeout(
+        LONG,
+        terminal.request(&world.merchant.purchase(&world.card, 1)),
+    )
+    .await;
+    assert_eq!(closed, Ok(None));
+    assert!(terminal.closed_within(LONG).await && terminal.is_closed());
+    let after = timeout(
+        LONG,
+        terminal.request(&world.merchant.purchase(&world.card, 2)),
+    )
+    .await;
+    assert_eq!(after, Ok(None));
+    assert_eq!(world.issuer.books().net(world.card.pan()), 1);
 }
 
 #[tokio::test]
@@ -234,9 +247,12 @@ async fn connections_and_listener_close_and_open() {
 
 #[tokio::test]
 async fn a_dropped_issuer_is_gone() {
+    let world = World::new(&[]).await;
+    // It is being served, not merely waiting to be accepted.
+    assert_eq!(world.code(&world.purchase(1)).await, "00");
     let World {
         issuer, terminal, ..
-    } = World::new(&[]).await;
+    } = world;
     let address = issuer.address();
     drop(issuer);
     assert!(terminal.closed_within(LONG).await);

@@ -112,3 +112,12 @@ async fn request_bytes_takes_messages_and_nonsense() {
     let impatient = world.terminal.with_timeout(SHORT);
     assert!(impatient.request_bytes(b"nonsense").await.is_none());
 }
+
+#[tokio::test]
+async fn a_request_that_was_dropped_takes_no_answer_from_the_next() {
+    let world = World::new(&["times=1: ignore"]).await;
+    let purchase = world.purchase(1);
+    let given_up = tokio::time::timeout(SHORT, world.terminal.request(&purchase)).await;
+    assert!(given_up.is_err());
+    assert_eq!(world.code(&world.merchant.repeat(&purchase)).await, "00");
+}
