@@ -94,9 +94,11 @@ impl<W: Write> Decoder<'_, W> {
         if text.is_some_and(is_hex_text) {
             return self.hex(text.unwrap_or_default());
         }
+        // The argument is not repeated: where it is a message after all, it holds card data.
         let file = File::open(argument).map_err(|error| {
-            let name = argument.to_string_lossy();
-            Failure::Usage(format!("expected a message in hex, a file or -; {name:?} is no hex and cannot be opened: {error}"))
+            Failure::Usage(format!(
+                "expected a message in hex, a file or -; the argument is not hex, and cannot be opened as a file: {error}"
+            ))
         })?;
         let mut reader = BufReader::new(file);
         let failed =
@@ -183,7 +185,8 @@ impl<W: Write> Decoder<'_, W> {
                 Ok(Step::Oversize { consumed, .. } | Step::Skipped { consumed }) => consumed,
                 Ok(Step::Incomplete { .. }) if rest.is_empty() => return Ok(()),
                 Ok(Step::Incomplete { needed }) => {
-                    let message = format!("the frame ends {needed} bytes too early");
+                    let message =
+                        format!("at offset {offset}: the frame ends {needed} bytes too early");
                     return self.fault(
                         "",
                         Fault {
@@ -199,7 +202,7 @@ impl<W: Write> Decoder<'_, W> {
                         Fault {
                             field: None,
                             offset,
-                            message: error.to_string(),
+                            message: format!("at offset {offset}: {error}"),
                         },
                     );
                 }
@@ -255,10 +258,7 @@ impl<W: Write> Decoder<'_, W> {
         }
         let so_far = so_far.trim_end();
         let gap = if so_far.is_empty() { "" } else { "\n" };
-        self.result(&format!(
-            "{so_far}{gap}bad message at offset {}: {}",
-            fault.offset, fault.message
-        ))
+        self.result(&format!("{so_far}{gap}bad message: {}", fault.message))
     }
 
     /// One result; for people with an empty line between two.

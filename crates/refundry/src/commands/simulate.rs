@@ -1,12 +1,88 @@
 //! `refundry simulate`: the simulators as programs of their own.
 
+use std::io::{self, Write};
+
+use simulators::issuer::{Action, Counts, Issuer, IssuerConfig, Rule};
+use tokio::signal::unix::{SignalKind, signal};
+
 use crate::Failure;
 use crate::cli::IssuerArgs;
 
-/// Runs the issuer simulator until SIGINT or SIGTERM.
+/// Runs the issuer simulator until SIGINT or SIGTERM. The first line of the output says where it listens; the last ones say
+/// what it did.
 ///
 /// # Errors
 /// [`Failure::Failed`] where it cannot listen or write its journal.
-pub fn issuer(_args: &IssuerArgs) -> Result<(), Failure> {
-    Err(Failure::Failed("being built".to_owned()))
+pub fn issuer(args: &IssuerArgs) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.map_err(|error| Failure::Failed(format!("cannot start: {error}")))?;
+    let counts = runtime.block_on(serve(args))?;
+    print(&summary(&counts))?;
+    match counts.journal_errors {
+        0 => Ok(()),
+        errors => Err(Failure::Failed(format!(
+            "the journal failed {errors} times; what it lacks was not answered"
+        ))),
+    }
+}
+
+async fn serve(args: &IssuerArgs) -> Result<Counts, Failure> {
+    let failed = |error: io::Error| Failure::Failed(format!("cannot wait for signals: {error}"));
+    // Before the first line is printed: whoever waits for it may send a signal at once.
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let issuer = Issuer::start(config(args)).await.map_err(|error| {
+        let journal = args
+            .journal
+            .as_ref()
+            .map(|file| format!(" with journal {}", file.display()));
+        Failure::Failed(format!(
+            "cannot listen on {}{}: {error}",
+            args.listen,
+            journal.unwrap_or_default()
+        ))
+    })?;
+    print(&format!("listening on {}\n", issuer.address()))?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(issuer.stop().await.counts())
+}
+
+fn config(args: &IssuerArgs) -> IssuerConfig {
+    let mut config = IssuerConfig::new(args.dialect, args.framing);
+    config.listen = args.listen.to_string();
+    config.rules.clone_from(&args.rules);
+    config.rules.extend(args.delay.map(|delay| Rule {
+        conditions: Vec::new(),
+        actions: vec![Action::Delay(delay)],
+        times: None,
+    }));
+    config.journal.clone_from(&args.journal);
+    // The summary needs the counts only, and a trial may run for days.
+    config.messages_max = 0;
+    config
+}
+
+fn summary(counts: &Counts) -> String {
+    let rows = [
+        ("received", counts.received),
+        ("repeats", counts.repeats),
+        ("approved", counts.approved),
+        ("declined", counts.declined),
+        ("answered", counts.answered),
+        ("malformed", counts.malformed),
+    ];
+    rows.iter()
+        .map(|(name, count)| format!("{name:<9} {count}\n"))
+        .collect()
+}
+
+fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    written.map_err(|error| Failure::output(&error))
 }

@@ -22,7 +22,9 @@ pub(super) fn config(text: &str, file: &Path) -> Result<Config, ConfigError> {
             return Err(ConfigError::new(file, document.into_problems()));
         }
     };
-    let folder = file.parent().unwrap_or(Path::new(""));
+    // Full paths: they mean the same wherever the effective configuration is read again.
+    let place = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    let folder = place.parent().unwrap_or(Path::new("/"));
     let config = whole(&Section::root(&document, table.get_ref()), folder);
     let problems = document.into_problems();
     match config {
@@ -49,8 +51,8 @@ fn whole(root: &Section<'_>, folder: &Path) -> Option<Config> {
     root.not_in_this_version(&["limits", "approvals", "webhooks", "console", "mac"]);
     root.finish();
 
-    at_least_one(root, "listen", "address that terminals connect to");
-    at_least_one(root, "issuer", "host that transactions are sent to");
+    at_least_one(root, "listen", "an address that terminals connect to");
+    at_least_one(root, "issuer", "a host that transactions are sent to");
     unique_names(&listen_sections, "listener", &listen, |listen| &listen.name);
     unique_names(&issuer_sections, "issuer", &issuer, |issuer| &issuer.name);
     unique_addresses(
@@ -87,7 +89,7 @@ fn whole(root: &Section<'_>, folder: &Path) -> Option<Config> {
 /// A switch without a listener or an issuer does nothing; the person who wrote such a file meant something else.
 fn at_least_one(root: &Section<'_>, key: &str, what: &str) {
     if root.is_empty_array(key) {
-        root.problem(key, format!("expected at least one [[{key}]], an {what}"));
+        root.problem(key, format!("expected at least one [[{key}]], {what}"));
     }
 }
 
