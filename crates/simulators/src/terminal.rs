@@ -186,6 +186,7 @@ impl Terminal {
     }
 
     /// Sends a message and waits for its answer; `None` where none came in time or the connection closed.
+    /// The time counts from when the message was written; a peer that does not read holds the writing up.
     ///
     /// # Panics
     /// Where the message cannot be written in the terminal's dialect.
