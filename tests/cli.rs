@@ -1,4 +1,8 @@
 //! The command line of the real binary: what is printed where, and the exit status.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test ends where something is not as it should be"
+)]
 
 mod program;
 

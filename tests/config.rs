@@ -1,4 +1,8 @@
 //! `refundry check` on real files: exit status, what is printed, and how problems are named.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test ends where something is not as it should be"
+)]
 
 mod program;
 

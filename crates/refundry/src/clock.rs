@@ -1,9 +1,10 @@
 //! The clock: the only place that asks the system for the time. Everything else takes `now` as an argument.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Unix time in milliseconds that never goes backwards and never stands still.
+/// Unix time that never goes backwards and never stands still.
 ///
 /// The time is that of the monotonic clock plus an offset to the system's clock. The offset only grows: when the system's clock
 /// is set forward, this one follows; when it is set back, this one runs on, ahead of it, until the process starts again.
@@ -11,7 +12,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 #[derive(Debug)]
 pub struct Clock {
     started: Instant,
-    /// Unix milliseconds at `started`, as far as known.
+    /// Unix microseconds at `started`, as far as known.
     offset: AtomicU64,
 }
 
@@ -26,18 +27,30 @@ impl Clock {
         }
     }
 
-    /// Milliseconds since 1970-01-01 00:00 UTC, leap seconds not counted.
+    /// Microseconds since 1970-01-01 00:00 UTC, leap seconds not counted.
+    #[must_use]
     #[expect(clippy::disallowed_methods, reason = "this is where time enters")]
-    pub fn now(&self) -> u64 {
-        let elapsed = milliseconds(self.started.elapsed());
+    pub fn microseconds(&self) -> u64 {
+        let elapsed = microseconds(self.started.elapsed());
         // A system clock before 1970 is as good as none; the offset keeps what was known.
-        let system = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, milliseconds);
-        self.advance(elapsed, system)
+        let system = SystemTime::now().duration_since(UNIX_EPOCH);
+        self.advance(elapsed, system.map_or(0, microseconds))
     }
 
-    /// The time `elapsed` milliseconds after the start, when the system's clock says `system`.
+    /// Milliseconds since 1970-01-01 00:00 UTC, leap seconds not counted.
+    #[must_use]
+    pub fn milliseconds(&self) -> u64 {
+        self.microseconds() / 1_000
+    }
+
+    /// The monotonic time of a unix time in microseconds, to sleep until. What lies before the clock's start is its start.
+    #[must_use]
+    pub fn instant_of(&self, unix_microseconds: u64) -> Instant {
+        let offset = self.offset.load(Ordering::Relaxed);
+        self.started + Duration::from_micros(unix_microseconds.saturating_sub(offset))
+    }
+
+    /// The time `elapsed` after the start, when the system's clock says `system`; microseconds.
     fn advance(&self, elapsed: u64, system: u64) -> u64 {
         let seen = system.saturating_sub(elapsed);
         let offset = self.offset.fetch_max(seen, Ordering::Relaxed).max(seen);
@@ -45,8 +58,8 @@ impl Clock {
     }
 }
 
-fn milliseconds(duration: std::time::Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+fn microseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// A date and time of day in UTC.
@@ -67,10 +80,9 @@ pub struct Civil {
 }
 
 impl Civil {
-    /// The date and time of day of a unix time in milliseconds.
+    /// The date and time of day of a unix time in seconds.
     #[must_use]
-    pub fn from_unix_milliseconds(now: u64) -> Civil {
-        let seconds = now / 1_000;
+    pub fn from_unix_seconds(seconds: u64) -> Civil {
         let (days, second_of_day) = (seconds / 86_400, seconds % 86_400);
         let (year, month, day) = date(days);
         Civil {
@@ -82,16 +94,23 @@ impl Civil {
             second: small(second_of_day % 60),
         }
     }
+}
 
-    /// Transmission date and time (DE 7): `MMDDhhmmss`.
-    #[must_use]
-    pub fn transmission_time(&self) -> [u8; 10] {
-        let pairs = [self.month, self.day, self.hour, self.minute, self.second];
-        let mut digits = [0; 10];
-        for (out, value) in digits.chunks_exact_mut(2).zip(pairs) {
-            out.copy_from_slice(&[b'0' + value / 10 % 10, b'0' + value % 10]);
-        }
-        digits
+impl fmt::Display for Civil {
+    /// As RFC 3339: `2026-11-22T10:30:00Z`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Civil {
+            year,
+            month,
+            day,
+            hour,
+            minute,
+            second,
+        } = self;
+        write!(
+            f,
+            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z"
+        )
     }
 }
 
@@ -128,24 +147,20 @@ fn small(value: u64) -> u8 {
 mod tests {
     use super::*;
 
-    fn check(seconds: u64, expected: &str) {
-        let civil = Civil::from_unix_milliseconds(seconds * 1_000 + 999);
-        let digits = String::from_utf8(civil.transmission_time().to_vec()).unwrap();
-        assert_eq!(format!("{}-{digits}", civil.year), expected, "{seconds}");
-    }
-
     #[test]
     fn dates() {
-        check(0, "1970-0101000000");
-        check(951_782_399, "2000-0228235959");
-        check(951_782_400, "2000-0229000000");
-        check(951_868_800, "2000-0301000000");
-        check(1_709_164_800, "2024-0229000000");
-        check(1_735_689_599, "2024-1231235959");
-        check(1_735_689_600, "2025-0101000000");
-        check(1_740_787_200, "2025-0301000000");
-        check(4_107_542_399, "2100-0228235959");
-        check(4_107_542_400, "2100-0301000000"); // no leap year
+        let check = |seconds: u64, expected: &str| {
+            assert_eq!(Civil::from_unix_seconds(seconds).to_string(), expected);
+        };
+        check(0, "1970-01-01T00:00:00Z");
+        check(951_782_399, "2000-02-28T23:59:59Z");
+        check(951_782_400, "2000-02-29T00:00:00Z");
+        check(951_868_800, "2000-03-01T00:00:00Z");
+        check(1_709_164_800, "2024-02-29T00:00:00Z");
+        check(1_735_689_599, "2024-12-31T23:59:59Z");
+        check(1_735_689_600, "2025-01-01T00:00:00Z");
+        check(4_107_542_399, "2100-02-28T23:59:59Z");
+        check(4_107_542_400, "2100-03-01T00:00:00Z"); // no leap year
     }
 
     #[test]
@@ -178,21 +193,30 @@ mod tests {
     }
 
     #[test]
+    fn one_can_sleep_until_a_unix_time() {
+        let clock = Clock::start();
+        let now = clock.microseconds();
+        let later = clock.instant_of(now + 5_000_000) - clock.instant_of(now);
+        assert_eq!(later, Duration::from_secs(5));
+        assert_eq!(clock.instant_of(0), clock.started);
+    }
+
+    #[test]
     fn it_never_goes_backwards_between_threads() {
         let clock = Clock::start();
-        let before = clock.now();
+        let before = clock.microseconds();
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
                     let mut last = 0;
                     for _ in 0..10_000 {
-                        let now = clock.now();
+                        let now = clock.microseconds();
                         assert!(now >= last);
                         last = now;
                     }
                 });
             }
         });
-        assert!(clock.now() >= before && before > 1_600_000_000_000);
+        assert!(clock.microseconds() >= before && before > 1_600_000_000_000_000);
     }
 }

@@ -194,11 +194,11 @@ fn wrong_values_say_what_was_expected() {
         "expected a duration such as \"200ms\", \"15s\", \"10m\", \"48h\" or \"180d\", found";
     check_table(
         "[node]\nname = \"\"",
-        "2: node.name: expected a name of 1 to 64 characters, found \"\"",
+        "2: node.name: expected a name of 1 to 64 bytes, found \"\"",
     );
     check_table(
         "[node]\nname = 7",
-        "2: node.name: expected a name of 1 to 64 characters, found the number 7",
+        "2: node.name: expected a name of 1 to 64 bytes, found the number 7",
     );
     check_table(
         "[node]\nacquirer_id = \"12a\"",
@@ -246,7 +246,7 @@ fn wrong_values_say_what_was_expected() {
     );
     check_listen(
         "realm = \" a\"",
-        "4: listen[0].realm: expected a name of 1 to 64 characters, found \" a\"",
+        "4: listen[0].realm: expected a name of 1 to 64 bytes, found \" a\"",
     );
     check_issuer(
         "sign_on = \"yes\"",

@@ -13,8 +13,8 @@ use crate::config::model::{Address, ResponseCode};
 use crate::config::{BinRange, format_bytes, parse_bytes, parse_duration};
 use crate::presets;
 
-/// Characters of the longest name.
-const NAME_CHARACTERS_MAX: usize = 64;
+/// Bytes of the longest name; every record of the ledger carries some.
+const NAME_BYTES_MAX: usize = 64;
 
 /// Entries of the longest list of prefixes or codes.
 const LIST_ENTRIES_MAX: usize = 10_000;
@@ -26,9 +26,9 @@ fn text<'v>(value: &'v DeValue<'_>, expected: &str) -> Result<&'v str, String> {
 
 /// A name: not empty, printable, without spaces at its ends.
 pub(super) fn name(value: &DeValue<'_>) -> Result<String, String> {
-    let expected = "a name of 1 to 64 characters";
+    let expected = "a name of 1 to 64 bytes";
     let name = text(value, expected)?;
-    let fits = (1..=NAME_CHARACTERS_MAX).contains(&name.chars().count());
+    let fits = (1..=NAME_BYTES_MAX).contains(&name.len());
     let clean = name.trim() == name && !name.chars().any(char::is_control);
     (fits && clean)
         .then(|| name.to_owned())
