@@ -35,11 +35,17 @@ pub struct Cli {
 /// Options of every command.
 #[derive(Args, Debug)]
 pub struct LogOptions {
-    /// How logs are written to stderr
-    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Human)]
+    /// How logs are written
+    #[arg(long, global = true, value_enum, value_name = "human|json", default_value_t = LogFormat::Human,
+        hide_possible_values = true, help_heading = "Logs, which go to stderr")]
     pub log_format: LogFormat,
     /// Which logs are written, such as `debug` or `info,switch_core=debug` [default: $REFUNDRY_LOG, else info]
-    #[arg(long, global = true, value_name = "FILTER")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILTER",
+        help_heading = "Logs, which go to stderr"
+    )]
     pub log_level: Option<String>,
 }
 

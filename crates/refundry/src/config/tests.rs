@@ -56,13 +56,15 @@ fn the_full_example_says_the_defaults() {
     assert_eq!(minimal.ledger.memory, 4 << 30);
     assert_eq!(minimal.issuer[0].reconnect_min, Duration::from_millis(200));
     assert_eq!(minimal.refund.window, Duration::from_secs(180 * 86_400));
-    // The full example misses no key: what is shown has as many as it.
-    let keys = |text: &str| {
-        text.lines()
-            .filter(|line| line.contains(" = ") && !line.starts_with(['#', '[']))
-            .count()
-    };
-    assert_eq!(keys(FULL), keys(&full.to_toml()));
+    // Every line that is shown stands in the full example, but for paths, which are shown in full.
+    let lines: Vec<&str> = FULL
+        .lines()
+        .filter_map(|line| line.split('#').next())
+        .map(str::trim)
+        .collect();
+    for shown in full.to_toml().replace("/etc/", "").lines() {
+        assert!(lines.contains(&shown), "{shown}");
+    }
 }
 
 #[test]
@@ -417,7 +419,7 @@ fn response_codes_keep_their_promises() {
 fn parts_must_fit_each_other() {
     check_issuer(
         "reconnect_min = \"1m\"",
-        "9: issuer[0].reconnect_min: expected reconnect_min (\"1m\") not longer than reconnect_max (\"10s\")",
+        "9: issuer[0].reconnect_min: expected reconnect_min (\"60s\") not longer than reconnect_max (\"10s\")",
     );
     check_issuer(
         "reconnect_max = \"100ms\"",
@@ -429,7 +431,7 @@ fn parts_must_fit_each_other() {
     );
     check_table(
         "[saf]\nmax_age = \"1m\"",
-        "2: saf.max_age: expected max_interval (\"5m\") not longer than max_age (\"1m\")",
+        "2: saf.max_age: expected max_interval (\"5m\") not longer than max_age (\"60s\")",
     );
     let listener = "[[listen]]\nname = \"pos\"\naddress = \"127.0.0.1:1\"\n";
     check_table(

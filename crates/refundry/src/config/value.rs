@@ -43,11 +43,22 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Writes a duration in the largest unit that leaves no remainder; what is finer than a millisecond is dropped.
+/// Writes a duration in the largest unit that leaves no remainder and that people would choose: two days are "48h", one minute is
+/// "60s". What is finer than a millisecond is dropped.
 #[must_use]
 pub fn format_duration(duration: Duration) -> String {
+    /// Fewer days than these are said in hours.
+    const DAYS_MIN: Duration = Duration::from_secs(7 * 86_400);
+    /// Fewer minutes or hours than these are said in the next smaller unit.
+    const COUNT_MIN: u64 = 2;
     let milliseconds = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    format_in_units(milliseconds, &DURATION_UNITS)
+    let chosen = |&&(unit, factor): &&(&str, u64)| match unit {
+        "d" => duration >= DAYS_MIN,
+        "h" | "m" => milliseconds >= COUNT_MIN * factor,
+        _ => true,
+    };
+    let units: Vec<_> = DURATION_UNITS.iter().filter(chosen).copied().collect();
+    format_in_units(milliseconds, &units)
 }
 
 /// Reads a size: a whole number and one of `B`, `KiB`, `MiB`, `GiB`, `TiB` (powers of 1024).
@@ -101,8 +112,11 @@ mod tests {
             );
         }
         assert_eq!(parse_duration("48h").unwrap(), Duration::from_secs(172_800));
-        assert_eq!(format_duration(Duration::from_secs(172_800)), "2d");
-        assert_eq!(format_duration(Duration::from_millis(1_500)), "1500ms");
+        for text in [
+            "48h", "72h", "7d", "60s", "2m", "60m", "2h", "1500ms", "90s", "200ms",
+        ] {
+            assert_eq!(format_duration(parse_duration(text).unwrap()), text);
+        }
     }
 
     #[test]
