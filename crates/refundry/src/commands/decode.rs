@@ -96,8 +96,10 @@ impl<W: Write> Decoder<'_, W> {
         }
         // The argument is not repeated: where it is a message after all, it holds card data.
         let file = File::open(argument).map_err(|error| {
+            let position = text.and_then(|text| describe::parse_hex(text).err());
+            let position = position.map(|error| format!(" ({error})")).unwrap_or_default();
             Failure::Usage(format!(
-                "expected a message in hex, a file or -; the argument is not hex, and cannot be opened as a file: {error}"
+                "expected a message in hex, a file or -; the argument is not hex{position}, and cannot be opened as a file: {error}"
             ))
         })?;
         let mut reader = BufReader::new(file);

@@ -145,5 +145,6 @@ mod tests {
         check("51-55", "55-58", true);
         check("51-55", "56", false);
         check("4", "41", false);
+        check("52", "052", false);
     }
 }

@@ -68,6 +68,24 @@ fn the_full_example_says_the_defaults() {
 }
 
 #[test]
+fn names_of_any_characters_are_shown_such_that_they_read_the_same() {
+    let written = r#"name = "a\"b\\c \u00e9""#;
+    let config = parse(&format!("[node]\n{written}\n{MINIMAL}")).unwrap();
+    assert_eq!(config.node.name, "a\"b\\c \u{e9}");
+    assert_eq!(
+        parse(&config.to_toml()).unwrap().node.name,
+        config.node.name
+    );
+}
+
+#[test]
+fn free_ports_do_not_collide() {
+    let listener = "[[listen]]\nname = \"web\"\naddress = \"127.0.0.1:0\"\n";
+    let text = format!("{listener}{}", MINIMAL.replace("8583", "0"));
+    assert_eq!(parse(&text).unwrap().listen.len(), 2);
+}
+
+#[test]
 fn what_is_shown_reads_the_same() {
     for text in [FULL, MINIMAL, TWO_ISSUERS] {
         let shown = parse(text).unwrap().to_toml();
