@@ -21,12 +21,14 @@ const FRAME_BYTES_MAX: usize = u16::MAX as usize;
 impl<'a> Message<'a> {
     #[inline]
     pub(crate) fn decode(spec: &'a Spec, frame: &'a [u8]) -> Result<Self, DecodeError<'a>> {
-        let mut message = Self::blank(spec, frame);
-        if message.index().is_some() {
-            Ok(message)
-        } else {
-            explain(spec, frame)
+        // Filled where it is returned: a copy would have to wait for each of the many short writes before it.
+        let mut decoded = Ok(Self::blank(spec, frame));
+        if let Ok(message) = &mut decoded
+            && message.index().is_none()
+        {
+            decoded = explain(spec, frame);
         }
+        decoded
     }
 
     /// Notes where each element starts; `None` if anything is wrong.
@@ -85,8 +87,8 @@ impl<'a> Message<'a> {
                 StepKind::Fixed => usize::from(step.bytes),
                 StepKind::Undefined => return None,
                 _ => {
-                    let (prefix, units) = prefix(step, frame.get(at..)?).ok()?;
-                    prefix.wrapping_add(step.value_bytes(units))
+                    let units = units(step, frame.get(at..)?)?;
+                    step.prefix_bytes().wrapping_add(step.value_bytes(units))
                 }
             };
             at = at.wrapping_add(bytes);
@@ -95,57 +97,82 @@ impl<'a> Message<'a> {
     }
 }
 
-/// Bytes and value of a length prefix at the front of `bytes`, or what is wrong with it and at which of its bytes.
-#[inline]
-pub(crate) fn prefix(
-    step: &Step,
-    bytes: &[u8],
-) -> Result<(usize, usize), (DecodeErrorKind, usize)> {
-    let units = if step.kind == StepKind::TwoCharacters {
-        let [tens, ones] = *bytes
-            .first_chunk()
-            .ok_or((DecodeErrorKind::Truncated { missing: 1 }, bytes.len()))?;
-        let (tens, ones) = (tens.wrapping_sub(b'0'), ones.wrapping_sub(b'0'));
-        if tens > 9 || ones > 9 {
-            return Err((DecodeErrorKind::LengthNotDigits, usize::from(tens <= 9)));
+/// The value of a length prefix at the front of `bytes`; `None` if anything is wrong with it.
+#[inline(always)]
+pub(crate) fn units(step: &Step, bytes: &[u8]) -> Option<usize> {
+    let units = match (step.kind, bytes) {
+        (StepKind::TwoCharacters, [tens, ones, ..]) => {
+            let (tens, ones) = (tens.wrapping_sub(b'0'), ones.wrapping_sub(b'0'));
+            if tens > 9 || ones > 9 {
+                return None;
+            }
+            usize::from(tens)
+                .wrapping_mul(10)
+                .wrapping_add(usize::from(ones))
         }
-        usize::from(tens)
-            .wrapping_mul(10)
-            .wrapping_add(usize::from(ones))
-    } else {
-        prefix_of_any_width(step, bytes)?
+        (StepKind::OneByte, [byte, ..]) => bcd_value(*byte)?,
+        _ => units_of_any_width(step, bytes)?,
     };
-    let max = usize::from(step.max);
-    if units > max {
-        return Err((DecodeErrorKind::AboveMaximum { length: units, max }, 0));
-    }
-    Ok((step.prefix_bytes(), units))
+    (units <= usize::from(step.max)).then_some(units)
 }
 
 #[inline]
-fn prefix_of_any_width(step: &Step, bytes: &[u8]) -> Result<usize, (DecodeErrorKind, usize)> {
+fn bcd_value(byte: u8) -> Option<usize> {
+    let (tens, ones) = (byte >> 4, byte & 0x0F);
+    (tens <= 9 && ones <= 9).then(|| {
+        usize::from(tens)
+            .wrapping_mul(10)
+            .wrapping_add(usize::from(ones))
+    })
+}
+
+/// At most six digits, so that nothing overflows.
+fn units_of_any_width(step: &Step, bytes: &[u8]) -> Option<usize> {
+    bytes
+        .get(..step.prefix_bytes())?
+        .iter()
+        .try_fold(0usize, |units, byte| {
+            let (value, scale) = match step.kind {
+                StepKind::OneByte | StepKind::Bcd => (bcd_value(*byte)?, 100),
+                _ => (
+                    byte.is_ascii_digit().then_some(usize::from(byte & 0x0F))?,
+                    10,
+                ),
+            };
+            Some(units.wrapping_mul(scale).wrapping_add(value))
+        })
+}
+
+/// What is wrong with a length prefix, and at which of its bytes.
+fn prefix_fault(step: &Step, bytes: &[u8]) -> (DecodeErrorKind, usize) {
     let width = step.prefix_bytes();
-    let Some(bytes) = bytes.get(..width) else {
-        return Err((
+    let Some(prefix) = bytes.get(..width) else {
+        return (
             DecodeErrorKind::Truncated {
-                missing: width.wrapping_sub(bytes.len()),
+                missing: width.saturating_sub(bytes.len()),
             },
             bytes.len(),
-        ));
+        );
     };
-    let mut units = 0usize;
-    for (index, &byte) in bytes.iter().enumerate() {
-        // At most six digits: no overflow.
-        let (value, scale) = match step.kind {
-            StepKind::Bcd if byte >> 4 <= 9 && byte & 0x0F <= 9 => {
-                ((byte >> 4).wrapping_mul(10).wrapping_add(byte & 0x0F), 100)
-            }
-            StepKind::Characters if byte.is_ascii_digit() => (byte & 0x0F, 10),
-            _ => return Err((DecodeErrorKind::LengthNotDigits, index)),
-        };
-        units = units.wrapping_mul(scale).wrapping_add(usize::from(value));
+    match units_of_any_width(step, prefix) {
+        Some(length) => (
+            DecodeErrorKind::AboveMaximum {
+                length,
+                max: usize::from(step.max),
+            },
+            0,
+        ),
+        None => {
+            let wrong = |byte: &u8| match step.kind {
+                StepKind::OneByte | StepKind::Bcd => bcd_value(*byte).is_none(),
+                _ => !byte.is_ascii_digit(),
+            };
+            (
+                DecodeErrorKind::LengthNotDigits,
+                prefix.iter().position(wrong).unwrap_or_default(),
+            )
+        }
     }
-    Ok(units)
 }
 
 /// The message type indicator in two bytes of BCD.
@@ -251,8 +278,8 @@ fn element_bytes(step: &Step, rest: &[u8]) -> Result<usize, (DecodeErrorKind, us
         StepKind::Undefined => return Err((DecodeErrorKind::Undefined, 0)),
         StepKind::Fixed => usize::from(step.bytes),
         _ => {
-            let (prefix, units) = prefix(step, rest)?;
-            prefix.saturating_add(step.value_bytes(units))
+            let units = units(step, rest).ok_or_else(|| prefix_fault(step, rest))?;
+            step.prefix_bytes().saturating_add(step.value_bytes(units))
         }
     };
     match bytes.saturating_sub(rest.len()) {

@@ -47,6 +47,20 @@ pub(crate) fn number(text: &[u8]) -> Option<u64> {
     Some(value)
 }
 
+/// The number that these bytes write, two digits each; `None` if a nibble is no digit or the number does not fit.
+#[inline]
+pub(crate) fn bcd_number(packed: &[u8]) -> Option<u64> {
+    packed.iter().try_fold(0u64, |value, byte| {
+        let (tens, ones) = (byte >> 4, byte & 0x0F);
+        if tens > 9 || ones > 9 {
+            return None;
+        }
+        value
+            .checked_mul(100)?
+            .checked_add(u64::from(tens.wrapping_mul(10).wrapping_add(ones)))
+    })
+}
+
 /// The lowest `N` decimal digits of `value`, with leading zeros.
 #[inline]
 pub(crate) fn to_digits<const N: usize>(mut value: u64) -> [u8; N] {

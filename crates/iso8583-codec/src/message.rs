@@ -10,7 +10,7 @@ use crate::mti::Mti;
 use crate::original::OriginalData;
 use crate::packed;
 use crate::presence::{self, Elements};
-use crate::spec::{ELEMENTS, Spec, StepKind, ValueEncoding};
+use crate::spec::{ELEMENTS, Format, Spec, StepKind, ValueEncoding};
 use crate::text::Text;
 use crate::value::{self, Currency, Pan, Rrn, Stan, TransmissionTime};
 
@@ -107,7 +107,7 @@ impl<'a> Message<'a> {
 
     /// Where a present element starts, with its length prefix; the end for 129.
     #[inline]
-    fn start(&self, de: u8) -> usize {
+    pub(crate) fn start(&self, de: u8) -> usize {
         usize::from(
             self.starts
                 .get(usize::from(de).wrapping_sub(1))
@@ -116,22 +116,21 @@ impl<'a> Message<'a> {
         )
     }
 
-    /// The bytes from the present element `de` up to the first one of `others`, which come later, or to the end.
     #[inline]
-    pub(crate) fn run(&self, de: u8, others: u128) -> &'a [u8] {
-        self.frame
-            .get(self.start(de)..self.start(presence::first(others)))
-            .unwrap_or_default()
+    pub(crate) fn slice(&self, start: usize, end: usize) -> &'a [u8] {
+        self.frame.get(start..end).unwrap_or_default()
     }
 
     /// The bytes of an element with its length prefix, and of its present neighbours up to the first of `others`, which
     /// may be absent.
     #[inline]
     pub(crate) fn run_to(&self, de: u8, others: u128) -> &'a [u8] {
-        self.run(de, self.present & presence::from_first(others))
+        let beyond = self.present & presence::from_first(others);
+        self.slice(self.start(de), self.start(presence::first(beyond)))
     }
 
-    #[inline]
+    /// Inlined everywhere, since three numbers that come back through memory cost more than finding them.
+    #[inline(always)]
     pub(crate) fn place(&self, de: u8) -> Option<Place> {
         if !self.has(de) {
             return None;
@@ -139,15 +138,16 @@ impl<'a> Message<'a> {
         let step = self.spec.step(de);
         let start = self.start(de);
         if step.kind == StepKind::Fixed {
+            let end = start.wrapping_add(usize::from(step.bytes));
             return Some(Place {
                 start,
-                end: start.wrapping_add(usize::from(step.bytes)),
+                end,
                 units: usize::from(step.max),
             });
         }
         // Decoding has read the same prefix, so that it cannot fail now.
-        let (prefix, units) = decode::prefix(step, self.frame.get(start..)?).ok()?;
-        let start = start.wrapping_add(prefix);
+        let units = decode::units(step, self.frame.get(start..)?)?;
+        let start = start.wrapping_add(step.prefix_bytes());
         Some(Place {
             start,
             end: start.wrapping_add(step.value_bytes(units)),
@@ -175,29 +175,32 @@ impl<'a> Message<'a> {
     #[must_use]
     pub fn text(&self, de: u8) -> Option<Text<'a>> {
         let place = self.place(de)?;
-        let raw = self.bytes(&place);
+        Some(match self.spec.step(de).value {
+            ValueEncoding::Plain => Text::borrowed(self.bytes(&place)),
+            _ => self.converted(de, &place),
+        })
+    }
+
+    /// The canonical value of an element that lies in the message otherwise.
+    fn converted(&self, de: u8, place: &Place) -> Text<'a> {
+        let raw = self.bytes(place);
         let step = self.spec.step(de);
-        Some(match step.value {
-            ValueEncoding::Plain => Text::borrowed(raw),
-            ValueEncoding::Bcd => {
-                let skip_first = place.units & 1 == 1 && step.kind == StepKind::Fixed;
-                Text::converted(|out| {
-                    let out = out.get_mut(..place.units).unwrap_or_default();
-                    packed::unpack_bcd(raw, skip_first, out);
-                    out.len()
-                })
-            }
-            ValueEncoding::SignedBcd => Text::converted(|out| {
-                let out = out.get_mut(..place.units).unwrap_or_default();
-                if let (Some((sign, digits)), Some((slot, slots))) =
-                    (raw.split_first(), out.split_first_mut())
-                {
-                    *slot = *sign;
-                    packed::unpack_bcd(digits, slots.len() & 1 == 1, slots);
+        Text::converted(|out| {
+            let slots = out.get_mut(..place.units).unwrap_or_default();
+            match step.value {
+                ValueEncoding::Bcd => packed::unpack_bcd(raw, step.skips_first(place.units), slots),
+                ValueEncoding::SignedBcd => {
+                    if let (Some((sign, digits)), Some((slot, slots))) =
+                        (raw.split_first(), slots.split_first_mut())
+                    {
+                        *slot = *sign;
+                        packed::unpack_bcd(digits, slots.len() & 1 == 1, slots);
+                    }
                 }
-                place.units
-            }),
-            ValueEncoding::Hex => Text::converted(|out| packed::unpack_hex(raw, out)),
+                ValueEncoding::Hex => return packed::unpack_hex(raw, out),
+                ValueEncoding::Plain => {}
+            }
+            place.units
         })
     }
 
@@ -210,24 +213,20 @@ impl<'a> Message<'a> {
     /// digits.
     #[inline]
     pub fn pan(&self) -> Result<Option<Pan>, FieldError> {
-        let (de, text) = match self.text(2) {
-            Some(text) => (2, text),
-            None => match self.text(35) {
-                Some(track) => (35, track),
-                None => return Ok(None),
-            },
-        };
-        let digits = if de == 2 {
-            &text
-        } else {
-            value::track_2_head(&text)
-        };
-        match Pan::from_digits(digits) {
-            Some(pan) => Ok(Some(pan)),
-            None => Err(self
-                .not_digits(de, digits)
-                .unwrap_or_else(|| self.wrong_length(de, 12, 19))),
+        if let Some(place) = self.place(2) {
+            let raw = self.bytes(&place);
+            let pan = match self.spec.step(2).value {
+                ValueEncoding::Plain => Pan::from_digits(raw),
+                _ => Pan::from_digits(&self.converted(2, &place)),
+            };
+            return pan.map(Some).ok_or_else(|| self.not_pan(2));
         }
+        let Some(track) = self.text(35) else {
+            return Ok(None);
+        };
+        Pan::from_digits(value::track_2_head(&track))
+            .map(Some)
+            .ok_or_else(|| self.not_pan(35))
     }
 
     /// Processing code (DE 3): transaction, from account, to account; `20xxxx` is a refund. Shape: n 6.
@@ -242,7 +241,7 @@ impl<'a> Message<'a> {
         if digits::all_digits(&code) {
             Ok(Some(code))
         } else {
-            Err(self.not_numeric(3, &code))
+            Err(self.not_numeric(3))
         }
     }
 
@@ -252,13 +251,16 @@ impl<'a> Message<'a> {
     /// [`FieldError::NotNumeric`] at the first byte that is not a digit.
     #[inline]
     pub fn amount(&self, de: u8) -> Result<Option<u64>, FieldError> {
-        let Some(text) = self.text(de) else {
+        let Some(place) = self.place(de) else {
             return Ok(None);
         };
-        match digits::number(&text) {
-            Some(amount) => Ok(Some(amount)),
-            None => Err(self.not_numeric(de, &text)),
-        }
+        let raw = self.bytes(&place);
+        let number = match self.spec.step(de).value {
+            ValueEncoding::Plain => digits::number(raw),
+            ValueEncoding::Bcd if place.units & 1 == 0 => digits::bcd_number(raw),
+            _ => digits::number(&self.converted(de, &place)),
+        };
+        number.map(Some).ok_or_else(|| self.not_numeric(de))
     }
 
     /// System trace audit number (DE 11). Shape: n 6.
@@ -272,7 +274,7 @@ impl<'a> Message<'a> {
         };
         match digits::number(&text).and_then(|number| Stan::new(number as u32)) {
             Some(stan) => Ok(Some(stan)),
-            None => Err(self.not_numeric(11, &text)),
+            None => Err(self.not_numeric(11)),
         }
     }
 
@@ -287,7 +289,7 @@ impl<'a> Message<'a> {
         };
         match TransmissionTime::from_digits(&text) {
             Some(time) => Ok(Some(time)),
-            None => Err(self.not_numeric(7, &text)),
+            None => Err(self.not_numeric(7)),
         }
     }
 
@@ -297,16 +299,7 @@ impl<'a> Message<'a> {
     /// [`FieldError::NotPrintable`] at the first byte that is not a printable character.
     #[inline]
     pub fn rrn(&self) -> Result<Option<Rrn>, FieldError> {
-        let Some(text) = self.array::<12>(37)? else {
-            return Ok(None);
-        };
-        match Rrn::new(text) {
-            Some(rrn) => Ok(Some(rrn)),
-            None => Err(self
-                .characters::<12>(37)
-                .err()
-                .unwrap_or_else(|| self.wrong_length(37, 12, 12))),
-        }
+        Ok(self.characters(37, Format::An)?.map(Rrn::of_printable))
     }
 
     /// Card acceptor terminal identification (DE 41). Shape: ans 8.
@@ -315,7 +308,7 @@ impl<'a> Message<'a> {
     /// [`FieldError::NotPrintable`] at the first control character.
     #[inline]
     pub fn terminal_id(&self) -> Result<Option<[u8; 8]>, FieldError> {
-        self.characters(41)
+        self.characters(41, Format::Ans)
     }
 
     /// Card acceptor identification code (DE 42), the merchant. Shape: ans 15.
@@ -324,7 +317,7 @@ impl<'a> Message<'a> {
     /// [`FieldError::NotPrintable`] at the first control character.
     #[inline]
     pub fn merchant_id(&self) -> Result<Option<[u8; 15]>, FieldError> {
-        self.characters(42)
+        self.characters(42, Format::Ans)
     }
 
     /// Response code (DE 39). Shape: an 2.
@@ -333,7 +326,7 @@ impl<'a> Message<'a> {
     /// [`FieldError::NotPrintable`] at the first byte that is not a printable character.
     #[inline]
     pub fn response_code(&self) -> Result<Option<[u8; 2]>, FieldError> {
-        self.characters(39)
+        self.characters(39, Format::An)
     }
 
     /// Currency of the transaction (DE 49). Shape: three digits.
@@ -347,7 +340,7 @@ impl<'a> Message<'a> {
         };
         match digits::number(&text).and_then(|number| Currency::new(number as u16)) {
             Some(currency) => Ok(Some(currency)),
-            None => Err(self.not_numeric(49, &text)),
+            None => Err(self.not_numeric(49)),
         }
     }
 
@@ -362,7 +355,7 @@ impl<'a> Message<'a> {
         };
         match OriginalData::from_digits(&text) {
             Some(original) => Ok(Some(original)),
-            None => Err(self.not_numeric(90, &text)),
+            None => Err(self.not_numeric(90)),
         }
     }
 
@@ -375,50 +368,104 @@ impl<'a> Message<'a> {
         let Some(text) = self.array::<42>(95)? else {
             return Ok(None);
         };
-        match value::replacement_head(&text).map(|head| (digits::number(head), head)) {
-            Some((Some(amount), _)) => Ok(Some(amount)),
-            Some((None, head)) => Err(self.not_numeric(95, head)),
-            None => Err(self.wrong_length(95, 42, 42)),
-        }
+        let amount = value::replacement_head(&text).and_then(digits::number);
+        amount.map(Some).ok_or_else(|| self.not_numeric(95))
     }
 
     /// The characters of an element that has `N` of them, whatever they are.
     #[inline]
     fn array<const N: usize>(&self, de: u8) -> Result<Option<[u8; N]>, FieldError> {
-        let Some(text) = self.text(de) else {
+        if !self.has(de) {
+            return Ok(None);
+        }
+        let step = self.spec.step(de);
+        // What every element of the text dialects comes down to, kept short so that it is inlined.
+        if step.kind == StepKind::Fixed
+            && step.value == ValueEncoding::Plain
+            && usize::from(step.bytes) == N
+            && let Some(array) = self
+                .frame
+                .get(self.start(de)..)
+                .and_then(<[u8]>::first_chunk)
+        {
+            return Ok(Some(*array));
+        }
+        self.converted_array(de)
+    }
+
+    #[inline(never)]
+    fn converted_array<const N: usize>(&self, de: u8) -> Result<Option<[u8; N]>, FieldError> {
+        let Some(place) = self.place(de) else {
             return Ok(None);
         };
-        match <[u8; N]>::try_from(&*text) {
-            Ok(array) => Ok(Some(array)),
-            Err(_) => Err(self.wrong_length(de, N, N)),
+        let raw = self.bytes(&place);
+        let step = self.spec.step(de);
+        let array = match step.value {
+            ValueEncoding::Plain => raw.try_into().ok(),
+            ValueEncoding::Bcd if place.units == N => {
+                let mut digits = [0; N];
+                packed::unpack_bcd(raw, N & 1 == 1 && step.skips_first(N), &mut digits);
+                Some(digits)
+            }
+            _ => (*self.converted(de, &place)).try_into().ok(),
+        };
+        array.map(Some).ok_or_else(|| self.wrong_length(de, N, N))
+    }
+
+    /// The same, of printable characters, and of other than control characters if they may be `free`.
+    #[inline]
+    fn characters<const N: usize>(
+        &self,
+        de: u8,
+        set: Format,
+    ) -> Result<Option<[u8; N]>, FieldError> {
+        let array = self.array::<N>(de)?;
+        match array {
+            // What is checked are the bytes of the message: those just written would have to be waited for.
+            Some(_) if !self.raw(de).is_some_and(|raw| check::fits(set, raw)) => {
+                Err(self.not_characters(de, set))
+            }
+            _ => Ok(array),
         }
     }
 
-    /// The same, checked against the format of the element.
-    #[inline]
-    fn characters<const N: usize>(&self, de: u8) -> Result<Option<[u8; N]>, FieldError> {
-        let array = self.array::<N>(de)?;
-        let fits = |array: [u8; N]| {
-            self.spec
-                .field(de)
-                .is_none_or(|field| check::fits(field.format, &array))
-        };
-        if array.is_some_and(|array| !fits(array))
-            && let Some(place) = self.place(de)
-        {
-            check::fault(
-                de,
-                self.spec.step(de),
-                self.bytes(&place),
-                place.units,
-                place.start,
-            )?;
+    /// The error at the first character of an element that is not of these.
+    #[cold]
+    fn not_characters(&self, de: u8, set: Format) -> FieldError {
+        let place = self.place(de);
+        let raw = place.map(|place| self.bytes(&place)).unwrap_or_default();
+        let index = raw
+            .iter()
+            .position(|byte| !check::fits(set, &[*byte]))
+            .unwrap_or_default();
+        FieldError::NotPrintable {
+            de,
+            offset: place.map_or(0, |place| place.start).saturating_add(index),
         }
-        Ok(array)
+    }
+
+    /// The error at the first character of an element that is no digit. If there is none, they are too many.
+    #[cold]
+    fn not_numeric(&self, de: u8) -> FieldError {
+        let text = self.text(de);
+        self.not_digits(de, text.as_deref().unwrap_or_default())
+            .unwrap_or_else(|| self.wrong_length(de, 1, 19))
+    }
+
+    #[cold]
+    fn not_pan(&self, de: u8) -> FieldError {
+        let text = self.text(de);
+        let text = text.as_deref().unwrap_or_default();
+        let digits = if de == 35 {
+            value::track_2_head(text)
+        } else {
+            text
+        };
+        self.not_digits(de, digits)
+            .unwrap_or_else(|| self.wrong_length(de, 12, 19))
     }
 
     /// The error at the first of these leading characters of an element that is no digit.
-    #[cold]
     fn not_digits(&self, de: u8, text: &[u8]) -> Option<FieldError> {
         let index = text
             .iter()
@@ -427,8 +474,7 @@ impl<'a> Message<'a> {
         let step = self.spec.step(de);
         let index = match step.value {
             ValueEncoding::Bcd => {
-                let unused_first = place.units & 1 == 1 && step.kind == StepKind::Fixed;
-                index.saturating_add(usize::from(unused_first)) / 2
+                index.saturating_add(usize::from(step.skips_first(place.units))) / 2
             }
             ValueEncoding::SignedBcd => index.div_ceil(2),
             ValueEncoding::Plain => index,
@@ -438,13 +484,6 @@ impl<'a> Message<'a> {
             de,
             offset: place.start.saturating_add(index),
         })
-    }
-
-    #[cold]
-    fn not_numeric(&self, de: u8, text: &[u8]) -> FieldError {
-        // All digits, and no number: too many of them.
-        self.not_digits(de, text)
-            .unwrap_or_else(|| self.wrong_length(de, 1, 19))
     }
 
     #[cold]

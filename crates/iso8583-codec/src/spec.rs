@@ -133,6 +133,8 @@ pub(crate) enum StepKind {
     Fixed,
     /// Two characters say how many units follow.
     TwoCharacters,
+    /// One byte of BCD says how many units follow.
+    OneByte,
     /// `bytes` characters say how many units follow.
     Characters,
     /// `bytes` bytes of BCD say how many units follow.
@@ -167,6 +169,7 @@ impl Step {
         match self.kind {
             StepKind::Fixed | StepKind::Undefined => 0,
             StepKind::TwoCharacters => 2,
+            StepKind::OneByte => 1,
             StepKind::Characters | StepKind::Bcd => self.bytes as usize,
         }
     }
@@ -177,6 +180,12 @@ impl Step {
         value_bytes(self.value, units)
     }
 
+    /// Whether a BCD value of so many digits begins with an unused nibble.
+    #[inline]
+    pub(crate) const fn skips_first(&self, units: usize) -> bool {
+        units & 1 == 1 && matches!(self.kind, StepKind::Fixed)
+    }
+
     const fn of(field: &FieldSpec) -> Self {
         let units = field.length.max();
         let (kind, bytes) = match field.length {
@@ -184,6 +193,7 @@ impl Step {
             Length::Variable { digits, .. } => match field.prefix {
                 PrefixEncoding::Characters if digits == 2 => (StepKind::TwoCharacters, 2),
                 PrefixEncoding::Characters => (StepKind::Characters, digits as u16),
+                PrefixEncoding::Bcd if digits <= 2 => (StepKind::OneByte, 1),
                 PrefixEncoding::Bcd => (StepKind::Bcd, (digits as u16).div_ceil(2)),
             },
         };

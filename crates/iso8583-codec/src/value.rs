@@ -5,7 +5,9 @@ use std::fmt;
 use nom::bytes::complete::{take, take_till};
 use nom::{IResult, Parser};
 
+use crate::check;
 use crate::digits;
+use crate::spec::Format;
 
 /// Fewest digits of a card number that is taken for one.
 const PAN_DIGITS_MIN: usize = 12;
@@ -35,14 +37,18 @@ impl Pan {
     #[inline]
     #[must_use]
     pub fn from_digits(digits: &[u8]) -> Option<Self> {
-        if digits.len() < PAN_DIGITS_MIN || !digits::all_digits(digits) {
+        let length = digits.len();
+        if !(PAN_DIGITS_MIN..=PAN_DIGITS_MAX).contains(&length) || !digits::all_digits(digits) {
             return None;
         }
+        // Three words that overlap: quicker than a copy of any length.
         let mut copy = [0; PAN_DIGITS_MAX];
-        copy.get_mut(..digits.len())?.copy_from_slice(digits);
+        *copy.first_chunk_mut::<8>()? = *digits.first_chunk()?;
+        *copy.get_mut(4..)?.first_chunk_mut::<8>()? = *digits.get(4..)?.first_chunk()?;
+        *copy.get_mut(..length)?.last_chunk_mut::<8>()? = *digits.last_chunk()?;
         Some(Self {
             digits: copy,
-            length: digits.len() as u8,
+            length: length as u8,
         })
     }
 
@@ -189,10 +195,13 @@ impl Rrn {
     #[inline]
     #[must_use]
     pub fn new(characters: [u8; 12]) -> Option<Self> {
-        let printable = characters
-            .iter()
-            .fold(true, |good, byte| good & (0x20..=0x7E).contains(byte));
-        printable.then_some(Self(characters))
+        check::fits(Format::An, &characters).then_some(Self(characters))
+    }
+
+    /// The reference of characters that are known to be printable ASCII.
+    #[inline]
+    pub(crate) const fn of_printable(characters: [u8; 12]) -> Self {
+        Self(characters)
     }
 
     /// The twelve characters.
