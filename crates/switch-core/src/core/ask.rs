@@ -1,0 +1,462 @@
+//! Purchases, pre-authorisations, refunds and voids: from the request to the record that it is about to be relayed.
+
+use std::sync::Arc;
+
+use refund_ledger::decide::{self, CardMatch, Refusal};
+use refund_ledger::{
+    Advice, AdviceKey, AdviceKind, AdviceState, Answer, Change, Event, Issuer, Key, Kind,
+    MinorUnits, Name, Patch, Reason, Rrn, Sealed, Stan, Transaction, WireTime, Working,
+};
+
+use super::Core;
+use super::find::Named;
+use super::own::{Own, Slot};
+use super::terminal::Asking;
+use super::work::{After, Decision, Interrupt, Outcome, Task};
+use crate::asked::Asked;
+use crate::config::VoidAs;
+use crate::outward;
+
+impl Core {
+    /// A terminal's request, from the start: may be interrupted and come again.
+    pub(super) fn ask(&mut self, asking: &Asking, task: &Task) -> Result<Outcome, Interrupt> {
+        if self.failed {
+            self.reply_reason(asking, Reason::System);
+            return Ok(Outcome::Done);
+        }
+        match self.own(asking, task)? {
+            Own::Repeat {
+                record,
+                refreshed,
+                unnamed: false,
+            } => {
+                self.repeat(asking, &record, refreshed);
+                Ok(Outcome::Done)
+            }
+            Own::Repeat {
+                record,
+                unnamed: true,
+                ..
+            } => self.name_again(asking, &record, task),
+            Own::Duplicate => {
+                tracing::warn!(key = %asking.asked.key, "a key that is in use, with other content");
+                self.reply_reason(asking, Reason::Duplicate);
+                Ok(Outcome::Done)
+            }
+            Own::Reversed(slot) => self.refuse(asking, &slot, Reason::Reversed, None, Vec::new()),
+            Own::New(slot) if asking.asked.kind == Kind::Reversal => {
+                self.reversal(asking, &slot, task)
+            }
+            Own::New(slot) if asking.asked.request.amount == MinorUnits::ZERO => {
+                self.refuse(asking, &slot, Reason::Amount, None, Vec::new())
+            }
+            Own::New(slot) if asking.asked.kind.is_original() => Ok(self.open(asking, &slot)),
+            Own::New(slot) => self.refund_or_void(asking, &slot, task),
+        }
+    }
+
+    /// The same request again: the stored answer, or the one that is still to come.
+    fn repeat(&mut self, asking: &Asking, record: &Arc<Transaction>, refreshed: bool) {
+        if record.answer.is_some() {
+            return self.answer_stored(&asking.asker, record, refreshed);
+        }
+        let mut asker = asking.asker.clone();
+        asker.refreshed = refreshed;
+        match self.flights.get_mut(&record.key) {
+            Some(flight) => flight.waiters.push(asker),
+            // Relayed before a restart and about to be reversed: what it will be answered is a time-out.
+            None => self.answer_reason(&asker, Some(&record.request.rrn), Reason::Timeout),
+        }
+    }
+
+    /// A repeat with a refreshed DE 7: its key becomes another name of the transaction, then it is answered.
+    fn name_again(
+        &mut self,
+        asking: &Asking,
+        record: &Arc<Transaction>,
+        task: &Task,
+    ) -> Result<Outcome, Interrupt> {
+        let Some(slot) = self.marker_slot(asking.asked.key, task)? else {
+            self.repeat(asking, record, true);
+            return Ok(Outcome::Done);
+        };
+        let mut alias = asking.asked.marker(slot.key, Kind::SameAs, self.now_ms());
+        alias.original = Some(record.key);
+        let event = decide::rename(slot.fill(alias), self.now_ms());
+        Ok(self.decided(event, &slot, [], After::Again))
+    }
+
+    /// A purchase or pre-authorisation.
+    fn open(&mut self, asking: &Asking, slot: &Slot) -> Outcome {
+        let asked = &asking.asked;
+        let link = asked
+            .pan
+            .as_ref()
+            .and_then(|pan| self.config.routes.link(pan.digits()));
+        let Some(link) = link else {
+            self.reply_reason(asking, Reason::NoRoute);
+            return Outcome::Done;
+        };
+        let now = self.now_ms();
+        let draft = match asked.transaction(slot.key, asked.request.rrn, &self.vault, now) {
+            Ok(draft) => slot.fill(draft),
+            Err(error) => return self.cannot_seal(asking, error),
+        };
+        match self.prepare(asking, draft, link) {
+            Ok(new) => self.decided(decide::open(new, now), slot, [], After::Relay(slot.key)),
+            Err(reason) => {
+                self.reply_reason(asking, reason);
+                Outcome::Done
+            }
+        }
+    }
+
+    fn refund_or_void(
+        &mut self,
+        asking: &Asking,
+        slot: &Slot,
+        task: &Task,
+    ) -> Result<Outcome, Interrupt> {
+        let asked = &asking.asked;
+        let referenced = !asked.original.is_empty() || asked.request.rrn_given;
+        if !referenced && asked.kind == Kind::Refund {
+            if !self.config.policy.unreferenced {
+                return self.refuse(asking, slot, Reason::Unreferenced, None, Vec::new());
+            }
+            return self.relay_refund(asking, slot, None, task);
+        }
+        match self.find(asked, task)? {
+            Named::Own(original) => self.relay_refund(asking, slot, Some(original), task),
+            Named::Elsewhere(original) if asked.kind == Kind::Refund => {
+                self.relay_refund(asking, slot, Some(original), task)
+            }
+            Named::Elsewhere(_) => self.refuse(asking, slot, Reason::Terminal, None, Vec::new()),
+            Named::Nothing => self.refuse(asking, slot, Reason::UnknownOriginal, None, Vec::new()),
+        }
+    }
+
+    /// Holds the amount and relays; or takes the refund over; or refuses.
+    fn relay_refund(
+        &mut self,
+        asking: &Asking,
+        slot: &Slot,
+        original: Option<Arc<Transaction>>,
+        task: &Task,
+    ) -> Result<Outcome, Interrupt> {
+        let asked = &asking.asked;
+        let now = self.now_ms();
+        let original = match original {
+            Some(known) => self.own_record(known.key, 0, task)?.or(Some(known)),
+            None => None,
+        };
+        let link = match &original {
+            Some(original) => original
+                .issuer
+                .and_then(|issuer| self.config.link(issuer.link)),
+            None => asked
+                .pan
+                .as_ref()
+                .and_then(|pan| self.config.routes.link(pan.digits())),
+        };
+        let card = original.as_ref().map_or(CardMatch::Same, |original| {
+            self.card_match(asked, original, link)
+        });
+        let before: Vec<_> = original.iter().cloned().collect();
+        let draft = match asked.transaction(slot.key, asked.request.rrn, &self.vault, now) {
+            Ok(draft) => slot.fill(draft),
+            Err(error) => return Ok(self.cannot_seal(asking, error)),
+        };
+        // First the rules, without a number toward the issuer: a refusal is stored whether the link is up or not.
+        if let Err(refusal) = self.hold(draft.clone(), original.as_deref(), card, now) {
+            return self.refuse(asking, slot, refusal.reason, None, Vec::new());
+        }
+        let Some(link) = link else {
+            self.reply_reason(asking, Reason::NoRoute);
+            return Ok(Outcome::Done);
+        };
+        let takes_over =
+            asked.kind == Kind::Refund && asked.request.mti == 220 && self.config.store_and_forward;
+        if takes_over && !self.links[link].is_up() {
+            return Ok(self.store_refund(asking, slot, link, original.as_deref(), card));
+        }
+        let held = self.prepare(asking, draft, link).and_then(|new| {
+            self.hold(new, original.as_deref(), card, now)
+                .map_err(|refusal| refusal.reason)
+        });
+        match held {
+            Ok(event) => Ok(self.decided(event, slot, before, After::Relay(slot.key))),
+            Err(reason) => {
+                self.reply_reason(asking, reason);
+                Ok(Outcome::Done)
+            }
+        }
+    }
+
+    fn hold(
+        &self,
+        new: Transaction,
+        original: Option<&Transaction>,
+        card: CardMatch,
+        now: u64,
+    ) -> Result<Event, Refusal> {
+        match (new.kind, original) {
+            (Kind::Refund, Some(original)) => {
+                decide::hold_refund(new, original, card, &self.config.policy, now)
+            }
+            (Kind::Void, Some(original)) => decide::hold_void(new, original, card, now),
+            (Kind::RefundVoid, Some(refund)) => decide::hold_refund_void(new, refund, card, now),
+            _ => Ok(decide::open(new, now)),
+        }
+    }
+
+    /// The link is down: the refund is recorded with its advice and answered 00.
+    fn store_refund(
+        &mut self,
+        asking: &Asking,
+        slot: &Slot,
+        link: usize,
+        original: Option<&Transaction>,
+        card: CardMatch,
+    ) -> Outcome {
+        let now = self.now_ms();
+        let rrn = self.rrn(&asking.asked);
+        let key = AdviceKey {
+            transaction: slot.key,
+            ordinal: 0,
+        };
+        let acquirer = self.config.acquirer;
+        let spec = self.config.listeners[asking.asker.listener].spec;
+        let made = asking
+            .asked
+            .transaction(slot.key, rrn, &self.vault, now)
+            .and_then(|new| {
+                let message = spec
+                    .decode(&asking.asker.frame)
+                    .map_err(|_| refund_ledger::VaultError::Unreadable)?;
+                let sealed =
+                    outward::refund_advice(key, &message, &new, acquirer, original, &self.vault)?;
+                Ok((new, sealed))
+            });
+        let (mut new, sealed) = match made {
+            Ok(made) => made,
+            Err(error) => return self.cannot_seal(asking, error),
+        };
+        let name = self.config.links[link].name;
+        new.issuer = Some(Issuer {
+            link: name,
+            mti: 220,
+            stan: Stan(0),
+            time: WireTime(0),
+            acquirer: new.request.acquirer.unwrap_or(acquirer),
+        });
+        let order = original.map_or(slot.key, |original| original.key);
+        let advice = new_advice(key, AdviceKind::Refund, name, order, sealed, now);
+        let answer = self.own_answer(asking.asker.listener, Reason::Approved);
+        let stored = decide::store_refund(
+            slot.fill(new),
+            original,
+            card,
+            &self.config.policy,
+            answer,
+            advice,
+            now,
+        );
+        match stored {
+            Ok(event) => {
+                let before: Vec<_> = original
+                    .map(|original| Arc::new(original.clone()))
+                    .into_iter()
+                    .collect();
+                self.decided(event, slot, before, After::Reply(slot.key))
+            }
+            Err(refusal) => {
+                self.reply_reason(asking, refusal.reason);
+                Outcome::Done
+            }
+        }
+    }
+
+    /// Completes the record of a request that is to be relayed over `link` with its numbers.
+    fn prepare(
+        &mut self,
+        asking: &Asking,
+        mut new: Transaction,
+        link: usize,
+    ) -> Result<Transaction, Reason> {
+        if !self.links[link].is_up() {
+            return Err(Reason::LinkDown);
+        }
+        if self.links[link].in_flight() >= self.config.limits.in_flight_max {
+            return Err(Reason::System);
+        }
+        let (stan, time) = self.links[link]
+            .next_number(self.now)
+            .ok_or(Reason::System)?;
+        new.request.rrn = self.rrn(&asking.asked);
+        let config = &self.config.links[link];
+        let as_reversal = new.kind == Kind::Void && config.void_as == VoidAs::Reversal;
+        new.issuer = Some(Issuer {
+            link: config.name,
+            mti: if as_reversal { 400 } else { new.request.mti },
+            stan,
+            time,
+            acquirer: new.request.acquirer.unwrap_or(self.config.acquirer),
+        });
+        Ok(new)
+    }
+
+    /// Records a refusal, so that a repeat gets the same answer. `rrn` where the original's is known.
+    pub(super) fn refuse(
+        &mut self,
+        asking: &Asking,
+        slot: &Slot,
+        reason: Reason,
+        rrn: Option<Rrn>,
+        more: Vec<(Change, Slot)>,
+    ) -> Result<Outcome, Interrupt> {
+        let now = self.now_ms();
+        let rrn = match rrn {
+            Some(rrn) if !asking.asked.request.rrn_given => rrn,
+            _ => self.rrn(&asking.asked),
+        };
+        let new = match asking.asked.transaction(slot.key, rrn, &self.vault, now) {
+            Ok(new) => slot.fill(new),
+            Err(error) => return Ok(self.cannot_seal(asking, error)),
+        };
+        let answer = self.own_answer(asking.asker.listener, reason);
+        let mut event = decide::refuse(new, answer, now);
+        let mut before = Vec::new();
+        for (change, other) in more {
+            event.changes.push(change);
+            event.changes.extend(other.bump());
+            before.extend(other.replaced.into_iter().chain(other.first));
+        }
+        Ok(self.decided(event, slot, before, After::Reply(slot.key)))
+    }
+
+    /// A decision about a new record in `slot`, with what else it was decided on.
+    pub(super) fn decided(
+        &self,
+        mut event: Event,
+        slot: &Slot,
+        before: impl IntoIterator<Item = Arc<Transaction>>,
+        after: After,
+    ) -> Outcome {
+        event.changes.extend(slot.bump());
+        let mut working = Working::new();
+        before
+            .into_iter()
+            .chain(slot.replaced.clone())
+            .chain(slot.first.clone())
+            .for_each(|record| working.put(record));
+        Outcome::Commit(Decision {
+            event,
+            before: working,
+            after,
+        })
+    }
+
+    /// The request's RRN, or a new one.
+    pub(super) fn rrn(&mut self, asked: &Asked) -> Rrn {
+        if asked.request.rrn_given {
+            asked.request.rrn
+        } else {
+            self.rrns.next(self.now)
+        }
+    }
+
+    /// An answer that the switch itself gives on a listener.
+    pub(super) fn own_answer(&self, listener: usize, reason: Reason) -> Answer {
+        let code = self.config.listeners[listener].code(reason);
+        Answer {
+            reason,
+            code,
+            approval: None,
+            amount: None,
+            extra: None,
+        }
+    }
+
+    fn card_match(&self, asked: &Asked, original: &Transaction, link: Option<usize>) -> CardMatch {
+        match asked.same_card(original, &self.vault) {
+            Some(true) | None => CardMatch::Same,
+            Some(false) => {
+                let route = asked
+                    .pan
+                    .as_ref()
+                    .and_then(|pan| self.config.routes.link(pan.digits()));
+                if route.is_some() && route == link {
+                    CardMatch::OtherOfIssuer
+                } else {
+                    CardMatch::Other
+                }
+            }
+        }
+    }
+
+    pub(super) fn cannot_seal(
+        &mut self,
+        asking: &Asking,
+        error: refund_ledger::VaultError,
+    ) -> Outcome {
+        tracing::error!(%error, "card data cannot be sealed");
+        self.reply_reason(asking, Reason::System);
+        Outcome::Done
+    }
+}
+
+impl Slot {
+    /// The record in its place: key and version.
+    pub(super) fn fill(&self, new: Transaction) -> Transaction {
+        let version = self
+            .replaced
+            .as_ref()
+            .map_or(1, |replaced| replaced.version.saturating_add(1));
+        Transaction {
+            key: self.key,
+            version,
+            reused: self.replaced.as_ref().map_or(0, |replaced| replaced.reused),
+            ..new
+        }
+    }
+
+    /// The change of generation 0 that tells of a later one.
+    pub(super) fn bump(&self) -> Option<Change> {
+        let first = self.first.as_ref()?;
+        let patch = Patch {
+            reused: Some(first.reused.saturating_add(1)),
+            ..Patch::default()
+        };
+        Some(Change::Update {
+            key: first.key,
+            version: first.version.saturating_add(1),
+            patch: Box::new(patch),
+        })
+    }
+}
+
+/// An advice that was never sent.
+pub(super) fn new_advice(
+    key: AdviceKey,
+    kind: AdviceKind,
+    link: Name,
+    order: Key,
+    sealed: Sealed,
+    now_ms: u64,
+) -> Advice {
+    Advice {
+        key,
+        version: 1,
+        kind,
+        state: AdviceState::Waiting,
+        link,
+        order,
+        sealed,
+        stan: Stan(0),
+        time: WireTime(0),
+        attempts: 0,
+        code: None,
+        created: now_ms,
+        moved: now_ms,
+    }
+}

@@ -1,0 +1,506 @@
+//! Requests toward issuers: relayed, answered, timed out, answered late.
+
+use bytes::Bytes;
+use iso8583_codec::Message;
+use refund_ledger::decide;
+use refund_ledger::store::Peek;
+use refund_ledger::{Answer, Key, MinorUnits, Reason, Status, Transaction, Working};
+
+use super::link::Pending;
+use super::reversal::order_of;
+use super::terminal::{Asker, Asking};
+use super::work::{After, Decision, Interrupt, Outcome, Task, Work};
+use super::{Core, Output, Timer};
+use crate::outward::{self, ReversalText};
+
+/// How long a timed-out request is remembered for a late answer; microseconds.
+const LATE_WINDOW: u64 = 300 * 1_000_000;
+
+/// DE 39 of an advice that the switch owes by itself: response received too late.
+const TIME_OUT: [u8; 2] = *b"68";
+
+/// A request that was relayed (or was, before a restart).
+#[derive(Debug)]
+pub(super) struct Flight {
+    pub(super) key: Key,
+    pub(super) link: usize,
+    /// The issuer connection it went over.
+    pub(super) connection: u64,
+    pub(super) stan: u32,
+    /// Who waits for the answer.
+    pub(super) waiters: Vec<Asker>,
+    /// The message as sent, to compare answers with.
+    pub(super) sent: Bytes,
+    pub(super) sent_at: u64,
+    pub(super) deadline: u64,
+    pub(super) state: FlightState,
+    /// DE 39 of the reversal that came meanwhile.
+    pub(super) reversal_reason: Option<[u8; 2]>,
+    /// Answers that the switch gives go by this listener's codes.
+    pub(super) listener: usize,
+}
+
+/// How far a flight is.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(super) enum FlightState {
+    /// No answer yet.
+    Waiting,
+    /// An answer or its absence is being recorded.
+    Deciding,
+    /// The time-out is being recorded; an approval that comes now is late.
+    Expiring,
+    /// Timed out on record; remembered for a late approval.
+    Late,
+}
+
+impl Flight {
+    pub(super) fn is_late(&self) -> bool {
+        self.state == FlightState::Late
+    }
+}
+
+impl Core {
+    /// The record is durable: the request leaves.
+    pub(super) fn relay(&mut self, key: Key, asking: &Asking) {
+        let Peek::Known(record) = self.store.peek(key, 0) else {
+            return;
+        };
+        let Some(issuer) = record.issuer else { return };
+        let Some(link) = self.config.link(issuer.link) else {
+            return;
+        };
+        let mut flight = Flight {
+            key,
+            link,
+            connection: 0,
+            stan: issuer.stan.0,
+            waiters: vec![asking.asker.clone()],
+            sent: Bytes::new(),
+            sent_at: self.now,
+            deadline: self.now + self.config.links[link].response_timeout,
+            state: FlightState::Waiting,
+            reversal_reason: None,
+            listener: asking.asker.listener,
+        };
+        let Some(connection) = self.links[link].pick() else {
+            self.flights.insert(key, flight);
+            return self.start(Work::Unsent {
+                key,
+                reason: Reason::LinkDown,
+            });
+        };
+        match self.write_relay(&record, &issuer, asking) {
+            Ok(message) => {
+                flight.connection = connection;
+                flight.sent = message.clone();
+                self.links[link].expect(issuer.stan, Pending::Request(key));
+                self.links[link].push_timeout(flight.deadline, key);
+                self.flights.insert(key, flight);
+                self.outputs.push(Output::ToLink {
+                    connection,
+                    message,
+                });
+            }
+            Err(reason) => {
+                self.flights.insert(key, flight);
+                self.start(Work::Unsent { key, reason });
+            }
+        }
+    }
+
+    fn write_relay(
+        &mut self,
+        record: &Transaction,
+        issuer: &refund_ledger::Issuer,
+        asking: &Asking,
+    ) -> Result<Bytes, Reason> {
+        let spec = self.config.listeners[asking.asker.listener].spec;
+        let Some(link) = self.config.link(issuer.link) else {
+            return Err(Reason::NoRoute);
+        };
+        let request = spec
+            .decode(&asking.asker.frame)
+            .map_err(|_| Reason::Format)?;
+        let original = match record.original.map(|key| self.store.peek(key, 0)) {
+            None => None,
+            Some(Peek::Known(original)) => Some(original),
+            Some(_) => return Err(Reason::System),
+        };
+        let target = self.config.links[link].spec;
+        let written = Core::written(&mut self.arena, |out| {
+            outward::relay(&request, record, issuer, original.as_deref(), target, out)
+        });
+        written.map_err(|error| {
+            tracing::warn!(link = %issuer.link, %error, "a request does not fit the link's dialect");
+            Reason::Format
+        })
+    }
+
+    /// An issuer's answer that belongs to a request.
+    pub(super) fn flight_answered(&mut self, key: Key, answer: &Message<'_>) {
+        let Some(flight) = self.flights.get_mut(&key) else {
+            return;
+        };
+        let (link, state) = (flight.link, flight.state);
+        if state == FlightState::Deciding {
+            return self.metrics.unmatched(link, "repeated");
+        }
+        let code = answer.response_code().ok().flatten();
+        let approved = code.is_some_and(|code| self.config.links[link].approved.contains(&code));
+        match state {
+            FlightState::Waiting => {
+                flight.state = FlightState::Deciding;
+                self.metrics
+                    .issuer_answered(link, self.now.saturating_sub(flight.sent_at));
+                let frame = Core::kept(&mut self.arena, answer.frame());
+                self.start(Work::Answered { key, frame });
+            }
+            _ if approved => {
+                tracing::warn!(key = %key, link = %self.config.links[link].name, "an approval came after the time-out");
+                self.metrics.unmatched(link, "late_approval");
+                let frame = Core::kept(&mut self.arena, answer.frame());
+                self.start(Work::Late { key, frame });
+            }
+            _ => {
+                self.metrics.unmatched(link, "late_decline");
+                if state == FlightState::Late {
+                    self.remove_flight(key);
+                }
+            }
+        }
+    }
+
+    /// The issuer's answer, on record.
+    pub(super) fn answered(
+        &mut self,
+        key: Key,
+        frame: &Bytes,
+        task: &Task,
+    ) -> Result<Outcome, Interrupt> {
+        let Some(record) = self.own_record(key, 0, task)? else {
+            return Ok(Outcome::Done);
+        };
+        let around = self.around(&record, task)?;
+        let Some(flight) = self.flights.get(&key) else {
+            return Ok(Outcome::Done);
+        };
+        let link = &self.config.links[flight.link];
+        let Ok(message) = link.spec.decode(frame) else {
+            return Ok(Outcome::Done);
+        };
+        let now = self.now_ms();
+        let code = message.response_code().ok().flatten().unwrap_or(*b"  ");
+        let approved = link.approved.contains(&code);
+        let approval = approval_code(&message);
+        let event = match record.status {
+            Status::InFlight => {
+                let reason = if approved {
+                    Reason::Approved
+                } else {
+                    Reason::Declined
+                };
+                let extra = outward::extra(&message, &record, &self.vault).unwrap_or_else(|error| {
+                    tracing::error!(%error, "an answer's elements cannot be sealed: a repeat will lack them");
+                    None
+                });
+                let partial = partial_amount(&message, code, &record);
+                let answer = Answer {
+                    reason,
+                    code,
+                    approval,
+                    amount: partial,
+                    extra,
+                };
+                if approved {
+                    let amount = partial.unwrap_or(record.request.amount);
+                    decide::approve(&record, around.context(), amount, answer, now)
+                } else {
+                    decide::decline(&record, around.context(), Some(answer), now)
+                }
+            }
+            Status::ReversedInFlight if approved => {
+                let text = ReversalText {
+                    reason: flight.reversal_reason.or(Some(TIME_OUT)),
+                    approval,
+                    replacement: None,
+                };
+                let Some(advice) = self.owed_reversal(&record, order_of(&record, &around), text)
+                else {
+                    return Ok(Outcome::Done);
+                };
+                decide::time_out(&record, advice, None, true, now)
+            }
+            Status::ReversedInFlight => decide::decline(&record, around.context(), None, now),
+            // The time-out was recorded first.
+            _ if approved => return self.late(key, frame, task),
+            _ => return Ok(Outcome::Done),
+        };
+        let frame = (record.status == Status::InFlight).then(|| frame.clone());
+        Ok(decided(
+            event,
+            [record].into_iter().chain(around.records()),
+            After::Finish { key, frame },
+        ))
+    }
+
+    /// No answer, on record: the reversal is owed.
+    pub(super) fn expired(&mut self, key: Key, task: &Task) -> Result<Outcome, Interrupt> {
+        let Some(record) = self.own_record(key, 0, task)? else {
+            return Ok(Outcome::Done);
+        };
+        let around = self.around(&record, task)?;
+        let now = self.now_ms();
+        let flight = self.flights.get(&key);
+        let reason = flight
+            .and_then(|flight| flight.reversal_reason)
+            .unwrap_or(TIME_OUT);
+        let listener = flight.map_or(0, |flight| flight.listener);
+        let answer = match record.status {
+            Status::InFlight => Some(self.own_answer(listener, Reason::Timeout)),
+            Status::ReversedInFlight => None,
+            _ => return Ok(Outcome::Done),
+        };
+        let text = ReversalText {
+            reason: Some(reason),
+            approval: None,
+            replacement: None,
+        };
+        let Some(advice) = self.owed_reversal(&record, order_of(&record, &around), text) else {
+            return Ok(Outcome::Done);
+        };
+        let event = decide::time_out(&record, advice, answer, false, now);
+        Ok(decided(event, [record], After::Expired(key)))
+    }
+
+    /// A late approval, on record: it counts again, and another reversal is owed.
+    pub(super) fn late(
+        &mut self,
+        key: Key,
+        frame: &Bytes,
+        task: &Task,
+    ) -> Result<Outcome, Interrupt> {
+        let Some(record) = self.own_record(key, 0, task)? else {
+            return Ok(Outcome::Done);
+        };
+        let around = self.around(&record, task)?;
+        if !matches!(record.status, Status::Reversing | Status::Reversed) {
+            return Ok(Outcome::Done);
+        }
+        let Some(flight) = self.flights.get(&key) else {
+            return Ok(Outcome::Done);
+        };
+        let spec = self.config.links[flight.link].spec;
+        let approval = spec.decode(frame).ok().as_ref().and_then(approval_code);
+        let text = ReversalText {
+            reason: Some(TIME_OUT),
+            approval,
+            replacement: None,
+        };
+        let Some(advice) = self.owed_reversal(&record, order_of(&record, &around), text) else {
+            return Ok(Outcome::Done);
+        };
+        let event = decide::late_approval(&record, around.context(), advice, self.now_ms());
+        Ok(decided(
+            event,
+            [record].into_iter().chain(around.records()),
+            After::Finish { key, frame: None },
+        ))
+    }
+
+    /// Nothing was relayed, on record.
+    pub(super) fn unsent(
+        &mut self,
+        key: Key,
+        reason: Reason,
+        task: &Task,
+    ) -> Result<Outcome, Interrupt> {
+        let Some(record) = self.own_record(key, 0, task)? else {
+            return Ok(Outcome::Done);
+        };
+        let around = self.around(&record, task)?;
+        let now = self.now_ms();
+        let (event, after) = match record.status {
+            Status::InFlight => (
+                decide::unsent(&record, around.context(), now),
+                After::Dropped(key, reason),
+            ),
+            // A reversal came in between: nothing was executed, and nothing is owed.
+            Status::ReversedInFlight => (
+                decide::decline(&record, around.context(), None, now),
+                After::Finish { key, frame: None },
+            ),
+            _ => return Ok(Outcome::Done),
+        };
+        Ok(decided(
+            event,
+            [record].into_iter().chain(around.records()),
+            after,
+        ))
+    }
+
+    fn owed_reversal(
+        &mut self,
+        record: &Transaction,
+        order: Key,
+        text: ReversalText,
+    ) -> Option<refund_ledger::Advice> {
+        let link = record.issuer?.link;
+        match self.sealed_reversal(record, text) {
+            Ok((key, sealed)) => {
+                let kind = refund_ledger::AdviceKind::Reversal;
+                Some(super::ask::new_advice(
+                    key,
+                    kind,
+                    link,
+                    order,
+                    sealed,
+                    self.now_ms(),
+                ))
+            }
+            Err(error) => {
+                // Without its key nothing can be delivered: stop, rather than forget a reversal.
+                tracing::error!(%error, key = %record.key, "a reversal is owed and cannot be written");
+                self.failed = true;
+                None
+            }
+        }
+    }
+
+    /// Everybody who waits gets the issuer's answer; without it, what is on record.
+    pub(super) fn finish(&mut self, key: Key, frame: Option<Bytes>) {
+        let Some(flight) = self.remove_flight(key) else {
+            return;
+        };
+        let Peek::Known(record) = self.store.peek(key, 0) else {
+            return;
+        };
+        let link = self.config.links[flight.link].spec;
+        for asker in &flight.waiters {
+            let answer = frame.as_ref().and_then(|frame| link.decode(frame).ok());
+            let Some((answer, stored)) = answer.zip(record.answer.as_ref()) else {
+                self.answer_stored(asker, &record, asker.refreshed);
+                continue;
+            };
+            let spec = self.config.listeners[asker.listener].spec;
+            let Ok(request) = spec.decode(&asker.frame) else {
+                continue;
+            };
+            let written = Core::written(&mut self.arena, |out| {
+                outward::pass_answer(
+                    &request,
+                    &answer,
+                    &record.request.rrn,
+                    stored.amount,
+                    spec,
+                    out,
+                )
+            });
+            match written {
+                Ok(_) => {
+                    self.metrics.refusal(asker.label, stored.reason);
+                    self.send_answer(asker, stored.code, written);
+                }
+                Err(error) => {
+                    // An element of the issuer that the terminal's dialect cannot carry must not cost the answer.
+                    tracing::warn!(%error, "an issuer's answer does not fit the terminal's dialect");
+                    self.answer_stored(asker, &record, asker.refreshed);
+                }
+            }
+        }
+    }
+
+    /// The time-out is durable: who waits is answered; the flight stays for a late approval.
+    pub(super) fn timed_out(&mut self, key: Key) {
+        let Some(flight) = self.flights.get_mut(&key) else {
+            return;
+        };
+        flight.state = FlightState::Late;
+        let waiters = std::mem::take(&mut flight.waiters);
+        if let Peek::Known(record) = self.store.peek(key, 0) {
+            waiters
+                .iter()
+                .for_each(|asker| self.answer_stored(asker, &record, asker.refreshed));
+        }
+        self.timer(self.now + LATE_WINDOW, Timer::Forget(key));
+    }
+
+    /// A reversal of the request in flight is durable: who waits for the request gets `reversed`.
+    pub(super) fn reversed_in_flight(&mut self, key: Key, reason: Option<[u8; 2]>) {
+        let Some(flight) = self.flights.get_mut(&key) else {
+            return;
+        };
+        flight.reversal_reason = reason;
+        let waiters = std::mem::take(&mut flight.waiters);
+        if let Peek::Known(record) = self.store.peek(key, 0) {
+            waiters
+                .iter()
+                .for_each(|asker| self.answer_stored(asker, &record, asker.refreshed));
+        }
+    }
+
+    /// Who waits gets a reason that is not stored; the flight is over.
+    pub(super) fn drop_flight(&mut self, key: Key, reason: Reason) {
+        if let Some(flight) = self.remove_flight(key) {
+            flight
+                .waiters
+                .iter()
+                .for_each(|asker| self.answer_reason(asker, None, reason));
+        }
+    }
+
+    /// The time for an answer is over, or its connection broke.
+    pub(super) fn response_timeout(&mut self, key: Key) {
+        if let Some(flight) = self.flights.get_mut(&key)
+            && flight.state == FlightState::Waiting
+        {
+            flight.state = FlightState::Expiring;
+            self.start(Work::Expired { key });
+        }
+    }
+
+    pub(super) fn forget(&mut self, key: Key) {
+        if self.flights.get(&key).is_some_and(Flight::is_late) {
+            self.remove_flight(key);
+        }
+    }
+
+    fn remove_flight(&mut self, key: Key) -> Option<Flight> {
+        let flight = self.flights.remove(&key)?;
+        self.links[flight.link].done(flight.stan, Pending::Request(key));
+        Some(flight)
+    }
+}
+
+pub(super) fn decided(
+    event: refund_ledger::Event,
+    before: impl IntoIterator<Item = std::sync::Arc<Transaction>>,
+    after: After,
+) -> Outcome {
+    let mut working = Working::new();
+    before.into_iter().for_each(|record| working.put(record));
+    Outcome::Commit(Decision {
+        event,
+        before: working,
+        after,
+    })
+}
+
+fn approval_code(message: &Message<'_>) -> Option<[u8; 6]> {
+    message
+        .text(38)
+        .and_then(|text| text.first_chunk::<6>().copied())
+}
+
+/// DE 4 of a partial approval, at most what was asked for.
+fn partial_amount(
+    message: &Message<'_>,
+    code: [u8; 2],
+    record: &Transaction,
+) -> Option<MinorUnits> {
+    let amount = message
+        .amount(4)
+        .ok()
+        .flatten()
+        .filter(|_| code == *b"10")?;
+    Some(MinorUnits(amount).min(record.request.amount))
+}

@@ -1,0 +1,347 @@
+//! Issuer links: connections, sign-on, echo, and whose answer a message is.
+
+use std::collections::{HashMap, VecDeque};
+
+use iso8583_codec::Message;
+use refund_ledger::store::Recovered;
+use refund_ledger::{AdviceKey, Key, Stan, WireTime};
+
+use super::{Core, Output, Timer};
+use crate::config::LinkConfig;
+use crate::numbers::StanCounter;
+use crate::outward;
+
+/// An issuer with its connections.
+#[derive(Debug)]
+pub(super) struct Link {
+    connections: Vec<Connection>,
+    /// What our STANs stand for.
+    pending: HashMap<u32, Pending>,
+    stans: StanCounter,
+    /// Requests in `pending`.
+    requests: usize,
+    /// Deadlines of requests; all wait equally long, so that they are in order.
+    timeouts: VecDeque<(u64, Key)>,
+    /// The issuer signed off.
+    signed_off: bool,
+    /// Takes turns among the connections.
+    turn: usize,
+}
+
+#[derive(Debug)]
+struct Connection {
+    id: u64,
+    /// Signed on, or no sign-on is asked for.
+    ready: bool,
+    /// When something came last.
+    heard: u64,
+}
+
+/// Who waits for a STAN.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(super) enum Pending {
+    /// A relayed request.
+    Request(Key),
+    /// An advice, from its first attempt until it is closed.
+    Advice(AdviceKey),
+    /// A sign-on over this connection.
+    SignOn(u64),
+    /// An echo over this connection.
+    Echo(u64),
+}
+
+impl Link {
+    pub(super) fn new(config: &LinkConfig, recovered: &Recovered) -> Link {
+        let last = recovered
+            .last_sent
+            .iter()
+            .find(|(name, ..)| *name == config.name);
+        Link {
+            connections: Vec::new(),
+            pending: HashMap::new(),
+            stans: StanCounter::new(last.map(|(_, _, stan)| *stan)),
+            requests: 0,
+            timeouts: VecDeque::new(),
+            signed_off: false,
+            turn: 0,
+        }
+    }
+
+    /// Traffic may flow.
+    pub(super) fn is_up(&self) -> bool {
+        !self.signed_off && self.connections.iter().any(|connection| connection.ready)
+    }
+
+    /// Requests without an answer, late ones included.
+    pub(super) fn in_flight(&self) -> usize {
+        self.requests
+    }
+
+    /// The next STAN and DE 7.
+    pub(super) fn next_number(&mut self, now: u64) -> Option<(Stan, WireTime)> {
+        let pending = &self.pending;
+        self.stans.next(now, |stan| pending.contains_key(&stan.0))
+    }
+
+    /// A connection for the next message.
+    pub(super) fn pick(&mut self) -> Option<u64> {
+        if !self.is_up() {
+            return None;
+        }
+        self.turn = self.turn.wrapping_add(1);
+        let ready = self
+            .connections
+            .iter()
+            .filter(|connection| connection.ready)
+            .count();
+        let nth = self.turn % ready.max(1);
+        self.connections
+            .iter()
+            .filter(|connection| connection.ready)
+            .nth(nth)
+            .map(|connection| connection.id)
+    }
+
+    /// This connection if it may carry traffic, else any.
+    pub(super) fn pick_preferably(&mut self, id: u64) -> Option<u64> {
+        let alive = self
+            .connections
+            .iter()
+            .any(|connection| connection.id == id && connection.ready);
+        if alive && !self.signed_off {
+            Some(id)
+        } else {
+            self.pick()
+        }
+    }
+
+    pub(super) fn expect(&mut self, stan: Stan, pending: Pending) {
+        self.requests += usize::from(matches!(pending, Pending::Request(_)));
+        self.pending.insert(stan.0, pending);
+    }
+
+    pub(super) fn done(&mut self, stan: u32, pending: Pending) {
+        if self.pending.get(&stan) == Some(&pending) {
+            self.pending.remove(&stan);
+            self.requests -= usize::from(matches!(pending, Pending::Request(_)));
+        }
+    }
+
+    pub(super) fn push_timeout(&mut self, deadline: u64, key: Key) {
+        self.timeouts.push_back((deadline, key));
+    }
+
+    pub(super) fn next_timeout(&self) -> Option<u64> {
+        self.timeouts.front().map(|(deadline, _)| *deadline)
+    }
+
+    /// A request whose time may be over.
+    pub(super) fn pop_timeout(&mut self, now: u64) -> Option<Key> {
+        self.timeouts
+            .pop_front_if(|(deadline, _)| *deadline <= now)
+            .map(|(_, key)| key)
+    }
+
+    fn connection(&mut self, id: u64) -> Option<&mut Connection> {
+        self.connections
+            .iter_mut()
+            .find(|connection| connection.id == id)
+    }
+}
+
+impl Core {
+    /// A connection to the issuer `link` (as counted in the configuration) is open; `connection` names it from now on.
+    pub fn link_connected(&mut self, link: usize, connection: u64, now: u64) {
+        self.now = now;
+        let ready = !self.config.links[link].sign_on;
+        self.links[link].connections.push(Connection {
+            id: connection,
+            ready,
+            heard: now,
+        });
+        if ready {
+            self.came_up(link, connection);
+        } else {
+            self.network_request(link, connection, b"001", Pending::SignOn(connection));
+        }
+        self.run_ready();
+    }
+
+    /// A connection to an issuer is gone: what it carried is in doubt.
+    pub fn link_closed(&mut self, link: usize, connection: u64, now: u64) {
+        self.now = now;
+        let gone = &mut self.links[link];
+        gone.connections.retain(|known| known.id != connection);
+        gone.pending.retain(|_, pending| {
+            !matches!(pending, Pending::SignOn(id) | Pending::Echo(id) if *id == connection)
+        });
+        let lost: Vec<Key> = self
+            .flights
+            .values()
+            .filter(|flight| flight.link == link && flight.connection == connection)
+            .map(|flight| flight.key)
+            .collect();
+        lost.into_iter().for_each(|key| self.response_timeout(key));
+        self.advices_lost(link, connection);
+        self.run_ready();
+    }
+
+    /// A frame came from an issuer, without its header.
+    pub fn link_frame(&mut self, link: usize, connection: u64, frame: &[u8], now: u64) {
+        self.now = now;
+        if let Some(known) = self.links[link].connection(connection) {
+            known.heard = now;
+        }
+        let spec = self.config.links[link].spec;
+        match spec.decode(frame) {
+            Ok(message) if message.mti().is_response() => {
+                self.issuer_answer(link, connection, &message)
+            }
+            Ok(message) => self.issuer_request(link, connection, &message),
+            Err(error) => {
+                let name = self.config.links[link].name;
+                tracing::warn!(link = %name, %error, bytes = frame.len(), "an issuer's message cannot be read");
+                self.metrics.unmatched(link, "unreadable");
+            }
+        }
+        self.run_ready();
+    }
+
+    fn issuer_answer(&mut self, link: usize, connection: u64, answer: &Message<'_>) {
+        let stan = answer.stan().ok().flatten().map(|stan| stan.value());
+        let pending = stan
+            .and_then(|stan| self.links[link].pending.get(&stan))
+            .copied();
+        let code = answer.response_code().ok().flatten();
+        match (pending, stan) {
+            (Some(Pending::Request(key)), _) => {
+                let spec = self.config.links[link].spec;
+                let sent = self
+                    .flights
+                    .get(&key)
+                    .map(|flight| flight.sent.clone())
+                    .unwrap_or_default();
+                let belongs = spec
+                    .decode(&sent)
+                    .is_ok_and(|sent| outward::belongs(answer, &sent));
+                match (belongs, code) {
+                    (true, Some(_)) if answer.validate().is_ok() => {
+                        self.flight_answered(key, answer)
+                    }
+                    (true, _) => self.unmatched(link, answer, "unreadable"),
+                    (false, _) => self.unmatched(link, answer, "mismatch"),
+                }
+            }
+            (Some(Pending::Advice(key)), _) => self.advice_answered(link, key, answer),
+            (Some(Pending::SignOn(id)), Some(stan)) if id == connection && code == Some(*b"00") => {
+                self.links[link].pending.remove(&stan);
+                self.came_up(link, connection);
+            }
+            (Some(Pending::SignOn(id)), _) if id == connection => {
+                tracing::warn!(link = %self.config.links[link].name, "the issuer refused the sign-on");
+                self.outputs.push(Output::CloseLink { connection });
+            }
+            (Some(Pending::Echo(id)), Some(stan)) if id == connection => {
+                self.links[link].pending.remove(&stan);
+            }
+            _ => self.unmatched(link, answer, "unknown"),
+        }
+    }
+
+    pub(super) fn unmatched(&mut self, link: usize, answer: &Message<'_>, kind: &'static str) {
+        let stan = answer.stan().ok().flatten().map(|stan| stan.value());
+        tracing::warn!(link = %self.config.links[link].name, mti = %answer.mti(), stan, kind, "an answer belongs to nothing");
+        self.metrics.unmatched(link, kind);
+    }
+
+    /// `0800` of an issuer; nothing else is asked of a switch.
+    fn issuer_request(&mut self, link: usize, connection: u64, message: &Message<'_>) {
+        if message.mti().without_repeat().as_bytes() != b"0800" {
+            return self.unmatched(link, message, "request");
+        }
+        let code = message.text(70);
+        let off = match code.as_deref() {
+            Some(b"001") => Some(false),
+            Some(b"002") => Some(true),
+            _ => None,
+        };
+        let spec = self.config.links[link].spec;
+        let written = Core::written(&mut self.arena, |out| {
+            outward::own_answer(message, *b"00", None, spec, out)
+        });
+        if let Ok(message) = written {
+            self.outputs.push(Output::ToLink {
+                connection,
+                message,
+            });
+        }
+        if let Some(off) = off {
+            tracing::info!(link = %self.config.links[link].name, off, "the issuer signed on or off");
+            self.links[link].signed_off = off;
+            self.pump(link);
+        }
+    }
+
+    /// A connection may carry traffic.
+    fn came_up(&mut self, link: usize, connection: u64) {
+        if let Some(known) = self.links[link].connection(connection) {
+            known.ready = true;
+        }
+        tracing::info!(link = %self.config.links[link].name, connection, "issuer connection is up");
+        self.timer(
+            self.now + self.config.links[link].echo_interval,
+            Timer::Probe(connection, 0),
+        );
+        self.pump(link);
+    }
+
+    fn network_request(&mut self, link: usize, connection: u64, code: &[u8; 3], pending: Pending) {
+        let Some((stan, time)) = self.links[link].next_number(self.now) else {
+            return;
+        };
+        let spec = self.config.links[link].spec;
+        let written = Core::written(&mut self.arena, |out| {
+            outward::network_request(time.0, stan.0, code, spec, out)
+        });
+        if let Ok(message) = written {
+            self.links[link].expect(stan, pending);
+            self.outputs.push(Output::ToLink {
+                connection,
+                message,
+            });
+            self.timer(
+                self.now + self.config.links[link].response_timeout,
+                Timer::Probe(connection, stan.0),
+            );
+        }
+    }
+
+    /// An echo is due (`stan` 0), or the answer to a sign-on or echo.
+    pub(super) fn probe(&mut self, connection: u64, stan: u32) {
+        let found =
+            (0..self.links.len()).find(|link| self.links[*link].connection(connection).is_some());
+        let Some(link) = found else { return };
+        if stan != 0 {
+            let unanswered = matches!(
+                self.links[link].pending.get(&stan),
+                Some(Pending::SignOn(id) | Pending::Echo(id)) if *id == connection
+            );
+            if unanswered {
+                tracing::warn!(link = %self.config.links[link].name, connection, "a sign-on or echo was not answered");
+                self.outputs.push(Output::CloseLink { connection });
+            }
+            return;
+        }
+        let interval = self.config.links[link].echo_interval;
+        let heard = self.links[link]
+            .connection(connection)
+            .map_or(0, |known| known.heard);
+        let due = heard.saturating_add(interval);
+        if due <= self.now {
+            self.network_request(link, connection, b"301", Pending::Echo(connection));
+            self.timer(self.now + interval, Timer::Probe(connection, 0));
+        } else {
+            self.timer(due, Timer::Probe(connection, 0));
+        }
+    }
+}

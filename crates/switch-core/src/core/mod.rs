@@ -1,0 +1,291 @@
+//! The core: its state, what goes in, what comes out.
+
+mod ask;
+mod find;
+mod flight;
+mod link;
+mod own;
+mod recover;
+mod reversal;
+mod saf;
+mod terminal;
+mod work;
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use refund_ledger::store::{Recovered, Request, Store};
+use refund_ledger::{AdviceKey, Key, Vault};
+
+use self::flight::Flight;
+use self::link::Link;
+use self::saf::Saf;
+use self::work::{Committing, Task, Wanted};
+use crate::config::CoreConfig;
+use crate::metrics::Metrics;
+use crate::numbers::RrnSource;
+
+/// Something that the edge must do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Output {
+    /// Send a message to a terminal.
+    ToTerminal {
+        /// The connection, as the edge numbered it.
+        connection: u64,
+        /// Without frame header.
+        message: Bytes,
+    },
+    /// Send a message to an issuer.
+    ToLink {
+        /// The connection, as the edge numbered it.
+        connection: u64,
+        /// Without frame header.
+        message: Bytes,
+    },
+    /// Close a connection to an issuer (and connect anew).
+    CloseLink {
+        /// The connection.
+        connection: u64,
+    },
+}
+
+/// The switch without its sockets. Times are unix microseconds and must not go back.
+pub struct Core {
+    config: CoreConfig,
+    store: Arc<dyn Store>,
+    vault: Arc<Vault>,
+    metrics: Metrics,
+    /// The time of the present input.
+    now: u64,
+    random: u64,
+    rrns: RrnSource,
+    links: Vec<Link>,
+    flights: HashMap<Key, Flight>,
+    saf: Saf,
+    /// Keys with a commit under way, and what waits for each.
+    busy: HashMap<Key, VecDeque<Task>>,
+    fetching: HashMap<u64, (Task, Wanted)>,
+    committing: HashMap<u64, Committing>,
+    ready: VecDeque<Task>,
+    /// Tasks in `busy` and `fetching`.
+    waiting: usize,
+    next_id: u64,
+    requests: Vec<Request>,
+    timers: BinaryHeap<Reverse<(u64, Timer)>>,
+    outputs: Vec<Output>,
+    arena: BytesMut,
+    draining: bool,
+    /// The ledger takes no more: everything new is answered `system`.
+    failed: bool,
+}
+
+impl fmt::Debug for Core {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Core")
+            .field("flights", &self.flights.len())
+            .field("waiting", &self.waiting)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a timer is for. Stale ones are recognised when they go off.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Timer {
+    /// A timed-out request is forgotten.
+    Forget(Key),
+    /// An attempt of an advice, counted, got no answer.
+    Attempt(AdviceKey, u32),
+    /// An advice may be sent.
+    Pump(usize),
+    /// An advice is over its age.
+    Age(AdviceKey),
+    /// A connection is due for an echo, or its echo or sign-on (of this STAN) for an answer.
+    Probe(u64, u32),
+}
+
+/// Size of the blocks that outgoing messages are cut from.
+const ARENA_BYTES: usize = 64 * 1024;
+
+impl Core {
+    /// A core over an open store; `seed` makes its jitter. Takes up again what `recovered` says is open.
+    pub fn new(
+        config: CoreConfig,
+        store: Arc<dyn Store>,
+        vault: Arc<Vault>,
+        recovered: &Recovered,
+        seed: u64,
+        now: u64,
+    ) -> Core {
+        let metrics = Metrics::new(&config);
+        let links = config
+            .links
+            .iter()
+            .map(|link| Link::new(link, recovered))
+            .collect();
+        let saf = Saf::new(config.links.len());
+        let mut core = Core {
+            config,
+            store,
+            vault,
+            metrics,
+            now,
+            random: seed | 1,
+            rrns: RrnSource::default(),
+            links,
+            flights: HashMap::new(),
+            saf,
+            busy: HashMap::new(),
+            fetching: HashMap::new(),
+            committing: HashMap::new(),
+            ready: VecDeque::new(),
+            waiting: 0,
+            next_id: 1,
+            requests: Vec::new(),
+            timers: BinaryHeap::new(),
+            outputs: Vec::new(),
+            arena: BytesMut::with_capacity(ARENA_BYTES),
+            draining: false,
+            failed: false,
+        };
+        core.recover(recovered);
+        core
+    }
+
+    /// Gives the store what was decided. Call it after a batch of inputs; completions come back through the store's sink.
+    pub fn flush(&mut self) {
+        if !self.requests.is_empty() {
+            self.store.submit(&mut self.requests);
+        }
+    }
+
+    /// What the edge must do now, in order.
+    pub fn outputs(&mut self) -> std::vec::Drain<'_, Output> {
+        self.outputs.drain(..)
+    }
+
+    /// When [`Core::tick`] is due next, unix microseconds.
+    pub fn next_timeout(&self) -> Option<u64> {
+        let timer = self.timers.peek().map(|Reverse((due, _))| *due);
+        let answers = self.links.iter().filter_map(Link::next_timeout).min();
+        timer.into_iter().chain(answers).min()
+    }
+
+    /// Time has passed.
+    pub fn tick(&mut self, now: u64) {
+        self.now = now;
+        for link in 0..self.links.len() {
+            while let Some(key) = self.links[link].pop_timeout(now) {
+                self.response_timeout(key);
+            }
+        }
+        while let Some(Reverse((due, timer))) = self.timers.peek().copied() {
+            if due > now {
+                break;
+            }
+            self.timers.pop();
+            match timer {
+                Timer::Forget(key) => self.forget(key),
+                Timer::Attempt(key, attempt) => self.attempt_timeout(key, attempt),
+                Timer::Pump(link) => self.pump(link),
+                Timer::Age(key) => self.advice_age(key),
+                Timer::Probe(connection, stan) => self.probe(connection, stan),
+            }
+        }
+        self.run_ready();
+    }
+
+    /// No new requests from now on: they are answered `system`. What is in flight goes on.
+    pub fn drain(&mut self) {
+        self.draining = true;
+    }
+
+    /// Whether nothing is in flight or waits for the ledger (advices aside: they are durable).
+    pub fn is_idle(&self) -> bool {
+        self.waiting == 0
+            && self.committing.is_empty()
+            && self.flights.values().all(Flight::is_late)
+    }
+
+    /// Ends the wait for every request in flight, as if its time had come.
+    pub fn give_up_waiting(&mut self, now: u64) {
+        self.now = now;
+        let waiting: Vec<Key> = self
+            .flights
+            .values()
+            .filter(|flight| !flight.is_late())
+            .map(|flight| flight.key)
+            .collect();
+        waiting
+            .into_iter()
+            .for_each(|key| self.response_timeout(key));
+        self.run_ready();
+    }
+
+    /// The ledger failed: the node answers `system` to everything and should stop.
+    pub fn failed(&self) -> bool {
+        self.failed
+    }
+
+    /// Whether at least one link is up.
+    pub fn ready(&self) -> bool {
+        !self.failed && !self.draining && self.links.iter().any(Link::is_up)
+    }
+
+    /// Brings gauges up to date.
+    pub fn observe(&mut self, now: u64) {
+        self.now = now;
+        for (index, link) in self.links.iter().enumerate() {
+            let (depth, dead, oldest) = self.saf.figures(index);
+            let oldest = oldest.map_or(0, |created| (now / 1000).saturating_sub(created));
+            self.metrics.link(
+                index,
+                link.is_up(),
+                link.in_flight(),
+                depth,
+                dead,
+                oldest as f64 / 1000.0,
+            );
+        }
+        self.metrics.originals(&self.store.stats());
+    }
+
+    /// Unix milliseconds, as the ledger counts.
+    fn now_ms(&self) -> u64 {
+        self.now / 1000
+    }
+
+    fn timer(&mut self, due: u64, timer: Timer) {
+        self.timers.push(Reverse((due, timer)));
+    }
+
+    /// A number below `bound`, for jitter (xorshift64).
+    fn random_below(&mut self, bound: u64) -> u64 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        self.random % bound.max(1)
+    }
+
+    /// Bytes of `write`, cut from the arena.
+    fn written<E>(
+        arena: &mut BytesMut,
+        write: impl FnOnce(&mut BytesMut) -> Result<(), E>,
+    ) -> Result<Bytes, E> {
+        if arena.capacity() - arena.len() < 4096 {
+            arena.reserve(ARENA_BYTES);
+        }
+        write(arena).map(|()| arena.split().freeze())
+    }
+
+    /// A copy of a frame that outlives its read buffer.
+    fn kept(arena: &mut BytesMut, frame: &[u8]) -> Bytes {
+        if arena.capacity() - arena.len() < frame.len() {
+            arena.reserve(ARENA_BYTES.max(frame.len()));
+        }
+        arena.extend_from_slice(frame);
+        arena.split().freeze()
+    }
+}

@@ -1,0 +1,244 @@
+//! Whether a request is new: what is on record under its own key.
+
+use std::sync::Arc;
+
+use refund_ledger::store::{By, Found, Query};
+use refund_ledger::{Key, Kind, Status, Transaction, WireTime};
+
+use super::Core;
+use super::terminal::Asking;
+use super::work::{Interrupt, Task};
+
+/// A tombstone, and the time in which a repeat is known by its STAN alone: 24 hours in milliseconds.
+const DAY: u64 = 24 * 3600 * 1000;
+
+/// What is known of a request's key.
+pub(super) enum Own {
+    /// The same request came before.
+    Repeat {
+        record: Arc<Transaction>,
+        /// It came with another DE 7.
+        refreshed: bool,
+        /// The key that this DE 7 makes is not on record yet.
+        unnamed: bool,
+    },
+    /// Another request has the key.
+    Duplicate,
+    /// A reversal came before it.
+    Reversed(Slot),
+    /// It is new.
+    New(Slot),
+}
+
+/// Where the record of a new request goes.
+#[derive(Clone, Debug)]
+pub(super) struct Slot {
+    pub(super) key: Key,
+    /// What stands there and does not count any more.
+    pub(super) replaced: Option<Arc<Transaction>>,
+    /// Generation 0 of the name, where the new record is of a later one.
+    pub(super) first: Option<Arc<Transaction>>,
+}
+
+impl Core {
+    /// How long a transaction of this kind is remembered by its key, milliseconds.
+    pub(super) fn key_window(&self, kind: Kind) -> u64 {
+        if kind.is_original() {
+            self.config.duplicate_window / 1000
+        } else {
+            self.config.policy.window
+        }
+    }
+
+    /// Looks up the request's own key, and reserves nothing.
+    pub(super) fn own(&self, asking: &Asking, task: &Task) -> Result<Own, Interrupt> {
+        let asked = &asking.asked;
+        let now = self.now_ms();
+        let window = self.key_window(asked.kind);
+        let since = now.saturating_sub(window.max(DAY));
+        let known = self.generations(asked.key, since, task)?;
+        let current = |record: &&Arc<Transaction>| {
+            let age = now.saturating_sub(record.created);
+            match record.kind {
+                Kind::Tombstone => age <= DAY,
+                _ => record.status != Status::Unsent && age <= window,
+            }
+        };
+        let mut other_content = false;
+        for record in known.iter().rev().filter(current) {
+            match record.kind {
+                Kind::Tombstone => {
+                    return Ok(Own::Reversed(Slot {
+                        key: record.key,
+                        replaced: Some(record.clone()),
+                        first: None,
+                    }));
+                }
+                Kind::SameAs => {
+                    let target = record
+                        .original
+                        .map(|key| self.own_record(key, 0, task))
+                        .transpose()?
+                        .flatten();
+                    if let Some(target) =
+                        target.filter(|target| asked.same_content(target, &self.vault))
+                    {
+                        return Ok(Own::Repeat {
+                            record: target,
+                            refreshed: true,
+                            unnamed: false,
+                        });
+                    }
+                    other_content = true;
+                }
+                _ if asked.same_content(record, &self.vault) => {
+                    return Ok(Own::Repeat {
+                        record: record.clone(),
+                        refreshed: false,
+                        unnamed: false,
+                    });
+                }
+                _ => other_content = true,
+            }
+        }
+        if other_content && asked.kind != Kind::Reversal {
+            return Ok(Own::Duplicate);
+        }
+        if asked.repeat
+            && let Some(record) = self.by_stan(asking, task)?
+        {
+            return Ok(Own::Repeat {
+                record,
+                refreshed: true,
+                unnamed: true,
+            });
+        }
+        let reusable = known
+            .iter()
+            .rev()
+            .find(|record| !current(record) && replaceable(record, now));
+        let Some(slot) = slot(asked.key, &known, reusable) else {
+            return Ok(Own::Duplicate);
+        };
+        if asked.kind != Kind::Reversal && self.has_timeless_tombstone(asked.key, task)? {
+            return Ok(Own::Reversed(slot));
+        }
+        Ok(Own::New(slot))
+    }
+
+    /// All generations of a name that are on record, oldest first.
+    pub(super) fn generations(
+        &self,
+        key: Key,
+        since: u64,
+        task: &Task,
+    ) -> Result<Vec<Arc<Transaction>>, Interrupt> {
+        let Some(first) = self.own_record(key, since, task)? else {
+            return Ok(Vec::new());
+        };
+        let later = first.reused;
+        let mut known = vec![first];
+        for generation in 1..=later {
+            known.extend(self.own_record(key.generation(generation), 0, task)?);
+        }
+        Ok(known)
+    }
+
+    /// A repeat whose DE 7 was refreshed: the newest transaction of the terminal, STAN, class and content within a day.
+    fn by_stan(&self, asking: &Asking, task: &Task) -> Result<Option<Arc<Transaction>>, Interrupt> {
+        let asked = &asking.asked;
+        let since = self.now_ms().saturating_sub(DAY);
+        let query = Query {
+            merchant: asked.merchant,
+            by: By::Stan(asked.request.stan),
+        };
+        let Found::All(found) = self.query(query, since, task)? else {
+            return Ok(None);
+        };
+        let fits = |record: &&Arc<Transaction>| {
+            record.class() == asked.key.class()
+                && record.created >= since
+                && record.is_of(asked.request.realm, &asked.request.merchant)
+                && record.request.terminal == asked.request.terminal
+                && !matches!(record.kind, Kind::Tombstone | Kind::SameAs)
+                && record.status != Status::Unsent
+                && asked.same_content(record, &self.vault)
+        };
+        let newest = found
+            .iter()
+            .filter(fits)
+            .max_by_key(|record| record.created);
+        newest
+            .map(|record| self.own_record(record.key, 0, task))
+            .transpose()
+            .map(Option::flatten)
+    }
+
+    /// A reversal named the request's STAN without its DE 7.
+    fn has_timeless_tombstone(&self, key: Key, task: &Task) -> Result<bool, Interrupt> {
+        let now = self.now_ms();
+        let record = self.record(timeless(key), now.saturating_sub(DAY), task)?;
+        Ok(record.is_some_and(|record| {
+            record.kind == Kind::Tombstone && now.saturating_sub(record.created) <= DAY
+        }))
+    }
+
+    /// Where a tombstone or an alias for `key` goes; `None` where something that counts stands there.
+    pub(super) fn marker_slot(&self, key: Key, task: &Task) -> Result<Option<Slot>, Interrupt> {
+        let known = self.generations(key, 0, task)?;
+        let now = self.now_ms();
+        match known.last() {
+            None => Ok(slot(key, &known, None)),
+            Some(last) if last.kind == Kind::Tombstone || replaceable(last, now) => {
+                Ok(slot(key, &known, Some(last)))
+            }
+            Some(_) => Ok(None),
+        }
+    }
+}
+
+/// The key of the same name without DE 7.
+pub(super) fn timeless(key: Key) -> Key {
+    let value = key.value() | u128::from(WireTime::NONE.0) << 34;
+    Key::from_value(value)
+}
+
+/// Nothing refers to it any more.
+fn replaceable(record: &Transaction, now: u64) -> bool {
+    match record.kind {
+        Kind::Tombstone => now.saturating_sub(record.created) > DAY,
+        _ => record.status == Status::Unsent,
+    }
+}
+
+/// A free place for a new record of the name `key`; `None` where every generation is taken by what still counts.
+fn slot(key: Key, known: &[Arc<Transaction>], replaced: Option<&Arc<Transaction>>) -> Option<Slot> {
+    match (replaced, known.first()) {
+        (Some(replaced), _) => Some(Slot {
+            key: replaced.key,
+            replaced: Some(replaced.clone()),
+            first: None,
+        }),
+        (None, None) => Some(Slot {
+            key,
+            replaced: None,
+            first: None,
+        }),
+        (None, Some(first)) if first.reused < Key::GENERATION_MAX => Some(Slot {
+            key: key.generation(first.reused + 1),
+            replaced: None,
+            first: Some(first.clone()),
+        }),
+        (None, Some(_)) => {
+            let took_nothing = |record: &&Arc<Transaction>| {
+                record.kind == Kind::Reversal && record.counted == refund_ledger::MinorUnits::ZERO
+            };
+            let gives_way = known.iter().skip(1).find(took_nothing)?;
+            Some(Slot {
+                key: gives_way.key,
+                replaced: Some(gives_way.clone()),
+                first: None,
+            })
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! What terminals send, and what they are answered without the ledger.
+
+use bytes::Bytes;
+use iso8583_codec::Message;
+use refund_ledger::{Key, Reason, Rrn, Transaction};
+
+use super::work::Work;
+use super::{Core, Output};
+use crate::asked::{self, Asked, Malformed};
+use crate::dispatch::{self, ClassLabel, Intent};
+use crate::outward;
+
+/// A terminal's request on its way through the core.
+#[derive(Debug)]
+pub(super) struct Asking {
+    pub(super) asker: Asker,
+    pub(super) asked: Asked,
+}
+
+/// Who asked, and with which bytes.
+#[derive(Clone, Debug)]
+pub(super) struct Asker {
+    pub(super) connection: u64,
+    pub(super) listener: usize,
+    pub(super) frame: Bytes,
+    pub(super) label: ClassLabel,
+    /// Unix microseconds.
+    pub(super) received: u64,
+    /// A repeat with another DE 7 than the first: DE 12 and 13 of its answer are its own.
+    pub(super) refreshed: bool,
+}
+
+impl Core {
+    /// A frame came from a terminal, without its header. `listener` counts as in the configuration.
+    pub fn terminal_frame(&mut self, connection: u64, listener: usize, frame: &[u8], now: u64) {
+        self.now = now;
+        let spec = self.config.listeners[listener].spec;
+        match spec.decode(frame) {
+            Ok(message) => self.message(connection, listener, &message),
+            Err(error) => {
+                let name = self.config.listeners[listener].name;
+                tracing::warn!(listener = %name, connection, %error, bytes = frame.len(), "a message cannot be read");
+                let readable = error
+                    .partial()
+                    .filter(|message| !message.mti().is_response());
+                self.metrics.malformed(
+                    listener,
+                    if readable.is_some() {
+                        "format"
+                    } else {
+                        "unreadable"
+                    },
+                );
+                if let Some(message) = readable {
+                    self.answer_malformed(connection, listener, message);
+                }
+            }
+        }
+        self.run_ready();
+    }
+
+    fn message(&mut self, connection: u64, listener: usize, message: &Message<'_>) {
+        let intent = dispatch::intent(message);
+        if intent == Intent::Response {
+            tracing::info!(connection, mti = %message.mti(), "a response that nobody waits for");
+            self.metrics.malformed(listener, "response");
+            return;
+        }
+        if let Err(error) = message.validate() {
+            tracing::warn!(connection, mti = %message.mti(), %error, "a message cannot be read");
+            self.metrics.malformed(listener, "format");
+            return self.answer_malformed(connection, listener, message);
+        }
+        match intent {
+            Intent::Network => self.network(connection, listener, message),
+            Intent::Transaction(kind) => {
+                let realm = self.config.listeners[listener].realm;
+                let label = ClassLabel::of(kind);
+                match asked::read(message, kind, realm, &self.vault) {
+                    Ok(asked) => self.request(connection, listener, message, asked),
+                    Err(Malformed { field }) => {
+                        tracing::info!(connection, mti = %message.mti(), field, "a needed element is missing or malformed");
+                        self.metrics.malformed(listener, "format");
+                        self.answer_now(connection, listener, message, label, Reason::Format);
+                    }
+                }
+            }
+            Intent::Malformed => {
+                self.metrics.malformed(listener, "format");
+                self.answer_now(
+                    connection,
+                    listener,
+                    message,
+                    ClassLabel::Other,
+                    Reason::Format,
+                );
+            }
+            Intent::Unsupported | Intent::Response => {
+                self.answer_now(
+                    connection,
+                    listener,
+                    message,
+                    ClassLabel::Other,
+                    Reason::Unsupported,
+                );
+            }
+        }
+    }
+
+    fn request(&mut self, connection: u64, listener: usize, message: &Message<'_>, asked: Asked) {
+        let label = ClassLabel::of(asked.kind);
+        if self.failed || self.draining || self.is_overloaded() {
+            return self.answer_now(connection, listener, message, label, Reason::System);
+        }
+        let frame = Core::kept(&mut self.arena, message.frame());
+        let asker = Asker {
+            connection,
+            listener,
+            frame,
+            label,
+            received: self.now,
+            refreshed: false,
+        };
+        self.start(Work::Ask(Box::new(Asking { asker, asked })));
+    }
+
+    /// `0800`: sign on, sign off, echo.
+    fn network(&mut self, connection: u64, listener: usize, message: &Message<'_>) {
+        let code = message.text(70);
+        let reason = match code.as_deref() {
+            None => Reason::Format,
+            Some(b"001" | b"002" | b"301") => Reason::Approved,
+            Some(_) => Reason::Unsupported,
+        };
+        self.answer_now(connection, listener, message, ClassLabel::Network, reason);
+    }
+
+    fn answer_malformed(&mut self, connection: u64, listener: usize, message: &Message<'_>) {
+        let label = match dispatch::intent(message) {
+            Intent::Transaction(kind) => ClassLabel::of(kind),
+            Intent::Network => ClassLabel::Network,
+            _ => ClassLabel::Other,
+        };
+        self.answer_now(connection, listener, message, label, Reason::Format);
+    }
+
+    /// An answer that needs no record.
+    fn answer_now(
+        &mut self,
+        connection: u64,
+        listener: usize,
+        message: &Message<'_>,
+        label: ClassLabel,
+        reason: Reason,
+    ) {
+        let config = &self.config.listeners[listener];
+        let code = config.code(reason);
+        let written = Core::written(&mut self.arena, |out| {
+            outward::own_answer(message, code, None, config.spec, out)
+        });
+        match written {
+            Ok(answer) => self.outputs.push(Output::ToTerminal {
+                connection,
+                message: answer,
+            }),
+            Err(error) => tracing::warn!(connection, %error, "an answer cannot be written"),
+        }
+        self.metrics.answered(listener, label, code, 0);
+        self.metrics.refusal(label, reason);
+    }
+
+    /// Answers a request with a reason that is not stored.
+    pub(super) fn reply_reason(&mut self, asking: &Asking, reason: Reason) {
+        self.answer_reason(&asking.asker, None, reason);
+    }
+
+    pub(super) fn answer_reason(&mut self, asker: &Asker, rrn: Option<&Rrn>, reason: Reason) {
+        let config = &self.config.listeners[asker.listener];
+        let code = config.code(reason);
+        let Ok(message) = config.spec.decode(&asker.frame) else {
+            return;
+        };
+        let written = Core::written(&mut self.arena, |out| {
+            outward::own_answer(&message, code, rrn, config.spec, out)
+        });
+        self.metrics.refusal(asker.label, reason);
+        self.send_answer(asker, code, written);
+    }
+
+    /// Answers from the record `key`.
+    pub(super) fn reply_stored(&mut self, key: Key, asking: &Asking, refreshed: bool) {
+        if let refund_ledger::store::Peek::Known(record) = self.store.peek(key, 0) {
+            self.answer_stored(&asking.asker, &record, refreshed);
+        }
+    }
+
+    /// Answers from a record that has an answer.
+    pub(super) fn answer_stored(&mut self, asker: &Asker, record: &Transaction, refreshed: bool) {
+        let Some(answer) = &record.answer else { return };
+        let spec = self.config.listeners[asker.listener].spec;
+        let Ok(message) = spec.decode(&asker.frame) else {
+            return;
+        };
+        let vault = &self.vault;
+        let written = Core::written(&mut self.arena, |out| {
+            outward::stored_answer(&message, record, answer, refreshed, vault, spec, out)
+        });
+        self.metrics.refusal(asker.label, answer.reason);
+        self.send_answer(asker, answer.code, written);
+    }
+
+    pub(super) fn send_answer(
+        &mut self,
+        asker: &Asker,
+        code: [u8; 2],
+        written: Result<Bytes, iso8583_codec::EncodeError>,
+    ) {
+        match written {
+            Ok(message) => self.outputs.push(Output::ToTerminal {
+                connection: asker.connection,
+                message,
+            }),
+            Err(error) => {
+                tracing::warn!(connection = asker.connection, %error, "an answer cannot be written")
+            }
+        }
+        self.metrics.answered(
+            asker.listener,
+            asker.label,
+            code,
+            self.now.saturating_sub(asker.received),
+        );
+    }
+}

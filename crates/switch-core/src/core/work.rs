@@ -1,0 +1,435 @@
+//! Tasks: one at a time per record. A task reads what it needs and decides; if a record it needs has a commit under way, it
+//! waits for that record and then starts over with fresh states; if a record is not in memory, it waits for the store.
+//! A decision is submitted as one item; what follows from it (relays, answers, advices) happens when it is durable.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use refund_ledger::store::{Completion, Found, Item, Peek, Query, Request, StoreError};
+use refund_ledger::{AdviceKey, Change, Event, Key, Reason, Transaction, Working};
+
+use super::{Core, terminal::Asking};
+
+/// Tries of a decision that met a newer state in the store, before `system` is answered.
+const CONFLICTS_MAX: u8 = 16;
+
+/// A unit of work, and what it has read that was not in memory.
+#[derive(Debug)]
+pub(super) struct Task {
+    pub(super) work: Work,
+    read: Vec<(Key, Option<Arc<Transaction>>)>,
+    found: Vec<(Query, Found)>,
+    conflicts: u8,
+}
+
+/// What there is to do.
+#[derive(Debug)]
+pub(super) enum Work {
+    /// A terminal's request.
+    Ask(Box<Asking>),
+    /// The issuer answered a request in flight.
+    Answered { key: Key, frame: Bytes },
+    /// The issuer did not answer a request in flight, or its connection broke.
+    Expired { key: Key },
+    /// An approval came after the time-out.
+    Late { key: Key, frame: Bytes },
+    /// The link went down before the request left.
+    Unsent { key: Key, reason: Reason },
+    /// An advice is about to be sent for the first time.
+    AdviceSend { key: AdviceKey },
+    /// The issuer acknowledged an advice.
+    AdviceDone {
+        key: AdviceKey,
+        code: [u8; 2],
+        attempts: u32,
+    },
+    /// An advice is given up.
+    AdviceDead {
+        key: AdviceKey,
+        code: Option<[u8; 2]>,
+        attempts: u32,
+    },
+}
+
+/// Why a task cannot go on now.
+#[derive(Debug)]
+pub(super) enum Interrupt {
+    /// The record has a commit under way.
+    Busy(Key),
+    /// The record must be read from the store.
+    Get(Key),
+    /// The query must be answered by the store.
+    Find(Query),
+}
+
+/// How a task ends, for now.
+pub(super) enum Outcome {
+    /// Nothing to commit, or done.
+    Done,
+    /// An event is to be made durable; then `after` follows.
+    Commit(Decision),
+}
+
+/// An event with the records that it was decided on.
+pub(super) struct Decision {
+    pub(super) event: Event,
+    pub(super) before: Working,
+    pub(super) after: After,
+}
+
+/// What follows a commit (beside new advices, which always go into the queue).
+#[derive(Debug)]
+pub(super) enum After {
+    /// The new transaction is relayed.
+    Relay(Key),
+    /// Who asked gets the answer that is on record.
+    Reply(Key),
+    /// Who asked gets the answer on record, and so do those who wait for the reversed request.
+    ReplyAndRelease {
+        own: Key,
+        target: Key,
+        reason: Option<[u8; 2]>,
+    },
+    /// Who waits gets the issuer's answer, or what is on record.
+    Finish { key: Key, frame: Option<Bytes> },
+    /// Who waits gets what is on record; the flight stays for a late answer.
+    Expired(Key),
+    /// Who waits gets this reason; nothing was relayed.
+    Dropped(Key, Reason),
+    /// The same work again, on the new state.
+    Again,
+    /// The advice goes out.
+    Send(AdviceKey),
+    /// The advice leaves the queue; into the dead letters if so.
+    Close(AdviceKey),
+}
+
+/// What a task waits for.
+#[derive(Debug)]
+pub(super) enum Wanted {
+    Record(Key),
+    Query(Query),
+}
+
+enum Read {
+    Record(Option<Arc<Transaction>>),
+    Found(Found),
+}
+
+/// An item that the store has.
+pub(super) struct Committing {
+    task: Task,
+    keys: Vec<Key>,
+    event: Event,
+    after: After,
+}
+
+impl Task {
+    pub(super) fn new(work: Work) -> Task {
+        Task {
+            work,
+            read: Vec::new(),
+            found: Vec::new(),
+            conflicts: 0,
+        }
+    }
+}
+
+impl Core {
+    pub(super) fn start(&mut self, work: Work) {
+        self.ready.push_back(Task::new(work));
+    }
+
+    pub(super) fn run_ready(&mut self) {
+        while let Some(task) = self.ready.pop_front() {
+            self.run(task);
+        }
+    }
+
+    fn run(&mut self, task: Task) {
+        let outcome = match &task.work {
+            Work::Ask(asking) => self.ask(asking, &task),
+            Work::Answered { key, frame } => self.answered(*key, frame, &task),
+            Work::Expired { key } => self.expired(*key, &task),
+            Work::Late { key, frame } => self.late(*key, frame, &task),
+            Work::Unsent { key, reason } => self.unsent(*key, *reason, &task),
+            Work::AdviceSend { key } => Ok(self.advice_send(*key)),
+            Work::AdviceDone {
+                key,
+                code,
+                attempts,
+            } => self.advice_done(*key, *code, *attempts, &task),
+            Work::AdviceDead {
+                key,
+                code,
+                attempts,
+            } => Ok(self.advice_dead(*key, *code, *attempts)),
+        };
+        match outcome {
+            Ok(Outcome::Done) => {}
+            Ok(Outcome::Commit(decision)) => self.commit(task, decision),
+            Err(Interrupt::Busy(key)) => {
+                self.waiting += 1;
+                self.busy.entry(key).or_default().push_back(task);
+            }
+            Err(Interrupt::Get(key)) => {
+                let ticket = self.fetch(task, Wanted::Record(key));
+                self.requests.push(Request::Get { ticket, key });
+            }
+            Err(Interrupt::Find(query)) => {
+                let ticket = self.fetch(task, Wanted::Query(query));
+                self.requests.push(Request::Find { ticket, query });
+            }
+        }
+    }
+
+    fn fetch(&mut self, task: Task, wanted: Wanted) -> u64 {
+        let ticket = self.id();
+        self.waiting += 1;
+        self.fetching.insert(ticket, (task, wanted));
+        ticket
+    }
+
+    fn id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    fn commit(&mut self, task: Task, decision: Decision) {
+        let Decision {
+            event,
+            mut before,
+            after,
+        } = decision;
+        if let Err(error) = before.apply(&event) {
+            // Decide and apply disagree: our own bug. Nothing is stored, and the node stops before it does harm.
+            tracing::error!(%error, cause = ?event.cause, "a decision does not fit its records");
+            self.failed = true;
+            self.give_up(&task.work);
+            return;
+        }
+        let keys: Vec<Key> = event.transactions().collect();
+        for key in &keys {
+            self.busy.entry(*key).or_default();
+        }
+        let id = self.id();
+        self.requests.push(Request::Commit(Item {
+            id,
+            event: event.clone(),
+            next: before,
+        }));
+        self.committing.insert(
+            id,
+            Committing {
+                task,
+                keys,
+                event,
+                after,
+            },
+        );
+    }
+
+    /// The store answered.
+    pub fn completions(&mut self, completions: Vec<Completion>, now: u64) {
+        self.now = now;
+        for completion in completions {
+            match completion {
+                Completion::Committed { item } => self.committed(item),
+                Completion::Conflict { item, .. } | Completion::Never { item } => {
+                    self.conflict(item)
+                }
+                Completion::Refused { item } | Completion::Unknown { item } => {
+                    self.outcome_unknown(item)
+                }
+                Completion::Got { ticket, record } => self.got(ticket, record.map(Read::Record)),
+                Completion::Found { ticket, found } => self.got(ticket, found.map(Read::Found)),
+            }
+            self.run_ready();
+        }
+    }
+
+    fn got(&mut self, ticket: u64, read: Result<Read, StoreError>) {
+        let Some((mut task, wanted)) = self.fetching.remove(&ticket) else {
+            return;
+        };
+        self.waiting -= 1;
+        match (read, wanted) {
+            (Ok(Read::Record(record)), Wanted::Record(key)) => {
+                task.read.retain(|(known, _)| *known != key);
+                task.read.push((key, record));
+                self.run(task);
+            }
+            (Ok(Read::Found(found)), Wanted::Query(query)) => {
+                task.found.push((query, found));
+                self.run(task);
+            }
+            (Err(error), _) => {
+                tracing::error!(%error, "the ledger cannot be read");
+                self.give_up(&task.work);
+            }
+            (Ok(_), _) => self.give_up(&task.work),
+        }
+    }
+
+    fn committed(&mut self, item: u64) {
+        let Some(Committing {
+            task,
+            keys,
+            event,
+            after,
+        }) = self.committing.remove(&item)
+        else {
+            return;
+        };
+        let advices = event.changes.into_iter().filter_map(|change| match change {
+            Change::CreateAdvice(advice) => Some(*advice),
+            _ => None,
+        });
+        advices.for_each(|advice| self.enqueue(Arc::new(advice)));
+        self.follow(task, after);
+        keys.into_iter().for_each(|key| self.free(key));
+    }
+
+    fn follow(&mut self, task: Task, after: After) {
+        match (after, &task.work) {
+            (After::Relay(key), Work::Ask(asking)) => self.relay(key, asking),
+            (After::Reply(key), Work::Ask(asking)) => self.reply_stored(key, asking, false),
+            (
+                After::ReplyAndRelease {
+                    own,
+                    target,
+                    reason,
+                },
+                Work::Ask(asking),
+            ) => {
+                self.reply_stored(own, asking, false);
+                self.reversed_in_flight(target, reason);
+            }
+            (After::Finish { key, frame }, _) => self.finish(key, frame),
+            (After::Expired(key), _) => self.timed_out(key),
+            (After::Dropped(key, reason), _) => self.drop_flight(key, reason),
+            (After::Again, _) => self.ready.push_back(Task::new(task.work)),
+            (After::Send(key), _) => self.transmit(key),
+            (After::Close(key), _) => self.close_advice(key),
+            (After::Relay(_) | After::Reply(_) | After::ReplyAndRelease { .. }, _) => {}
+        }
+    }
+
+    /// A record's commit is done: what waited for it goes on, until one makes it busy again.
+    fn free(&mut self, key: Key) {
+        let Some(mut waiting) = self.busy.remove(&key) else {
+            return;
+        };
+        while let Some(task) = waiting.pop_front() {
+            self.waiting -= 1;
+            self.run(task);
+            if let Some(queue) = self.busy.get_mut(&key) {
+                // Busy again: the rest keeps its place before what was added meanwhile.
+                let added = std::mem::replace(queue, waiting);
+                queue.extend(added);
+                return;
+            }
+        }
+    }
+
+    fn conflict(&mut self, item: u64) {
+        let Some(Committing { mut task, keys, .. }) = self.committing.remove(&item) else {
+            return;
+        };
+        task.read.clear();
+        task.found.clear();
+        task.conflicts += 1;
+        let again = task.conflicts < CONFLICTS_MAX;
+        if !again {
+            self.give_up(&task.work);
+        }
+        keys.into_iter().for_each(|key| self.free(key));
+        if again {
+            self.run(task);
+        }
+    }
+
+    /// Neither yes nor no: no more business; the restart tells. The records stay locked.
+    fn outcome_unknown(&mut self, item: u64) {
+        let Some(Committing { task, keys, .. }) = self.committing.remove(&item) else {
+            return;
+        };
+        if !self.failed {
+            tracing::error!(
+                "the ledger cannot make changes durable: no more business until a restart"
+            );
+        }
+        self.failed = true;
+        self.give_up(&task.work);
+        let mut stuck = VecDeque::new();
+        for key in keys {
+            stuck.extend(self.busy.get_mut(&key).into_iter().flat_map(std::mem::take));
+        }
+        for task in stuck {
+            self.waiting -= 1;
+            self.give_up(&task.work);
+        }
+    }
+
+    /// Answers `system` to whoever waits for the work.
+    fn give_up(&mut self, work: &Work) {
+        match work {
+            Work::Ask(asking) => self.reply_reason(asking, Reason::System),
+            Work::Answered { key, .. }
+            | Work::Expired { key }
+            | Work::Late { key, .. }
+            | Work::Unsent { key, .. } => {
+                self.drop_flight(*key, Reason::System);
+            }
+            Work::AdviceSend { .. } | Work::AdviceDone { .. } | Work::AdviceDead { .. } => {}
+        }
+    }
+
+    /// A record, for a task that may have to wait for it. `since` as in [`refund_ledger::store::Store::peek`].
+    pub(super) fn record(
+        &self,
+        key: Key,
+        since: u64,
+        task: &Task,
+    ) -> Result<Option<Arc<Transaction>>, Interrupt> {
+        match self.store.peek(key, since) {
+            Peek::Known(record) => Ok(Some(record)),
+            Peek::Absent => Ok(None),
+            Peek::NotInMemory => {
+                let read = task.read.iter().find(|(known, _)| *known == key);
+                read.map(|(_, record)| record.clone())
+                    .ok_or(Interrupt::Get(key))
+            }
+        }
+    }
+
+    /// A record that the task is about to change: nobody else may be changing it.
+    pub(super) fn own_record(
+        &self,
+        key: Key,
+        since: u64,
+        task: &Task,
+    ) -> Result<Option<Arc<Transaction>>, Interrupt> {
+        if self.busy.contains_key(&key) {
+            Err(Interrupt::Busy(key))
+        } else {
+            self.record(key, since, task)
+        }
+    }
+
+    /// What a query names, for a task that may have to wait for it.
+    pub(super) fn query(&self, query: Query, since: u64, task: &Task) -> Result<Found, Interrupt> {
+        let known = task.found.iter().find(|(known, _)| *known == query);
+        let found = self
+            .store
+            .peek_all(query, since)
+            .or_else(|| known.map(|(_, found)| found.clone()));
+        found.ok_or(Interrupt::Find(query))
+    }
+
+    /// Whether one more request may wait.
+    pub(super) fn is_overloaded(&self) -> bool {
+        self.waiting + self.committing.len() >= self.config.limits.waiting_max
+    }
+}

@@ -1,0 +1,83 @@
+//! Elements in a row of bytes, as they are kept where a message must be built again later: an MTI, then (element, length, value)
+//! with canonical values. Always sealed when stored.
+
+use iso8583_codec::{Draft, Mti};
+
+/// Collects elements.
+#[derive(Debug)]
+pub(crate) struct Elements(Vec<u8>);
+
+impl Elements {
+    pub(crate) fn new(mti: Mti) -> Elements {
+        let mut bytes = Vec::with_capacity(256);
+        bytes.extend_from_slice(mti.as_bytes());
+        Elements(bytes)
+    }
+
+    pub(crate) fn push(&mut self, de: u8, value: &[u8]) {
+        let length = value.len().min(usize::from(u16::MAX));
+        self.0.push(de);
+        self.0.extend_from_slice(&(length as u16).to_le_bytes());
+        self.0.extend_from_slice(&value[..length]);
+    }
+
+    /// Nothing but the MTI.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.len() == 4
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Elements {
+    fn drop(&mut self) {
+        // A PAN may be among them.
+        self.0.fill(0);
+    }
+}
+
+/// The MTI of what [`Elements`] made.
+pub(crate) fn mti(bytes: &[u8]) -> Option<Mti> {
+    bytes.first_chunk().and_then(Mti::new)
+}
+
+/// The elements of what [`Elements`] made, as far as they are whole.
+pub(crate) fn iter(bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+    let mut rest = bytes.get(4..).unwrap_or_default();
+    std::iter::from_fn(move || {
+        let ([de, low, high], tail) = rest.split_first_chunk::<3>()?;
+        let (value, tail) =
+            tail.split_at_checked(usize::from(u16::from_le_bytes([*low, *high])))?;
+        rest = tail;
+        Some((*de, value))
+    })
+}
+
+/// Puts all elements into a draft.
+pub(crate) fn set_all<'a>(draft: &mut Draft<'a>, bytes: &'a [u8]) {
+    for (de, value) in iter(bytes) {
+        draft.set(de, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elements_come_back_and_a_cut_ends_them() {
+        let mut elements = Elements::new(Mti::literal("0420"));
+        assert!(elements.is_empty());
+        elements.push(3, b"000000");
+        elements.push(64, &[0, 255]);
+        let bytes = elements.as_bytes();
+        assert_eq!(mti(bytes), Some(Mti::literal("0420")));
+        assert_eq!(
+            iter(bytes).collect::<Vec<_>>(),
+            [(3, &b"000000"[..]), (64, &[0, 255][..])]
+        );
+        assert_eq!(iter(&bytes[..bytes.len() - 1]).count(), 1);
+    }
+}

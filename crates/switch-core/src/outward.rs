@@ -1,0 +1,412 @@
+//! The ledger's records in ISO 8583 terms: relays, answers and advices (the inward half of the mapping is `asked.rs`).
+
+use bytes::BytesMut;
+use iso8583_codec::{
+    Draft, EncodeError, Message, Mti, OriginalData, Spec, Stan as WireStan, TransmissionTime,
+};
+use refund_ledger::{
+    Advice, AdviceKey, AdviceKind, Answer, Institution, Issuer, MinorUnits, Rrn, Sealed,
+    Transaction, Vault, VaultError,
+};
+
+use crate::asked::open_pan;
+use crate::elements::{self, Elements};
+
+/// Elements of an answer that are the request's: unchanged, and absent where it lacked them.
+const ECHOED: [u8; 13] = [2, 3, 4, 7, 11, 12, 13, 32, 41, 42, 49, 70, 90];
+
+/// Never stored, never in an answer.
+const SECRET: [u8; 4] = [35, 36, 45, 52];
+
+/// MACs are of one leg.
+const MACS: [u8; 2] = [64, 128];
+
+/// `code` as a four-digit MTI.
+pub(crate) fn mti(code: u16) -> Mti {
+    Mti::new(&digits(u64::from(code))).unwrap_or(Mti::literal("0000"))
+}
+
+/// A number in `N` digits, zero-filled.
+pub(crate) fn digits<const N: usize>(mut value: u64) -> [u8; N] {
+    let mut text = [b'0'; N];
+    for digit in text.iter_mut().rev() {
+        *digit = b'0' + (value % 10) as u8;
+        value /= 10;
+    }
+    text
+}
+
+/// An institution id as it was sent.
+fn institution(id: Institution, text: &mut [u8; 11]) -> &[u8] {
+    *text = digits(id.number);
+    &text[11 - usize::from(id.digits.min(11))..]
+}
+
+/// DE 90 as the issuer knows `original`.
+fn original_data(original: &Transaction, issuer: &Issuer) -> [u8; 42] {
+    OriginalData {
+        mti: Some(mti(issuer.mti)),
+        stan: WireStan::new(issuer.stan.0),
+        time: TransmissionTime::new(issuer.time.0),
+        acquirer: Some(issuer.acquirer.number).filter(|number| *number > 0),
+        forwarder: original
+            .request
+            .forwarder
+            .map(|id| id.number)
+            .filter(|number| *number > 0),
+    }
+    .to_digits()
+}
+
+/// Writes the request toward the issuer: all elements pass but those that are the switch's.
+pub(crate) fn relay(
+    request: &Message<'_>,
+    transaction: &Transaction,
+    issuer: &Issuer,
+    original: Option<&Transaction>,
+    spec: &Spec,
+    out: &mut BytesMut,
+) -> Result<(), EncodeError> {
+    let (time, stan): ([u8; 10], [u8; 6]) =
+        (digits(issuer.time.0), digits(u64::from(issuer.stan.0)));
+    let mut acquirer = [0; 11];
+    let named =
+        original.and_then(|original| Some(original_data(original, original.issuer.as_ref()?)));
+    let mut draft = Draft::from_message(request, mti(issuer.mti));
+    draft
+        .set(7, &time)
+        .set(11, &stan)
+        .set(37, &transaction.request.rrn.0)
+        .remove(90);
+    if !request.has(32) {
+        draft.set(32, institution(issuer.acquirer, &mut acquirer));
+    }
+    if let Some(named) = &named {
+        draft.set(90, named);
+    }
+    for de in MACS {
+        draft.remove(de);
+    }
+    if let (400, Some(original)) = (issuer.mti, original) {
+        // A void that goes as a reversal: the processing code is the original's, the reason a customer's cancellation.
+        draft
+            .set(3, &original.request.processing_code)
+            .set(39, b"17");
+    }
+    draft.encode(spec, out)
+}
+
+/// Writes the issuer's answer for the terminal.
+pub(crate) fn pass_answer(
+    request: &Message<'_>,
+    answer: &Message<'_>,
+    rrn: &Rrn,
+    amount: Option<MinorUnits>,
+    spec: &Spec,
+    out: &mut BytesMut,
+) -> Result<(), EncodeError> {
+    let amount: Option<[u8; 12]> = amount.map(|amount| digits(amount.0));
+    let mut draft = Draft::from_message(answer, request.mti().response());
+    for de in ECHOED {
+        draft.copy(de, request);
+    }
+    if let Some(amount) = &amount {
+        draft.set(4, amount);
+    }
+    draft.set(37, &rrn.0);
+    for de in SECRET.into_iter().chain(MACS) {
+        draft.remove(de);
+    }
+    draft.encode(spec, out)
+}
+
+/// Writes an answer of the switch itself. `request` may be the readable part of a malformed message.
+pub(crate) fn own_answer(
+    request: &Message<'_>,
+    code: [u8; 2],
+    rrn: Option<&Rrn>,
+    spec: &Spec,
+    out: &mut BytesMut,
+) -> Result<(), EncodeError> {
+    let mut draft = Draft::new(request.mti().response());
+    for de in ECHOED {
+        draft.copy(de, request);
+    }
+    match rrn {
+        Some(rrn) => draft.set(37, &rrn.0),
+        None => draft.copy(37, request),
+    };
+    draft.set(39, &code);
+    draft.encode(spec, out)
+}
+
+/// Writes the answer that is on record. `refreshed`: the repeat came with another DE 7, so that DE 12 and 13 are its own too.
+pub(crate) fn stored_answer(
+    request: &Message<'_>,
+    transaction: &Transaction,
+    answer: &Answer,
+    refreshed: bool,
+    vault: &Vault,
+    spec: &Spec,
+    out: &mut BytesMut,
+) -> Result<(), EncodeError> {
+    let known = &transaction.request;
+    let time = known.local_time.map(|time| digits::<6>(u64::from(time)));
+    let date = known.local_date.map(|date| digits::<4>(u64::from(date)));
+    let pan = request.pan().ok().flatten();
+    let amount = answer.amount.map(|amount| digits::<12>(amount.0));
+    let mut acquirer = [0; 11];
+    let extra = answer.extra.as_ref().and_then(|sealed| {
+        vault
+            .open(sealed, &transaction.key.value().to_be_bytes())
+            .ok()
+    });
+
+    let mut draft = Draft::new(request.mti().response());
+    for de in [3, 4, 7, 11, 41, 42, 49, 70, 90] {
+        draft.copy(de, request);
+    }
+    if let Some(pan) = pan
+        .as_ref()
+        .filter(|_| transaction.card.as_ref().is_some_and(|card| card.in_de2))
+    {
+        draft.set(2, pan.digits());
+    }
+    if refreshed {
+        draft.copy(12, request).copy(13, request);
+    } else {
+        if let Some(time) = &time {
+            draft.set(12, time);
+        }
+        if let Some(date) = &date {
+            draft.set(13, date);
+        }
+    }
+    if let Some(id) = known.acquirer {
+        draft.set(32, institution(id, &mut acquirer));
+    }
+    draft.set(37, &known.rrn.0).set(39, &answer.code);
+    if let Some(approval) = &answer.approval {
+        draft.set(38, approval);
+    }
+    if let Some(amount) = &amount {
+        draft.set(4, amount);
+    }
+    if let Some(extra) = &extra {
+        elements::set_all(&mut draft, extra);
+    }
+    draft.encode(spec, out)
+}
+
+/// What of an issuer's answer a repeat must get again, beyond the fields of the record; `None` where there is nothing.
+pub(crate) fn extra(
+    answer: &Message<'_>,
+    transaction: &Transaction,
+    vault: &Vault,
+) -> Result<Option<Sealed>, VaultError> {
+    let mut kept = Elements::new(answer.mti());
+    let elsewhere = |de: &u8| {
+        ECHOED.contains(de) || SECRET.contains(de) || MACS.contains(de) || matches!(de, 37..=39)
+    };
+    for de in answer.elements().filter(|de| !elsewhere(de)) {
+        if let Some(value) = answer.text(de) {
+            kept.push(de, &value);
+        }
+    }
+    if kept.is_empty() {
+        return Ok(None);
+    }
+    vault
+        .seal(kept.as_bytes(), &transaction.key.value().to_be_bytes())
+        .map(Some)
+}
+
+/// What a reversal advice says beyond the record of what it reverses.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct ReversalText {
+    /// DE 39: the reason.
+    pub(crate) reason: Option<[u8; 2]>,
+    /// DE 38 of an approval that is not on record (late, or of a request reversed in flight).
+    pub(crate) approval: Option<[u8; 6]>,
+    /// DE 95: the amount that stays.
+    pub(crate) replacement: Option<MinorUnits>,
+}
+
+fn advice_context(key: AdviceKey) -> [u8; 17] {
+    let mut context = [key.ordinal; 17];
+    context[..16].copy_from_slice(&key.transaction.value().to_be_bytes());
+    context
+}
+
+/// The sealed text of a `0420` about `transaction`, all but DE 7 and DE 11.
+pub(crate) fn reversal_advice(
+    key: AdviceKey,
+    transaction: &Transaction,
+    text: ReversalText,
+    vault: &Vault,
+) -> Result<Sealed, VaultError> {
+    let request = &transaction.request;
+    let mut all = Elements::new(Mti::literal("0420"));
+    if let Some(pan) = open_pan(vault, transaction) {
+        all.push(2, &pan?);
+    }
+    all.push(3, &request.processing_code);
+    all.push(4, &digits::<12>(request.amount.0));
+    if let Some(time) = request.local_time {
+        all.push(12, &digits::<6>(u64::from(time)));
+    }
+    if let Some(date) = request.local_date {
+        all.push(13, &digits::<4>(u64::from(date)));
+    }
+    if let Some(mode) = request.entry_mode {
+        all.push(22, &digits::<3>(u64::from(mode)));
+    }
+    if let Some(condition) = request.condition {
+        all.push(25, &digits::<2>(u64::from(condition)));
+    }
+    if let Some(issuer) = &transaction.issuer {
+        all.push(32, institution(issuer.acquirer, &mut [0; 11]));
+    }
+    all.push(37, &request.rrn.0);
+    let on_record = transaction
+        .answer
+        .as_ref()
+        .and_then(|answer| answer.approval);
+    if let Some(approval) = text.approval.or(on_record) {
+        all.push(38, &approval);
+    }
+    if let Some(reason) = text.reason {
+        all.push(39, &reason);
+    }
+    all.push(41, &request.terminal);
+    all.push(42, &request.merchant);
+    all.push(49, &digits::<3>(u64::from(request.currency.0)));
+    if let Some(issuer) = &transaction.issuer {
+        all.push(90, &original_data(transaction, issuer));
+    }
+    if let Some(stays) = text.replacement {
+        let mut amounts = *b"000000000000000000000000C00000000C00000000";
+        amounts[..12].copy_from_slice(&digits::<12>(stays.0));
+        all.push(95, &amounts);
+    }
+    vault.seal(all.as_bytes(), &advice_context(key))
+}
+
+/// The sealed text of a `0220` that was taken over: the request's elements as they would have been relayed, without secrets.
+pub(crate) fn refund_advice(
+    key: AdviceKey,
+    message: &Message<'_>,
+    transaction: &Transaction,
+    acquirer: Institution,
+    original: Option<&Transaction>,
+    vault: &Vault,
+) -> Result<Sealed, VaultError> {
+    let mut all = Elements::new(Mti::literal("0220"));
+    let pan = message.pan().ok().flatten();
+    if let Some(pan) = &pan {
+        all.push(2, pan.digits());
+    }
+    let own = |de: &u8| {
+        matches!(de, 2 | 7 | 11 | 32 | 37 | 90) || SECRET.contains(de) || MACS.contains(de)
+    };
+    // DE 55 may hold card data in clear tags; it is sealed here like the rest, and a credit needs no cryptogram.
+    for de in message.elements().filter(|de| !own(de) && *de != 55) {
+        if let Some(value) = message.text(de) {
+            all.push(de, &value);
+        }
+    }
+    let acquirer = transaction.request.acquirer.unwrap_or(acquirer);
+    all.push(32, institution(acquirer, &mut [0; 11]));
+    all.push(37, &transaction.request.rrn.0);
+    if let Some((original, issuer)) =
+        original.and_then(|original| Some((original, original.issuer.as_ref()?)))
+    {
+        all.push(90, &original_data(original, issuer));
+    }
+    vault.seal(all.as_bytes(), &advice_context(key))
+}
+
+/// Why an advice cannot be written.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum AdviceError {
+    /// Its sealed text does not open.
+    Sealed(VaultError),
+    /// An element does not fit the link's dialect.
+    Encode(EncodeError),
+    /// Its text names no MTI.
+    Text,
+}
+
+/// Writes an advice; `repeat` sets the repeat digit.
+pub(crate) fn advice_message(
+    advice: &Advice,
+    repeat: bool,
+    vault: &Vault,
+    spec: &Spec,
+    out: &mut BytesMut,
+) -> Result<(), AdviceError> {
+    let text = vault
+        .open(&advice.sealed, &advice_context(advice.key))
+        .map_err(AdviceError::Sealed)?;
+    let first = elements::mti(&text).ok_or(AdviceError::Text)?;
+    let (time, stan): ([u8; 10], [u8; 6]) =
+        (digits(advice.time.0), digits(u64::from(advice.stan.0)));
+    let mut draft = Draft::new(if repeat { first.as_repeat() } else { first });
+    elements::set_all(&mut draft, &text);
+    draft.set(7, &time).set(11, &stan);
+    draft.encode(spec, out).map_err(AdviceError::Encode)
+}
+
+/// MTI of the answer to an advice of this kind.
+pub(crate) fn advice_answer_mti(kind: AdviceKind) -> Mti {
+    match kind {
+        AdviceKind::Reversal | AdviceKind::PartialReversal => Mti::literal("0430"),
+        AdviceKind::Refund => Mti::literal("0230"),
+    }
+}
+
+/// Writes a network management message `0800` toward an issuer.
+pub(crate) fn network_request(
+    time: u64,
+    stan: u32,
+    code: &[u8; 3],
+    spec: &Spec,
+    out: &mut BytesMut,
+) -> Result<(), EncodeError> {
+    let (time, stan): ([u8; 10], [u8; 6]) = (digits(time), digits(u64::from(stan)));
+    Draft::new(Mti::literal("0800"))
+        .set(7, &time)
+        .set(11, &stan)
+        .set(70, code)
+        .encode(spec, out)
+}
+
+/// Whether `answer` belongs to what was `sent`: MTI, and the elements 3 7 11 41 42 (and 4, unless DE 39 is 10) that it carries.
+pub(crate) fn belongs(answer: &Message<'_>, sent: &Message<'_>) -> bool {
+    let as_sent = |de: u8| !answer.has(de) || answer.raw(de) == sent.raw(de);
+    let partial = answer.response_code() == Ok(Some(*b"10"));
+    answer.mti() == sent.mti().response()
+        && [3, 7, 11, 41, 42].into_iter().all(as_sent)
+        && (partial || as_sent(4))
+}
+
+/// Writes what of a relayed request its answer is compared with; for requests that were relayed before a restart.
+pub(crate) fn as_sent(
+    transaction: &Transaction,
+    issuer: &Issuer,
+    spec: &Spec,
+    out: &mut BytesMut,
+) -> Result<(), EncodeError> {
+    let request = &transaction.request;
+    let (time, stan): ([u8; 10], [u8; 6]) =
+        (digits(issuer.time.0), digits(u64::from(issuer.stan.0)));
+    let amount: [u8; 12] = digits(request.amount.0);
+    let mut draft = Draft::new(mti(issuer.mti));
+    draft
+        .set(3, &request.processing_code)
+        .set(4, &amount)
+        .set(7, &time)
+        .set(11, &stan);
+    draft.set(41, &request.terminal).set(42, &request.merchant);
+    draft.encode(spec, out)
+}
