@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::{
-    By, CANDIDATES_MAX, Completion, Cursor, Found, Item, Page, Peek, Query, Recovered, Request, Sink, Stats, Store,
-    StoreError,
+    By, CANDIDATES_MAX, Completion, Cursor, Found, Item, Page, Peek, Query, Recovered, Request,
+    Sink, Stats, Store, StoreError,
 };
 use crate::{Advice, AdviceKey, Change, Event, Key, KeyId, Kind, Transaction, Working};
 
@@ -29,7 +29,10 @@ struct State {
 impl MemoryStore {
     /// An empty store.
     pub fn new(sink: Sink) -> MemoryStore {
-        MemoryStore { state: Mutex::default(), sink }
+        MemoryStore {
+            state: Mutex::default(),
+            sink,
+        }
     }
 
     /// The same records behind another sink, as after a restart. [`Store::recovered`] tells what is open.
@@ -43,7 +46,10 @@ impl MemoryStore {
             forgetful: state.forgetful,
             poisoned: None,
         };
-        MemoryStore { state: Mutex::new(copy), sink }
+        MemoryStore {
+            state: Mutex::new(copy),
+            sink,
+        }
     }
 
     /// From now on nothing is answered from memory: every read is a request.
@@ -53,11 +59,15 @@ impl MemoryStore {
 
     /// From now on commits end in [`Completion::Unknown`], as after a failed sync.
     pub fn poison(&self) {
-        self.lock().poisoned = Some(StoreError { message: "poisoned by the test".into() });
+        self.lock().poisoned = Some(StoreError {
+            message: "poisoned by the test".into(),
+        });
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.state
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
@@ -67,11 +77,15 @@ impl State {
             return Completion::Unknown { item: item.id };
         }
         if !self.expected(&item.event) {
-            return Completion::Conflict { item: item.id, present: self.present(&item.event) };
+            return Completion::Conflict {
+                item: item.id,
+                present: self.present(&item.event),
+            };
         }
         self.last_event = self.last_event.max(item.event.at);
         for transaction in item.next.transactions() {
-            self.transactions.insert(transaction.key, transaction.clone());
+            self.transactions
+                .insert(transaction.key, transaction.clone());
         }
         for advice in item.next.all_advices() {
             self.advices.insert(advice.key, advice.clone());
@@ -82,9 +96,18 @@ impl State {
     fn expected(&self, event: &Event) -> bool {
         event.changes.iter().all(|change| {
             let (present, version) = match change {
-                Change::Create(made) => (self.transactions.get(&made.key).map(|known| known.version), made.version),
-                Change::Update { key, version, .. } => (self.transactions.get(key).map(|known| known.version), *version),
-                Change::CreateAdvice(made) => (self.advices.get(&made.key).map(|known| known.version), made.version),
+                Change::Create(made) => (
+                    self.transactions.get(&made.key).map(|known| known.version),
+                    made.version,
+                ),
+                Change::Update { key, version, .. } => (
+                    self.transactions.get(key).map(|known| known.version),
+                    *version,
+                ),
+                Change::CreateAdvice(made) => (
+                    self.advices.get(&made.key).map(|known| known.version),
+                    made.version,
+                ),
                 Change::UpdateAdvice { key, version, .. } => {
                     (self.advices.get(key).map(|known| known.version), *version)
                 }
@@ -95,8 +118,14 @@ impl State {
 
     fn present(&self, event: &Event) -> Working {
         let mut present = Working::new();
-        event.transactions().filter_map(|key| self.transactions.get(&key)).for_each(|known| present.put(known.clone()));
-        event.advices().filter_map(|key| self.advices.get(&key)).for_each(|known| present.put_advice(known.clone()));
+        event
+            .transactions()
+            .filter_map(|key| self.transactions.get(&key))
+            .for_each(|known| present.put(known.clone()));
+        event
+            .advices()
+            .filter_map(|key| self.advices.get(&key))
+            .for_each(|known| present.put_advice(known.clone()));
         present
     }
 
@@ -104,14 +133,28 @@ impl State {
         let matches = |transaction: &&Arc<Transaction>| {
             transaction.merchant_key() == query.merchant
                 && match query.by {
-                    By::StanTime(stan, time) => transaction.key.stan() == stan && transaction.key.time() == time,
+                    By::StanTime(stan, time) => {
+                        transaction.key.stan() == stan && transaction.key.time() == time
+                    }
                     By::Stan(stan) => transaction.key.stan() == stan,
                     By::Time(time) => transaction.key.time() == time,
-                    By::Rrn(rrn) => transaction.kind == Kind::Purchase && transaction.request.rrn == rrn,
+                    By::Rrn(rrn) => {
+                        transaction.kind == Kind::Purchase && transaction.request.rrn == rrn
+                    }
                 }
         };
-        let found: Vec<_> = self.transactions.values().filter(matches).take(CANDIDATES_MAX).cloned().collect();
-        if found.len() == CANDIDATES_MAX { Found::TooMany } else { Found::All(found) }
+        let found: Vec<_> = self
+            .transactions
+            .values()
+            .filter(matches)
+            .take(CANDIDATES_MAX)
+            .cloned()
+            .collect();
+        if found.len() == CANDIDATES_MAX {
+            Found::TooMany
+        } else {
+            Found::All(found)
+        }
     }
 }
 
@@ -136,10 +179,14 @@ impl Store for MemoryStore {
             .drain(..)
             .map(|request| match request {
                 Request::Commit(item) | Request::Settle(item) => state.commit(item),
-                Request::Get { ticket, key } => {
-                    Completion::Got { ticket, record: Ok(state.transactions.get(&key).cloned()) }
-                }
-                Request::Find { ticket, query } => Completion::Found { ticket, found: Ok(state.find(query)) },
+                Request::Get { ticket, key } => Completion::Got {
+                    ticket,
+                    record: Ok(state.transactions.get(&key).cloned()),
+                },
+                Request::Find { ticket, query } => Completion::Found {
+                    ticket,
+                    found: Ok(state.find(query)),
+                },
             })
             .collect();
         drop(state);
@@ -151,23 +198,42 @@ impl Store for MemoryStore {
     fn recovered(&self) -> Recovered {
         let state = self.lock();
         let mut open: BTreeMap<Key, Arc<Transaction>> = BTreeMap::new();
-        for transaction in state.transactions.values().filter(|transaction| transaction.is_open()) {
+        for transaction in state
+            .transactions
+            .values()
+            .filter(|transaction| transaction.is_open())
+        {
             open.insert(transaction.key, transaction.clone());
-            if let Some(original) = transaction.original.and_then(|key| state.transactions.get(&key)) {
+            if let Some(original) = transaction
+                .original
+                .and_then(|key| state.transactions.get(&key))
+            {
                 open.insert(original.key, original.clone());
             }
         }
-        let sent = state.transactions.values().filter_map(|transaction| transaction.issuer);
+        let sent = state
+            .transactions
+            .values()
+            .filter_map(|transaction| transaction.issuer);
         let mut last_sent: BTreeMap<&str, _> = BTreeMap::new();
         for issuer in sent {
-            let last = last_sent.entry(issuer.link.as_str()).or_insert((issuer.link, issuer.time, issuer.stan));
+            let last = last_sent.entry(issuer.link.as_str()).or_insert((
+                issuer.link,
+                issuer.time,
+                issuer.stan,
+            ));
             if (issuer.time, issuer.stan) > (last.1, last.2) {
                 *last = (issuer.link, issuer.time, issuer.stan);
             }
         }
         Recovered {
             transactions: open.into_values().collect(),
-            advices: state.advices.values().filter(|advice| advice.state != crate::AdviceState::Done).cloned().collect(),
+            advices: state
+                .advices
+                .values()
+                .filter(|advice| advice.state != crate::AdviceState::Done)
+                .cloned()
+                .collect(),
             last_sent: last_sent.into_values().collect(),
             last_event: state.last_event,
             is_empty: state.transactions.is_empty() && state.key_ids.is_empty(),
@@ -190,12 +256,25 @@ impl Store for MemoryStore {
 
     fn scan(&self, from: &Cursor, limit: usize) -> Result<Page, StoreError> {
         let state = self.lock();
-        let first = from.0.first_chunk::<16>().map_or(0, |bytes| u128::from_be_bytes(*bytes));
-        let transactions: Vec<_> =
-            state.transactions.range(Key::from_value(first)..).take(limit).map(|(_, known)| known.clone()).collect();
+        let first = from
+            .0
+            .first_chunk::<16>()
+            .map_or(0, |bytes| u128::from_be_bytes(*bytes));
+        let transactions: Vec<_> = state
+            .transactions
+            .range(Key::from_value(first)..)
+            .take(limit)
+            .map(|(_, known)| known.clone())
+            .collect();
         let full = transactions.len() == limit;
-        let next = transactions.last().filter(|_| full).and_then(|last| last.key.value().checked_add(1));
-        Ok(Page { transactions, next: next.map(|value| Cursor(value.to_be_bytes().into())) })
+        let next = transactions
+            .last()
+            .filter(|_| full)
+            .and_then(|last| last.key.value().checked_add(1));
+        Ok(Page {
+            transactions,
+            next: next.map(|value| Cursor(value.to_be_bytes().into())),
+        })
     }
 
     fn advices(&self) -> Vec<Arc<Advice>> {
@@ -210,7 +289,10 @@ impl Store for MemoryStore {
 
     fn stats(&self) -> Stats {
         let state = self.lock();
-        Stats { hot: state.transactions.len() as u64, ..Stats::default() }
+        Stats {
+            hot: state.transactions.len() as u64,
+            ..Stats::default()
+        }
     }
 
     fn poisoned(&self) -> Option<StoreError> {

@@ -7,9 +7,15 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::{Advice, AdviceKey, Event, Key, KeyId, MerchantKey, Name, Rrn, Stan, Transaction, WireTime, Working};
+use crate::{
+    Advice, AdviceKey, Event, Key, KeyId, MerchantKey, Name, Rrn, Stan, Transaction, WireTime,
+    Working,
+};
 
+pub mod embedded;
 pub mod memory;
+#[cfg(test)]
+mod suite;
 
 /// Most transactions that a [`Query`] gives; one more and the answer is [`Found::TooMany`].
 pub const CANDIDATES_MAX: usize = 1024;

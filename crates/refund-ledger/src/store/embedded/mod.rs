@@ -1,4 +1,347 @@
 //! The engine on this machine's own disk.
+//!
+//! Three parts: a journal that every decision is synced to before anybody hears of it ([`journal`]), an index in memory of what is
+//! young or open, and a cold store for the rest, which checkpoints fill in the background. A start opens the cold store and
+//! replays the journal's tail.
+//!
+//! Threads: one commits, two read the cold store, one makes checkpoints, and one fills memory after a start and ends. No
+//! clock: time comes with the events.
 
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError};
+
+use super::{Cursor, Found, Page, Peek, Query, Recovered, Request, Sink, Stats, Store, StoreError};
+use crate::{Advice, AdviceKey, AdviceState, Key, KeyId, Transaction};
+
+mod checkpoint;
+mod cold;
+mod commit;
 pub mod disk;
+mod hot;
 pub mod journal;
+mod meta;
+mod open;
+mod reads;
+mod shared;
+#[cfg(test)]
+mod tests;
+mod warm;
+
+pub use open::OpenError;
+
+use self::open::Threads;
+use self::shared::{COMMITS_WAITING_MAX, READS_WAITING_MAX, Read, Shared, lock};
+
+/// Called after every batch.
+pub type Observer = Arc<dyn Fn(CommitStats) + Send + Sync>;
+
+/// How an [`EmbeddedStore`] is opened.
+#[derive(Clone)]
+pub struct EmbeddedOptions {
+    /// Folder of the ledger; created where missing.
+    pub dir: PathBuf,
+    /// What the index may take in memory, in bytes. What is open stays in memory whatever it takes.
+    pub hot_bytes: u64,
+    /// What the cold store may keep of its files in memory, in bytes.
+    pub cache_bytes: u64,
+    /// How long a transaction is kept after it moved last, in milliseconds: the refund window.
+    pub retention_ms: u64,
+    /// Journal bytes after which a checkpoint is made.
+    pub checkpoint_bytes: u64,
+    /// Length of a journal file in bytes.
+    pub segment_bytes: u64,
+    /// A monotonic clock in nanoseconds, for [`observer`](EmbeddedOptions::observer).
+    pub clock: Option<fn() -> u64>,
+    /// Hears of every batch, if there is a clock.
+    pub observer: Option<Observer>,
+}
+
+/// What one batch was.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct CommitStats {
+    /// Items that were made durable together.
+    pub items: usize,
+    /// What that took in nanoseconds, from the first check to the last record in memory.
+    pub nanoseconds: u64,
+}
+
+impl EmbeddedOptions {
+    /// The usual options for a ledger in `dir`, which keeps transactions for `retention_ms` milliseconds.
+    #[must_use]
+    pub fn new(dir: PathBuf, retention_ms: u64) -> EmbeddedOptions {
+        EmbeddedOptions {
+            dir,
+            hot_bytes: 4 << 30,
+            cache_bytes: 256 << 20,
+            retention_ms,
+            checkpoint_bytes: 256 << 20,
+            segment_bytes: journal::SEGMENT_BYTES,
+            clock: None,
+            observer: None,
+        }
+    }
+
+    /// Changes that make a checkpoint for the sake of memory worth while.
+    fn changes_min(&self) -> u64 {
+        (self.hot_bytes / 4096).max(1)
+    }
+}
+
+impl fmt::Debug for EmbeddedOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EmbeddedOptions")
+            .field("dir", &self.dir)
+            .field("hot_bytes", &self.hot_bytes)
+            .field("retention_ms", &self.retention_ms)
+            .field("checkpoint_bytes", &self.checkpoint_bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A ledger in a folder of this machine. Dropped without [`close`](EmbeddedStore::close), it is as after a crash.
+pub struct EmbeddedStore {
+    shared: Arc<Shared>,
+    recovered: Recovered,
+    threads: Option<Threads>,
+}
+
+impl fmt::Debug for EmbeddedStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "EmbeddedStore({})", self.shared.options.dir.display())
+    }
+}
+
+impl EmbeddedStore {
+    /// Opens or creates the ledger. Completions go to `sink`, from several threads.
+    ///
+    /// # Errors
+    /// See [`OpenError`]. A damaged ledger is not changed.
+    pub fn open(options: EmbeddedOptions, sink: Sink) -> Result<EmbeddedStore, OpenError> {
+        Self::open_on(disk::RealDisk, options, sink)
+    }
+
+    /// As [`open`](EmbeddedStore::open), with the journal on another disk, for tests of its failures.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open_on<D: disk::Disk>(
+        disk: D,
+        options: EmbeddedOptions,
+        sink: Sink,
+    ) -> Result<EmbeddedStore, OpenError> {
+        open::open(disk, options, sink)
+    }
+
+    /// Commits what was submitted, makes a checkpoint and leaves the witness of a clean stop.
+    ///
+    /// # Errors
+    /// Where that fails; then it is as after a crash, and nothing that was committed is lost.
+    pub fn close(mut self) -> Result<(), StoreError> {
+        match self.threads.take() {
+            Some(threads) => threads.close(&self.shared),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes everything that is committed so far to the cold store. Waits.
+    ///
+    /// # Errors
+    /// Where the cold store cannot be written; the store is poisoned then.
+    pub fn checkpoint(&self) -> Result<(), StoreError> {
+        self.shared.checkpoint_now()
+    }
+}
+
+impl Drop for EmbeddedStore {
+    fn drop(&mut self) {
+        if let Some(threads) = self.threads.take() {
+            threads.abandon(&self.shared);
+        }
+    }
+}
+
+impl Store for EmbeddedStore {
+    fn peek(&self, key: Key, since: u64) -> Peek {
+        match self.shared.hot.get(key) {
+            Some(record) => Peek::Known(record),
+            None if self.shared.hot.is_complete(since) => Peek::Absent,
+            None => Peek::NotInMemory,
+        }
+    }
+
+    fn peek_all(&self, query: Query, since: u64) -> Option<Found> {
+        let Some(mut found) = self.shared.hot.find(query) else {
+            return Some(Found::TooMany);
+        };
+        if !self.shared.hot.is_complete(since) {
+            return None;
+        }
+        found.sort_by_key(|record| record.key);
+        Some(Found::All(found))
+    }
+
+    fn submit(&self, requests: &mut Vec<Request>) {
+        let is_read =
+            |request: &Request| matches!(request, Request::Get { .. } | Request::Find { .. });
+        if requests.iter().any(is_read) {
+            self.submit_reads(requests);
+        }
+        if requests.is_empty() {
+            return;
+        }
+        let mut queue = self.shared.commits.lock();
+        let room = COMMITS_WAITING_MAX.saturating_sub(queue.requests.len());
+        if requests.len() > room {
+            let refused = requests.split_off(room).into_iter();
+            queue
+                .overflow
+                .extend(refused.filter_map(|request| match request {
+                    Request::Commit(item) | Request::Settle(item) => Some(item.id),
+                    Request::Get { .. } | Request::Find { .. } => None,
+                }));
+        }
+        queue.requests.append(requests);
+        let asleep = queue.asleep;
+        drop(queue);
+        if asleep {
+            self.shared.commits.wake();
+        }
+    }
+
+    fn recovered(&self) -> Recovered {
+        self.recovered.clone()
+    }
+
+    fn key_ids(&self) -> Vec<KeyId> {
+        lock(&self.shared.key_ids).clone()
+    }
+
+    fn make_known(&self, ids: &[KeyId]) -> Result<(), StoreError> {
+        let mut known = lock(&self.shared.key_ids);
+        let mut all = known.clone();
+        for id in ids {
+            if !all.contains(id) {
+                all.push(*id);
+            }
+        }
+        if all.len() > known.len() {
+            let mut changes = self.shared.cold.change();
+            changes.set_key_ids(&all);
+            let durable = changes.commit().and_then(|()| self.shared.cold.sync());
+            durable.map_err(|error| StoreError {
+                message: error.to_string(),
+            })?;
+            *known = all;
+        }
+        Ok(())
+    }
+
+    fn scan(&self, from: &Cursor, limit: usize) -> Result<Page, StoreError> {
+        let first = from
+            .0
+            .first_chunk()
+            .map_or(0, |bytes| u128::from_be_bytes(*bytes));
+        self.shared.scan(Key::from_value(first), limit)
+    }
+
+    fn advices(&self) -> Vec<Arc<Advice>> {
+        let advices = self
+            .shared
+            .advices
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        let mut alive: Vec<_> = advices
+            .values()
+            .map(|entry| entry.advice.clone())
+            .filter(|advice| advice.state != AdviceState::Done)
+            .collect();
+        alive.sort_by_key(|advice| advice.created);
+        alive
+    }
+
+    fn advice(&self, key: AdviceKey) -> Option<Arc<Advice>> {
+        let advice = self.shared.advice(key);
+        advice.filter(|advice| advice.state != AdviceState::Done)
+    }
+
+    fn stats(&self) -> Stats {
+        Stats {
+            originals: lock(&self.shared.progress).counts.named(),
+            hot: self.shared.hot.len(),
+            hot_bytes: self.shared.hot.bytes(),
+        }
+    }
+
+    fn poisoned(&self) -> Option<StoreError> {
+        self.shared.poisoned().cloned()
+    }
+}
+
+impl EmbeddedStore {
+    /// Takes the reads out of `requests`.
+    fn submit_reads(&self, requests: &mut Vec<Request>) {
+        let mut queue = self.shared.reads.lock();
+        requests.retain(|request| {
+            let is_full = queue.reads.len() >= READS_WAITING_MAX;
+            let read = match *request {
+                Request::Commit(_) | Request::Settle(_) => return true,
+                Request::Get { ticket, .. } if is_full => Read::RefuseGet { ticket },
+                Request::Find { ticket, .. } if is_full => Read::RefuseFind { ticket },
+                Request::Get { ticket, key } => Read::Get { ticket, key },
+                Request::Find { ticket, query } => Read::Find { ticket, query },
+            };
+            queue.reads.push_back(read);
+            false
+        });
+        drop(queue);
+        self.shared.reads.wake();
+    }
+}
+
+impl Shared {
+    /// A page of everything, in the order of keys. What was not yet in the cold store when the page was asked for is in it.
+    fn scan(&self, first: Key, limit: usize) -> Result<Page, StoreError> {
+        let changed = |shared: &Shared| {
+            let progress = lock(&shared.progress);
+            progress
+                .changed
+                .len()
+                .saturating_add(progress.writing.len())
+        };
+        if changed(self) > SCAN_CHANGES_MAX {
+            self.checkpoint_now()?;
+        }
+        // Names of changes first: what is written meanwhile is found in the cold store too.
+        let mut keys: Vec<Key> = {
+            let progress = lock(&self.progress);
+            let changes = progress.changed.iter().chain(&progress.writing);
+            changes.copied().filter(|key| *key >= first).collect()
+        };
+        let cold = self.cold.page(first, limit).map_err(|error| StoreError {
+            message: error.to_string(),
+        })?;
+        let last = cold
+            .last()
+            .filter(|_| cold.len() == limit)
+            .map(|last| last.key);
+        keys.retain(|key| last.is_none_or(|last| *key <= last));
+        let changed = keys.iter().filter_map(|key| self.hot.get(*key));
+        let mut all: std::collections::BTreeMap<Key, Arc<Transaction>> = cold
+            .into_iter()
+            .map(|record| (record.key, record))
+            .collect();
+        all.extend(changed.map(|record| (record.key, record)));
+        let more = last.is_some() || all.len() > limit;
+        let transactions: Vec<_> = all.into_values().take(limit).collect();
+        let next = transactions.last().filter(|_| more);
+        let next = next.and_then(|last| last.key.value().checked_add(1));
+        Ok(Page {
+            transactions,
+            next: next.map(|value| Cursor(value.to_be_bytes().into())),
+        })
+    }
+}
+
+/// Changes that a page of a scan is looked for among at most; above, a checkpoint is made first.
+const SCAN_CHANGES_MAX: usize = 65_536;

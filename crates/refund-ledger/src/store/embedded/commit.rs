@@ -1,0 +1,307 @@
+//! The thread that makes items durable: whatever waits is one batch, written and synced once.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError};
+
+use super::CommitStats;
+use super::cold::ColdError;
+use super::disk::Disk;
+use super::journal::{BATCH_BYTES_MAX, Batch, Journal, JournalError, PAYLOAD_BYTES_MAX};
+use super::shared::{CommitQueue, Shared, expected_before, holds, lock};
+use crate::store::{Completion, Item, Request};
+use crate::{Advice, AdviceKey, Change, Event, Key, Transaction, Working, Writer};
+
+/// Items of one batch at most. More wait for the next.
+const ITEMS_MAX: usize = 8192;
+
+/// Takes items until the store is closed, and gives the journal back.
+pub(crate) fn run<D: Disk>(shared: &Shared, mut journal: Journal<D>) -> Journal<D> {
+    let mut requests = Vec::new();
+    let mut round = Round::default();
+    loop {
+        let work = take_work(shared, &mut journal, &mut requests);
+        if let Some(number) = work.drop_before
+            && let Err(error) = journal.drop_before(number)
+        {
+            // They are dropped again after the next checkpoint; what they hold is safe twice.
+            tracing::warn!(%error, "cannot drop old journal segments");
+        }
+        let mut completions: Vec<_> = work
+            .overflow
+            .iter()
+            .map(|item| Completion::Never { item: *item })
+            .collect();
+        while !requests.is_empty() {
+            let rest = requests.split_off(requests.len().min(ITEMS_MAX));
+            round.commit(shared, &mut journal, &mut requests, &mut completions);
+            // What did not fit goes first in the next round.
+            requests.extend(rest);
+            (shared.sink)(std::mem::take(&mut completions));
+        }
+        if !completions.is_empty() {
+            (shared.sink)(completions);
+        }
+        if work.stop {
+            return journal;
+        }
+    }
+}
+
+/// Waits for something to do. `requests` is empty and comes back filled.
+fn take_work<D: Disk>(
+    shared: &Shared,
+    journal: &mut Journal<D>,
+    requests: &mut Vec<Request>,
+) -> CommitQueue {
+    let is_idle = |queue: &CommitQueue| {
+        queue.requests.is_empty()
+            && queue.overflow.is_empty()
+            && queue.drop_before.is_none()
+            && !queue.stop
+    };
+    let mut queue = shared.commits.lock();
+    if is_idle(&queue) {
+        drop(queue);
+        if let Err(error) = journal.prepare() {
+            tracing::warn!(%error, "cannot prepare the next journal segment");
+        }
+        queue = shared.commits.lock();
+        queue.asleep = true;
+        while is_idle(&queue) {
+            queue = shared.commits.wait(queue);
+        }
+        queue.asleep = false;
+    }
+    std::mem::swap(&mut queue.requests, requests);
+    CommitQueue {
+        requests: Vec::new(),
+        overflow: std::mem::take(&mut queue.overflow),
+        drop_before: queue.drop_before.take(),
+        stop: queue.stop,
+        asleep: false,
+    }
+}
+
+/// What one batch needs; kept for the next.
+#[derive(Default)]
+struct Round {
+    batch: Batch,
+    accepted: Vec<Item>,
+    /// The states after the accepted items.
+    next: HashMap<Key, Arc<Transaction>>,
+    next_advices: HashMap<AdviceKey, Arc<Advice>>,
+    /// Records that are not in memory, as the cold store has them.
+    bases: HashMap<Key, Arc<Transaction>>,
+}
+
+/// What is to become of an item.
+enum Verdict {
+    Accepted,
+    Answered(Completion),
+}
+
+impl Round {
+    /// Commits what fits into a batch; the rest stays in `requests`.
+    fn commit<D: Disk>(
+        &mut self,
+        shared: &Shared,
+        journal: &mut Journal<D>,
+        requests: &mut Vec<Request>,
+        completions: &mut Vec<Completion>,
+    ) {
+        let began = shared.options.clock.map(|clock| clock());
+        self.batch.clear();
+        self.accepted.clear();
+        self.next.clear();
+        self.next_advices.clear();
+        self.bases.clear();
+        let gate = shared.gate.read().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = std::mem::take(requests).into_iter();
+        while self.batch.len().saturating_add(PAYLOAD_BYTES_MAX) < BATCH_BYTES_MAX
+            && let Some(request) = waiting.next()
+        {
+            let (item, settle) = match request {
+                Request::Commit(item) => (item, false),
+                Request::Settle(item) => (item, true),
+                Request::Get { .. } | Request::Find { .. } => continue, // these go another way
+            };
+            match self.judge(shared, &item, settle) {
+                Verdict::Accepted => self.accepted.push(item),
+                Verdict::Answered(completion) => completions.push(completion),
+            }
+        }
+        requests.extend(waiting);
+        if !self.accepted.is_empty() {
+            self.append(shared, journal, completions);
+        }
+        drop(gate);
+        if let (Some(observer), Some(clock), Some(began)) =
+            (&shared.options.observer, shared.options.clock, began)
+        {
+            observer(CommitStats {
+                items: self.accepted.len(),
+                nanoseconds: clock().saturating_sub(began),
+            });
+        }
+    }
+
+    fn append<D: Disk>(
+        &mut self,
+        shared: &Shared,
+        journal: &mut Journal<D>,
+        completions: &mut Vec<Completion>,
+    ) {
+        let at = self.accepted.last().map_or(0, |item| item.event.at);
+        let before = journal.bytes();
+        if let Err(error) = journal.append(&mut self.batch, at) {
+            shared.poison(describe(&error));
+            // A conflict may show states that were never made durable: nothing of this batch is believed.
+            for completion in completions.iter_mut() {
+                if let Completion::Conflict { item, .. } = completion {
+                    *completion = Completion::Unknown { item: *item };
+                }
+            }
+            let unknown = |item: &Item| Completion::Unknown { item: item.id };
+            completions.extend(self.accepted.iter().map(unknown));
+            return;
+        }
+        let mut progress = lock(&shared.progress);
+        for item in &self.accepted {
+            shared.apply(&mut progress, &item.event, &item.next, &self.bases);
+            completions.push(Completion::Committed { item: item.id });
+        }
+        progress.meta.applied = journal.next_number();
+        let written = journal.bytes().saturating_sub(before);
+        progress.journal_bytes = progress.journal_bytes.saturating_add(written);
+        shared.call_for_checkpoint(&progress);
+    }
+
+    /// Decides about an item and, if it is accepted, puts it into the batch.
+    fn judge(&mut self, shared: &Shared, item: &Item, settle: bool) -> Verdict {
+        let id = item.id;
+        if shared.poisoned().is_some() {
+            return Verdict::Answered(Completion::Unknown { item: id });
+        }
+        match self.stands_as_expected(shared, &item.event) {
+            Ok(true) => {}
+            Ok(false) if settle => return Verdict::Answered(self.settled(shared, item)),
+            Ok(false) => {
+                return Verdict::Answered(match self.present(shared, &item.event) {
+                    Ok(present) => Completion::Conflict { item: id, present },
+                    Err(error) => fail(shared, id, &error),
+                });
+            }
+            Err(error) => return Verdict::Answered(fail(shared, id, &error)),
+        }
+        if !holds(item) {
+            tracing::error!(
+                item = id,
+                "an item that breaks the ledger's invariant was refused"
+            );
+            return Verdict::Answered(Completion::Refused { item: id });
+        }
+        if let Err(error) = self.batch.record(|bytes| Writer(bytes).event(&item.event)) {
+            tracing::error!(item = id, %error, "an item was refused");
+            return Verdict::Answered(Completion::Refused { item: id });
+        }
+        for record in item.next.transactions() {
+            self.next.insert(record.key, record.clone());
+        }
+        for advice in item.next.all_advices() {
+            self.next_advices.insert(advice.key, advice.clone());
+        }
+        Verdict::Accepted
+    }
+
+    fn stands_as_expected(&mut self, shared: &Shared, event: &Event) -> Result<bool, ColdError> {
+        for change in &event.changes {
+            let present = match change {
+                Change::Create(made) => self.load(shared, made.key)?.map(|known| known.version),
+                Change::Update { key, .. } => self.load(shared, *key)?.map(|known| known.version),
+                Change::CreateAdvice(made) => {
+                    self.advice(shared, made.key).map(|known| known.version)
+                }
+                Change::UpdateAdvice { key, .. } => {
+                    self.advice(shared, *key).map(|known| known.version)
+                }
+            };
+            if present.unwrap_or(0) != expected_before(change) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn present(&mut self, shared: &Shared, event: &Event) -> Result<Working, ColdError> {
+        let mut present = Working::new();
+        for key in event.transactions() {
+            if let Some(known) = self.load(shared, key)? {
+                present.put(known);
+            }
+        }
+        for key in event.advices() {
+            if let Some(known) = self.advice(shared, key) {
+                present.put_advice(known);
+            }
+        }
+        Ok(present)
+    }
+
+    /// What to say of an item in doubt that cannot be committed now.
+    fn settled(&mut self, shared: &Shared, item: &Item) -> Completion {
+        let same = |(known, wanted): (Option<Arc<Transaction>>, &Arc<Transaction>)| {
+            known.as_ref() == Some(wanted)
+        };
+        let mut all = true;
+        for wanted in item.next.transactions() {
+            match self.load(shared, wanted.key) {
+                Ok(known) => all &= same((known, wanted)),
+                Err(error) => return fail(shared, item.id, &error),
+            }
+        }
+        if all {
+            Completion::Committed { item: item.id }
+        } else {
+            Completion::Never { item: item.id }
+        }
+    }
+
+    /// A record as it stands after what this batch holds so far.
+    fn load(&mut self, shared: &Shared, key: Key) -> Result<Option<Arc<Transaction>>, ColdError> {
+        if let Some(record) = self.next.get(&key) {
+            return Ok(Some(record.clone()));
+        }
+        if let Some(record) = shared.hot.get(key) {
+            return Ok(Some(record));
+        }
+        let Some(record) = shared.cold.get(key)? else {
+            return Ok(None);
+        };
+        self.bases.insert(key, record.clone());
+        Ok(Some(record))
+    }
+
+    fn advice(&self, shared: &Shared, key: AdviceKey) -> Option<Arc<Advice>> {
+        self.next_advices
+            .get(&key)
+            .cloned()
+            .or_else(|| shared.advice(key))
+    }
+}
+
+/// A record could not be read: what the cold store holds can no longer be trusted to be had.
+fn fail(shared: &Shared, item: u64, error: &ColdError) -> Completion {
+    shared.poison(error.to_string());
+    Completion::Unknown { item }
+}
+
+fn describe(error: &JournalError) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,235 @@
+//! What the cold store notes about the ledger as a whole. All integers are little-endian.
+//!
+//! ```text
+//! word       value
+//! format     version of this layout (4)
+//! ledger     ledger id (16)
+//! journal    present once the journal was created
+//! key_ids    key ids (4 each)
+//! counts     originals by status and voided ones, exactly of what the cold store holds (8 each)
+//! progress   first journal record that a start replays (8) newest event (8) newest created (8), then of every link:
+//!            event (8) DE 7 (8) STAN (4) length of its name (2) name
+//! ```
+
+use super::cold::{Changes, Cold, ColdError};
+use super::hot::Counts;
+use super::journal::LedgerId;
+use crate::{KeyId, Name, Stan, WireTime};
+
+/// The only version of the cold store's layout so far.
+const FORMAT: u32 = 1;
+
+const FORMAT_WORD: &str = "format";
+const LEDGER_WORD: &str = "ledger";
+const JOURNAL_WORD: &str = "journal";
+const KEY_IDS_WORD: &str = "key_ids";
+const COUNTS_WORD: &str = "counts";
+const PROGRESS_WORD: &str = "progress";
+
+/// How far the ledger has come.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Progress {
+    /// The first journal record that the cold store does not hold for certain.
+    pub(crate) applied: u64,
+    /// The time of the newest event, unix milliseconds.
+    pub(crate) last_event: u64,
+    /// The newest `created` of any transaction, unix milliseconds.
+    pub(crate) newest_created: u64,
+    /// What was used last toward each link.
+    pub(crate) last_sent: Vec<Sent>,
+}
+
+/// The newest STAN and DE 7 toward a link.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Sent {
+    pub(crate) link: Name,
+    /// The time of the event.
+    pub(crate) at: u64,
+    pub(crate) time: WireTime,
+    pub(crate) stan: Stan,
+}
+
+impl Progress {
+    /// Takes note of a STAN and DE 7 in use. The newest event decides, since DE 7 begins anew with every year.
+    pub(crate) fn sent(&mut self, sent: Sent) {
+        let order = |sent: &Sent| (sent.at, sent.time, sent.stan);
+        match self
+            .last_sent
+            .iter_mut()
+            .find(|known| known.link == sent.link)
+        {
+            Some(known) if order(known) < order(&sent) => *known = sent,
+            Some(_) => {}
+            None => self.last_sent.push(sent),
+        }
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for number in [self.applied, self.last_event, self.newest_created] {
+            bytes.extend(number.to_le_bytes());
+        }
+        for sent in &self.last_sent {
+            bytes.extend(sent.at.to_le_bytes());
+            bytes.extend(sent.time.0.to_le_bytes());
+            bytes.extend(sent.stan.0.to_le_bytes());
+            let name = sent.link.as_str().as_bytes();
+            bytes.extend(u16::try_from(name.len()).unwrap_or(u16::MAX).to_le_bytes());
+            bytes.extend(name);
+        }
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Progress> {
+        let mut fields = Fields(bytes);
+        let mut progress = Progress {
+            applied: fields.u64()?,
+            last_event: fields.u64()?,
+            newest_created: fields.u64()?,
+            last_sent: Vec::new(),
+        };
+        while !fields.0.is_empty() {
+            progress.last_sent.push(Sent {
+                at: fields.u64()?,
+                time: WireTime(fields.u64()?),
+                stan: Stan(fields.u32()?),
+                link: fields.name()?,
+            });
+        }
+        Some(progress)
+    }
+}
+
+struct Fields<'a>(&'a [u8]);
+
+impl Fields<'_> {
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (front, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*front)
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    fn name(&mut self) -> Option<Name> {
+        let length = usize::from(u16::from_le_bytes(self.array()?));
+        let (name, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        std::str::from_utf8(name).ok().map(Name::new)
+    }
+}
+
+/// What a start reads.
+#[derive(Debug, Default)]
+pub(crate) struct Meta {
+    /// `None`: nothing was ever stored.
+    pub(crate) ledger: Option<LedgerId>,
+    pub(crate) has_journal: bool,
+    pub(crate) key_ids: Vec<KeyId>,
+    pub(crate) counts: Counts,
+    pub(crate) progress: Progress,
+}
+
+/// Why [`Meta`] was not read.
+#[derive(Debug)]
+pub(crate) enum MetaError {
+    Cold(ColdError),
+    /// The cold store was written by a newer version of the program.
+    Format(u32),
+}
+
+impl From<ColdError> for MetaError {
+    fn from(error: ColdError) -> Self {
+        MetaError::Cold(error)
+    }
+}
+
+impl Meta {
+    pub(crate) fn read(cold: &Cold) -> Result<Meta, MetaError> {
+        let Some(format) = number(cold, FORMAT_WORD)? else {
+            return Ok(Meta::default());
+        };
+        if format != FORMAT {
+            return Err(MetaError::Format(format));
+        }
+        let id = cold
+            .meta(LEDGER_WORD)?
+            .and_then(|bytes| bytes.try_into().ok());
+        let key_ids = cold.meta(KEY_IDS_WORD)?.unwrap_or_default();
+        let (key_ids, _) = key_ids.as_chunks::<4>();
+        let mut counts = Counts::default();
+        let stored = cold.meta(COUNTS_WORD)?.unwrap_or_default();
+        let (stored, _) = stored.as_chunks::<8>();
+        counts
+            .0
+            .iter_mut()
+            .zip(stored)
+            .for_each(|(to, from)| *to = u64::from_le_bytes(*from));
+        let progress = match cold.meta(PROGRESS_WORD)? {
+            Some(bytes) => Progress::decode(&bytes).ok_or(corrupt(PROGRESS_WORD))?,
+            None => Progress::default(),
+        };
+        Ok(Meta {
+            ledger: Some(LedgerId(id.ok_or(corrupt(LEDGER_WORD))?)),
+            has_journal: cold.meta(JOURNAL_WORD)?.is_some(),
+            key_ids: key_ids
+                .iter()
+                .map(|bytes| KeyId(u32::from_le_bytes(*bytes)))
+                .collect(),
+            counts,
+            progress,
+        })
+    }
+}
+
+fn number(cold: &Cold, word: &'static str) -> Result<Option<u32>, ColdError> {
+    let Some(bytes) = cold.meta(word)? else {
+        return Ok(None);
+    };
+    let bytes = bytes.try_into().map_err(|_| corrupt(word))?;
+    Ok(Some(u32::from_le_bytes(bytes)))
+}
+
+fn corrupt(word: &str) -> ColdError {
+    ColdError::Corrupt {
+        keyspace: "meta",
+        key: word.into(),
+    }
+}
+
+impl Changes<'_> {
+    /// Begins a ledger.
+    pub(crate) fn set_ledger(&mut self, ledger: LedgerId) {
+        self.set_meta(FORMAT_WORD, &FORMAT.to_le_bytes());
+        self.set_meta(LEDGER_WORD, &ledger.0);
+    }
+
+    /// From now on a ledger without journal is damaged.
+    pub(crate) fn set_has_journal(&mut self) {
+        self.set_meta(JOURNAL_WORD, &[1]);
+    }
+
+    pub(crate) fn set_key_ids(&mut self, ids: &[KeyId]) {
+        let bytes: Vec<u8> = ids.iter().flat_map(|id| id.0.to_le_bytes()).collect();
+        self.set_meta(KEY_IDS_WORD, &bytes);
+    }
+
+    pub(crate) fn set_counts(&mut self, counts: &Counts) {
+        let bytes: Vec<u8> = counts
+            .0
+            .iter()
+            .flat_map(|count| count.to_le_bytes())
+            .collect();
+        self.set_meta(COUNTS_WORD, &bytes);
+    }
+
+    pub(crate) fn set_progress(&mut self, progress: &Progress) {
+        self.set_meta(PROGRESS_WORD, &progress.encode());
+    }
+}

@@ -1,0 +1,538 @@
+//! From a folder to a store at work, and back.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::thread::JoinHandle;
+
+use super::checkpoint::Checkpointer;
+use super::cold::{Cold, ColdError};
+use super::disk::{Disk, LockError, RealDisk, RealLock};
+use super::journal::{Damage, Journal, JournalError, JournalOptions, LedgerId, ReplayError};
+use super::meta::{Meta, MetaError};
+use super::shared::{AdviceEntry, Shared, lock};
+use super::{EmbeddedOptions, EmbeddedStore, commit, reads, warm};
+use crate::store::{Recovered, Sink, StoreError};
+use crate::{AdviceState, ApplyError, Corrupt, Event, Key, Reader, Working};
+
+const LOCK_NAME: &str = "ledger.lock";
+const JOURNAL_NAME: &str = "journal";
+const COLD_NAME: &str = "cold";
+
+/// Why a ledger was not opened.
+#[derive(Debug)]
+pub enum OpenError {
+    /// Another process has the folder.
+    Held {
+        /// The lock file.
+        path: PathBuf,
+        /// The process that holds it, where the file says so.
+        holder: Option<u32>,
+    },
+    /// Something that was durable is missing or altered, in the journal.
+    Damaged(Box<Damage>),
+    /// A journal record that is intact does not fit the ledger.
+    DoesNotFit {
+        /// The journal's folder.
+        path: PathBuf,
+        /// The record's number.
+        record: u64,
+        /// Why not.
+        source: ReplayError,
+    },
+    /// The cold store is damaged or does not open.
+    Cold {
+        /// Its folder.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// Written by a newer version of this program.
+    UnknownVersion {
+        /// The file or folder.
+        path: PathBuf,
+        /// Its format version.
+        version: u32,
+    },
+    /// The system refused.
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OpenError::Held {
+                path,
+                holder: Some(id),
+            } => {
+                write!(
+                    f,
+                    "the ledger is in use by process {id} ({})",
+                    path.display()
+                )
+            }
+            OpenError::Held { path, holder: None } => {
+                write!(
+                    f,
+                    "the ledger is in use by another process ({})",
+                    path.display()
+                )
+            }
+            OpenError::Damaged(damage) => write!(f, "{damage}"),
+            OpenError::DoesNotFit { path, record, .. } => write!(
+                f,
+                "record {record} of the journal in {} does not fit the ledger; nothing was changed; restore the whole \
+                 ledger folder from a backup of one moment",
+                path.display()
+            ),
+            OpenError::Cold { path, what } => write!(
+                f,
+                "{}: {what}; copy the whole ledger folder aside, check the disk, and restore the folder from a backup \
+                 of one moment",
+                path.display()
+            ),
+            OpenError::UnknownVersion { path, version } => write!(
+                f,
+                "{} has format version {version}, which this version of the program does not know",
+                path.display()
+            ),
+            OpenError::Io { doing, path, .. } => write!(f, "cannot {doing} {}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            OpenError::Io { source, .. } => Some(source),
+            OpenError::DoesNotFit { source, .. } => Some(source.as_ref()),
+            _ => None,
+        }
+    }
+}
+
+impl OpenError {
+    pub(crate) fn cold(path: &Path, error: ColdError) -> OpenError {
+        let path = path.to_owned();
+        match error {
+            ColdError::Library(fjall::Error::Io(source)) => OpenError::Io {
+                doing: "open",
+                path,
+                source,
+            },
+            ColdError::Library(fjall::Error::Locked) => OpenError::Held { path, holder: None },
+            error => OpenError::Cold {
+                path,
+                what: error.to_string(),
+            },
+        }
+    }
+
+    pub(crate) fn journal(dir: &Path, error: JournalError) -> OpenError {
+        match error {
+            JournalError::Io {
+                doing,
+                path,
+                source,
+            } => OpenError::Io {
+                doing,
+                path,
+                source,
+            },
+            JournalError::Locked { path, holder } => OpenError::Held { path, holder },
+            JournalError::UnknownVersion { path, version } => {
+                OpenError::UnknownVersion { path, version }
+            }
+            JournalError::Damaged(damage) => OpenError::Damaged(damage),
+            JournalError::Replay { record, source } => OpenError::DoesNotFit {
+                path: dir.to_owned(),
+                record,
+                source,
+            },
+            error => OpenError::Io {
+                doing: "open the journal in",
+                path: dir.to_owned(),
+                source: io::Error::other(error),
+            },
+        }
+    }
+
+    fn meta(path: &Path, error: MetaError) -> OpenError {
+        match error {
+            MetaError::Cold(error) => OpenError::cold(path, error),
+            MetaError::Format(version) => OpenError::UnknownVersion {
+                path: path.to_owned(),
+                version,
+            },
+        }
+    }
+}
+
+/// Why a journal record was not applied.
+#[derive(Debug)]
+enum Misfit {
+    Corrupt(Corrupt),
+    Apply(ApplyError),
+    Cold(String),
+}
+
+impl fmt::Display for Misfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Misfit::Corrupt(error) => write!(f, "{error}"),
+            Misfit::Apply(error) => write!(f, "{error}"),
+            Misfit::Cold(what) => f.write_str(what),
+        }
+    }
+}
+
+impl std::error::Error for Misfit {}
+
+/// A folder that this process alone has.
+pub(crate) struct Folder {
+    pub(crate) journal: PathBuf,
+    pub(crate) cold: PathBuf,
+    // Held for its drop alone.
+    _lock: RealLock,
+}
+
+impl Folder {
+    /// Takes an existing folder.
+    pub(crate) fn take(dir: &Path) -> Result<Folder, OpenError> {
+        let path = dir.join(LOCK_NAME);
+        let lock = match RealDisk.lock(&path) {
+            Ok(lock) => lock,
+            Err(LockError::Held(holder)) => return Err(OpenError::Held { path, holder }),
+            Err(LockError::Io(source)) => {
+                let doing = "lock";
+                return Err(OpenError::Io {
+                    doing,
+                    path,
+                    source,
+                });
+            }
+        };
+        Ok(Folder {
+            journal: dir.join(JOURNAL_NAME),
+            cold: dir.join(COLD_NAME),
+            _lock: lock,
+        })
+    }
+}
+
+/// The threads of an open store.
+pub(crate) struct Threads {
+    commit: JoinHandle<Box<dyn CloseJournal>>,
+    checkpoint: JoinHandle<Checkpointer>,
+    others: Vec<JoinHandle<()>>,
+    // Given up after everything else.
+    _folder: Folder,
+}
+
+/// A journal on any disk, at its end.
+pub(crate) trait CloseJournal: Send {
+    /// Leaves the witness of a clean stop.
+    fn close(self: Box<Self>, drop_before: u64) -> Result<(), JournalError>;
+}
+
+impl<D: Disk> CloseJournal for Journal<D> {
+    fn close(mut self: Box<Self>, drop_before: u64) -> Result<(), JournalError> {
+        self.drop_before(drop_before)?;
+        Journal::close(*self)
+    }
+}
+
+pub(crate) fn open<D: Disk>(
+    disk: D,
+    options: EmbeddedOptions,
+    sink: Sink,
+) -> Result<EmbeddedStore, OpenError> {
+    let dir = options.dir.clone();
+    RealDisk.create_dir(&dir).map_err(|source| OpenError::Io {
+        doing: "create",
+        path: dir.clone(),
+        source,
+    })?;
+    let folder = Folder::take(&dir)?;
+    let cold_error = |error| OpenError::cold(&folder.cold, error);
+    let cold = Cold::open(&folder.cold, options.cache_bytes).map_err(cold_error)?;
+    let mut meta = Meta::read(&cold).map_err(|error| OpenError::meta(&folder.cold, error))?;
+    let ledger = match meta.ledger {
+        Some(ledger) => ledger,
+        None => begin(&cold, &folder)?,
+    };
+    let has_journal = meta.has_journal;
+    meta.progress.applied = meta.progress.applied.max(1);
+    let counts = meta.counts;
+    let shared = Shared::new(options, cold, meta, sink);
+    let open_keys = load_open(&shared).map_err(cold_error)?;
+    let journal = replay(disk, &shared, &folder, ledger, has_journal)?;
+    if !has_journal {
+        let mut changes = shared.cold.change();
+        changes.set_has_journal();
+        let durable = changes.commit().and_then(|()| shared.cold.sync());
+        durable.map_err(cold_error)?;
+    }
+    let recovered = recovered(&shared, &open_keys);
+    let shared = Arc::new(shared);
+    let threads = start(
+        &shared,
+        journal,
+        Checkpointer::new(counts, open_keys),
+        folder,
+    )?;
+    Ok(EmbeddedStore {
+        shared,
+        recovered,
+        threads: Some(threads),
+    })
+}
+
+/// Gives a new ledger its id.
+fn begin(cold: &Cold, folder: &Folder) -> Result<LedgerId, OpenError> {
+    let mut id = [0; 16];
+    getrandom::fill(&mut id).map_err(|error| OpenError::Io {
+        doing: "get random numbers for",
+        path: folder.cold.clone(),
+        source: io::Error::other(error),
+    })?;
+    let ledger = LedgerId(id);
+    let mut changes = cold.change();
+    changes.set_ledger(ledger);
+    let durable = changes.commit().and_then(|()| cold.sync());
+    durable.map_err(|error| OpenError::cold(&folder.cold, error))?;
+    Ok(ledger)
+}
+
+/// Loads what was open at the last checkpoint, what that names, and the advices.
+fn load_open(shared: &Shared) -> Result<HashSet<Key>, ColdError> {
+    let keys: HashSet<Key> = shared.cold.open_keys()?.into_iter().collect();
+    for key in &keys {
+        let mut next = Some(*key);
+        // An open void of a refund names the refund, which names the purchase.
+        while let Some(key) = next
+            && let Some(record) = shared.load(key)?
+        {
+            next = shared
+                .hot
+                .cache(&record)
+                .original
+                .filter(|original| *original != key);
+        }
+    }
+    let mut progress = lock(&shared.progress);
+    let mut advices = shared
+        .advices
+        .write()
+        .unwrap_or_else(PoisonError::into_inner);
+    for advice in shared.cold.all_advices()? {
+        let key = advice.key;
+        let mut dirty = 0;
+        if advice.state == AdviceState::Done {
+            // The next checkpoint forgets it.
+            dirty = progress.epoch;
+            progress.changed_advices.push(key);
+        }
+        advices.insert(key, AdviceEntry { advice, dirty });
+    }
+    drop(advices);
+    Ok(keys)
+}
+
+/// Opens the journal and applies what the cold store may lack.
+fn replay<D: Disk>(
+    disk: D,
+    shared: &Shared,
+    folder: &Folder,
+    ledger: LedgerId,
+    must_exist: bool,
+) -> Result<Journal<D>, OpenError> {
+    let mut progress = lock(&shared.progress);
+    let options = JournalOptions {
+        ledger,
+        segment_bytes: shared.options.segment_bytes,
+        from: progress.meta.applied,
+        must_exist,
+    };
+    let journal = Journal::open(disk, &folder.journal, options, &mut |_, payload| {
+        let event = decode(payload).map_err(Misfit::Corrupt)?;
+        apply(shared, &mut progress, &event)?;
+        progress.journal_bytes = progress.journal_bytes.saturating_add(payload.len() as u64);
+        Ok(())
+    });
+    let journal = journal.map_err(|error| OpenError::journal(&folder.journal, error))?;
+    progress.meta.applied = journal.next_number();
+    Ok(journal)
+}
+
+/// An event from a journal record.
+pub(crate) fn decode(payload: &[u8]) -> Result<Event, Corrupt> {
+    let mut reader = Reader::new(payload);
+    let event = reader.event()?;
+    reader.end()?;
+    Ok(event)
+}
+
+fn apply(
+    shared: &Shared,
+    progress: &mut super::shared::Progress,
+    event: &Event,
+) -> Result<(), Misfit> {
+    let mut working = Working::new();
+    let mut bases = HashMap::new();
+    for key in event.transactions() {
+        if let Some(record) = shared.hot.get(key) {
+            working.put(record);
+        } else if let Some(record) = shared
+            .cold
+            .get(key)
+            .map_err(|error| Misfit::Cold(error.to_string()))?
+        {
+            bases.insert(key, record.clone());
+            working.put(record);
+        }
+    }
+    for key in event.advices() {
+        if let Some(advice) = shared.advice(key) {
+            working.put_advice(advice);
+        }
+    }
+    working.apply(event).map_err(Misfit::Apply)?;
+    shared.apply(progress, event, &working, &bases);
+    Ok(())
+}
+
+fn recovered(shared: &Shared, cold_open: &HashSet<Key>) -> Recovered {
+    let progress = lock(&shared.progress);
+    let mut open = BTreeMap::new();
+    for key in progress.changed.iter().chain(cold_open) {
+        let Some(record) = shared.hot.get(*key).filter(|record| record.is_open()) else {
+            continue;
+        };
+        let mut next = Some(record);
+        while let Some(record) = next {
+            next = match record.original {
+                // Whatever an open transaction names was loaded with it.
+                Some(original) if original != record.key => shared.load(original).ok().flatten(),
+                _ => None,
+            };
+            open.insert(record.key, record);
+        }
+    }
+    let advices = shared
+        .advices
+        .read()
+        .unwrap_or_else(PoisonError::into_inner);
+    let alive = advices
+        .values()
+        .filter(|entry| entry.advice.state != AdviceState::Done);
+    let last_sent = &progress.meta.last_sent;
+    Recovered {
+        transactions: open.into_values().collect(),
+        advices: alive.map(|entry| entry.advice.clone()).collect(),
+        last_sent: last_sent
+            .iter()
+            .map(|sent| (sent.link, sent.time, sent.stan))
+            .collect(),
+        last_event: progress.meta.last_event,
+        is_empty: progress.meta.applied == 1 && lock(&shared.key_ids).is_empty(),
+    }
+}
+
+fn start<D: Disk>(
+    shared: &Arc<Shared>,
+    journal: Journal<D>,
+    checkpointer: Checkpointer,
+    folder: Folder,
+) -> Result<Threads, OpenError> {
+    shared.call_for_checkpoint(&lock(&shared.progress));
+    let dir = shared.options.dir.clone();
+    let spawn_error = |source| OpenError::Io {
+        doing: "start a thread for",
+        path: dir.clone(),
+        source,
+    };
+    let mut others = Vec::new();
+    for number in 0..=reads::THREADS {
+        let shared = shared.clone();
+        let work = move || match number {
+            0 => warm::run(&shared),
+            _ => reads::run(&shared),
+        };
+        let name = if number == 0 {
+            "ledger-warm"
+        } else {
+            "ledger-read"
+        };
+        others.push(spawn(name, work).map_err(spawn_error)?);
+    }
+    let for_checkpoint = shared.clone();
+    let checkpoint =
+        spawn("ledger-check", move || checkpointer.run(&for_checkpoint)).map_err(spawn_error)?;
+    let for_commit = shared.clone();
+    let commit = spawn("ledger-commit", move || -> Box<dyn CloseJournal> {
+        Box::new(commit::run(&for_commit, journal))
+    });
+    Ok(Threads {
+        commit: commit.map_err(spawn_error)?,
+        checkpoint,
+        others,
+        _folder: folder,
+    })
+}
+
+fn spawn<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<JoinHandle<T>> {
+    std::thread::Builder::new().name(name.into()).spawn(work)
+}
+
+impl Threads {
+    /// Ends the threads after their work is done, makes a last checkpoint and stops the journal cleanly.
+    pub(crate) fn close(self, shared: &Shared) -> Result<(), StoreError> {
+        let (journal, checkpointer) = self.stop(shared);
+        let (Some(journal), Some(mut checkpointer)) = (journal, checkpointer) else {
+            return Err(StoreError {
+                message: "a thread of the ledger ended early".into(),
+            });
+        };
+        checkpointer.checkpoint_or_poison(shared);
+        if let Some(error) = shared.poisoned() {
+            return Err(error.clone());
+        }
+        let drop_before = lock(&shared.progress).meta.applied;
+        journal.close(drop_before).map_err(|error| StoreError {
+            message: error.to_string(),
+        })
+    }
+
+    /// Ends the threads and leaves the files as after a crash.
+    pub(crate) fn abandon(self, shared: &Shared) {
+        self.stop(shared);
+    }
+
+    fn stop(self, shared: &Shared) -> (Option<Box<dyn CloseJournal>>, Option<Checkpointer>) {
+        shared.stopping.store(true, Ordering::Relaxed);
+        shared.commits.change(|queue| queue.stop = true);
+        let journal = self.commit.join().ok();
+        shared.reads.change(|queue| queue.stop = true);
+        shared.checkpoints.change(|queue| queue.stop = true);
+        let checkpointer = self.checkpoint.join().ok();
+        for thread in self.others {
+            // A thread that panicked said so itself.
+            let _ = thread.join();
+        }
+        (journal, checkpointer)
+    }
+}

@@ -1,0 +1,372 @@
+//! What the store's threads share, and the order in which they lock it.
+//!
+//! Locks are taken in this order: `gate`, then `progress`, then `advices`, then parts of the hot index; the queues alone.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+
+use super::EmbeddedOptions;
+use super::cold::{Cold, ColdError};
+use super::hot::{Counts, Hot};
+use super::meta::{self, Sent};
+use crate::store::{Item, Query, Request, Sink, StoreError};
+use crate::{Advice, AdviceKey, AdviceState, Change, Event, Key, KeyId, Transaction, Working};
+
+/// Commits that may wait, far more than a core has under way. What comes beyond is answered
+/// [`Never`](crate::store::Completion::Never).
+pub(crate) const COMMITS_WAITING_MAX: usize = 1 << 20;
+
+/// Reads that may wait. What comes beyond is answered with an error.
+pub(crate) const READS_WAITING_MAX: usize = 1 << 17;
+
+pub(crate) struct Shared {
+    pub(crate) options: EmbeddedOptions,
+    pub(crate) hot: Hot,
+    pub(crate) cold: Cold,
+    /// Open for whoever needs records to stay where they are (a batch from its checks to its end, a read from disk until it
+    /// is cached); closed by whoever takes records out of memory or out of the ledger.
+    pub(crate) gate: RwLock<()>,
+    pub(crate) progress: Mutex<Progress>,
+    pub(crate) advices: RwLock<BTreeMap<AdviceKey, AdviceEntry>>,
+    pub(crate) key_ids: Mutex<Vec<KeyId>>,
+    pub(crate) commits: Queue<CommitQueue>,
+    pub(crate) reads: Queue<ReadQueue>,
+    pub(crate) checkpoints: Queue<CheckpointQueue>,
+    /// Tells long background work to end.
+    pub(crate) stopping: AtomicBool,
+    poisoned: OnceLock<StoreError>,
+    pub(crate) sink: Sink,
+}
+
+/// An advice in memory. Those that are done stay until the cold store has them as done.
+#[derive(Clone)]
+pub(crate) struct AdviceEntry {
+    pub(crate) advice: Arc<Advice>,
+    /// As in [`super::hot::Entry`].
+    pub(crate) dirty: u32,
+}
+
+/// How far memory has come, and what the cold store lacks.
+pub(crate) struct Progress {
+    /// As the next checkpoint will note it; `applied` is the number of the next journal record.
+    pub(crate) meta: meta::Progress,
+    /// Originals in memory and in the cold store.
+    pub(crate) counts: Counts,
+    /// Counts checkpoint periods from 1.
+    pub(crate) epoch: u32,
+    /// What changed in this period.
+    pub(crate) changed: Vec<Key>,
+    /// What changed in the period that is being written.
+    pub(crate) writing: Vec<Key>,
+    pub(crate) changed_advices: Vec<AdviceKey>,
+    /// Journal bytes of this period.
+    pub(crate) journal_bytes: u64,
+}
+
+/// Something that waits, and who waits for it.
+pub(crate) struct Queue<T> {
+    state: Mutex<T>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+pub(crate) struct CommitQueue {
+    /// Commits and settles, in order.
+    pub(crate) requests: Vec<Request>,
+    /// Items that did not fit.
+    pub(crate) overflow: Vec<u64>,
+    /// Journal records below are safe elsewhere.
+    pub(crate) drop_before: Option<u64>,
+    pub(crate) stop: bool,
+    /// Whether the commit thread is asleep, and must be called.
+    pub(crate) asleep: bool,
+}
+
+#[derive(Default)]
+pub(crate) struct ReadQueue {
+    pub(crate) reads: VecDeque<Read>,
+    pub(crate) stop: bool,
+}
+
+#[derive(Copy, Clone)]
+pub(crate) enum Read {
+    Get {
+        ticket: u64,
+        key: Key,
+    },
+    Find {
+        ticket: u64,
+        query: Query,
+    },
+    /// Too many wait: answered with an error.
+    RefuseGet {
+        ticket: u64,
+    },
+    /// As [`Read::RefuseGet`].
+    RefuseFind {
+        ticket: u64,
+    },
+}
+
+#[derive(Default)]
+pub(crate) struct CheckpointQueue {
+    /// How many were asked for and how many are done.
+    pub(crate) wanted: u64,
+    pub(crate) done: u64,
+    /// Memory is over its limit.
+    pub(crate) evict: bool,
+    pub(crate) stop: bool,
+}
+
+impl<T: Default> Default for Queue<T> {
+    fn default() -> Self {
+        Queue {
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        }
+    }
+}
+
+impl<T> Queue<T> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+        lock(&self.state)
+    }
+
+    pub(crate) fn wait<'a>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+        self.changed
+            .wait(guard)
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the state and wakes everybody who waits.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut T)) {
+        change(&mut self.lock());
+        self.changed.notify_all();
+    }
+
+    pub(crate) fn wake(&self) {
+        self.changed.notify_all();
+    }
+}
+
+/// A panic elsewhere leaves nothing half done behind these locks that a reader could not bear.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    pub(crate) fn new(
+        options: EmbeddedOptions,
+        cold: Cold,
+        meta: meta::Meta,
+        sink: Sink,
+    ) -> Shared {
+        let shared = Shared {
+            options,
+            hot: Hot::new(),
+            cold,
+            gate: RwLock::new(()),
+            progress: Mutex::new(Progress {
+                meta: meta.progress,
+                counts: meta.counts,
+                epoch: 1,
+                changed: Vec::new(),
+                writing: Vec::new(),
+                changed_advices: Vec::new(),
+                journal_bytes: 0,
+            }),
+            advices: RwLock::default(),
+            key_ids: Mutex::new(meta.key_ids),
+            commits: Queue::default(),
+            reads: Queue::default(),
+            checkpoints: Queue::default(),
+            stopping: AtomicBool::new(false),
+            poisoned: OnceLock::new(),
+            sink,
+        };
+        let newest = lock(&shared.progress).meta.newest_created;
+        shared.hot.set_unloaded(newest);
+        shared
+    }
+
+    pub(crate) fn poisoned(&self) -> Option<&StoreError> {
+        self.poisoned.get()
+    }
+
+    /// From now on nothing is committed any more. The first reason stays.
+    pub(crate) fn poison(&self, message: String) {
+        tracing::error!(reason = %message, "the ledger takes no more commits");
+        let _ = self.poisoned.set(StoreError { message });
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// A record from memory or disk. The caller holds the gate open if it goes on to change something.
+    pub(crate) fn load(&self, key: Key) -> Result<Option<Arc<Transaction>>, ColdError> {
+        match self.hot.get(key) {
+            Some(record) => Ok(Some(record)),
+            None => self.cold.get(key),
+        }
+    }
+
+    pub(crate) fn advice(&self, key: AdviceKey) -> Option<Arc<Advice>> {
+        let advices = self.advices.read().unwrap_or_else(PoisonError::into_inner);
+        advices.get(&key).map(|entry| entry.advice.clone())
+    }
+
+    /// Takes note of an event that is durable: its records are seen from now on. `bases` are the records that were not in memory.
+    pub(crate) fn apply(
+        &self,
+        progress: &mut Progress,
+        event: &Event,
+        next: &Working,
+        bases: &HashMap<Key, Arc<Transaction>>,
+    ) {
+        progress.meta.last_event = progress.meta.last_event.max(event.at);
+        for change in &event.changes {
+            match change {
+                Change::Create(made) => {
+                    self.apply_transaction(progress, made.key, next, bases, true)
+                }
+                Change::Update { key, .. } => {
+                    self.apply_transaction(progress, *key, next, bases, false)
+                }
+                Change::CreateAdvice(made) => self.apply_advice(progress, made.key, next),
+                Change::UpdateAdvice { key, .. } => self.apply_advice(progress, *key, next),
+            }
+            if let Some(sent) = sent(change, event.at, next) {
+                progress.meta.sent(sent);
+            }
+        }
+    }
+
+    fn apply_transaction(
+        &self,
+        progress: &mut Progress,
+        key: Key,
+        next: &Working,
+        bases: &HashMap<Key, Arc<Transaction>>,
+        created: bool,
+    ) {
+        let Some(record) = next.get(key) else {
+            return;
+        };
+        let (old, first) = self
+            .hot
+            .commit(record, progress.epoch, bases.get(&key), created);
+        let bucket = |record: &Arc<Transaction>| super::hot::Bucket::of(record);
+        progress
+            .counts
+            .moved(old.as_ref().map(bucket), Some(bucket(record)));
+        progress.meta.newest_created = progress.meta.newest_created.max(record.created);
+        if first {
+            progress.changed.push(key);
+        }
+    }
+
+    fn apply_advice(&self, progress: &mut Progress, key: AdviceKey, next: &Working) {
+        let Some(advice) = next.advice(key) else {
+            return;
+        };
+        let entry = AdviceEntry {
+            advice: advice.clone(),
+            dirty: progress.epoch,
+        };
+        let mut advices = self.advices.write().unwrap_or_else(PoisonError::into_inner);
+        let old = advices.insert(key, entry);
+        if old.is_none_or(|old| old.dirty != progress.epoch) {
+            progress.changed_advices.push(key);
+        }
+    }
+
+    /// Whether an advice about `key` waits or is a dead letter.
+    pub(crate) fn has_advice(&self, key: Key) -> bool {
+        let advices = self.advices.read().unwrap_or_else(PoisonError::into_inner);
+        let ordinal = |ordinal| AdviceKey {
+            transaction: key,
+            ordinal,
+        };
+        let mut about = advices.range(ordinal(0)..=ordinal(u8::MAX));
+        about.any(|(_, entry)| entry.advice.state != AdviceState::Done)
+    }
+
+    /// Asks for a checkpoint or for room in memory where it is time.
+    pub(crate) fn call_for_checkpoint(&self, progress: &Progress) {
+        let full = self.hot.bytes() > self.options.hot_bytes;
+        let due = progress.journal_bytes >= self.options.checkpoint_bytes
+            || full && progress.changed.len() as u64 >= self.options.changes_min();
+        if due || full {
+            let mut queue = self.checkpoints.lock();
+            if due && queue.wanted == queue.done {
+                queue.wanted = queue.wanted.saturating_add(1);
+            }
+            queue.evict |= full;
+            drop(queue);
+            self.checkpoints.wake();
+        }
+    }
+
+    /// Has everything that is committed so far written to the cold store. Waits.
+    pub(crate) fn checkpoint_now(&self) -> Result<(), StoreError> {
+        let mut queue = self.checkpoints.lock();
+        // One that is under way may have begun too early.
+        let target = queue.done.max(queue.wanted).saturating_add(1);
+        queue.wanted = target;
+        self.checkpoints.wake();
+        while queue.done < target {
+            if let Some(error) = self.poisoned() {
+                return Err(error.clone());
+            }
+            if queue.stop {
+                return Err(StoreError {
+                    message: "the ledger is being closed".into(),
+                });
+            }
+            queue = self.checkpoints.wait(queue);
+        }
+        Ok(())
+    }
+}
+
+/// The STAN and DE 7 that a change puts to use toward a link.
+fn sent(change: &Change, at: u64, next: &Working) -> Option<Sent> {
+    let issuer = match change {
+        Change::Create(made) => made.issuer?,
+        Change::Update { patch, .. } => patch.issuer?,
+        Change::UpdateAdvice { key, sent, .. } => {
+            let (stan, time) = (*sent)?;
+            let link = next.advice(*key)?.link;
+            return Some(Sent {
+                link,
+                at,
+                time,
+                stan,
+            });
+        }
+        Change::CreateAdvice(_) => return None,
+    };
+    Some(Sent {
+        link: issuer.link,
+        at,
+        time: issuer.time,
+        stan: issuer.stan,
+    })
+}
+
+/// The version that a record must have before a change.
+pub(crate) fn expected_before(change: &Change) -> u32 {
+    let after = match change {
+        Change::Create(made) => made.version,
+        Change::CreateAdvice(made) => made.version,
+        Change::Update { version, .. } | Change::UpdateAdvice { version, .. } => *version,
+    };
+    after.saturating_sub(1)
+}
+
+/// Whether the books of an item's records hold.
+pub(crate) fn holds(item: &Item) -> bool {
+    item.next.transactions().all(|record| record.books.holds())
+}

@@ -1,0 +1,322 @@
+//! Longer stories: random work with crashes between, dropping by date, damage, disks that fail.
+
+use std::collections::BTreeMap;
+
+use fastrand::Rng;
+
+use super::*;
+use crate::store::Completion;
+use crate::store::embedded::disk::{Fault, SimulatedDisk};
+use crate::store::suite::{Client, change, create, hold, patch, purchase, refund};
+use crate::{MinorUnits, Patch, Posting, Status};
+
+/// What must be in the store.
+#[derive(Default)]
+struct Model {
+    records: BTreeMap<Key, Arc<Transaction>>,
+    numbers: u32,
+}
+
+impl Model {
+    fn random_change(&mut self, random: &mut Rng, at: u64) -> (crate::Event, crate::Working) {
+        self.numbers += 1;
+        let purchases = |one: &&Arc<Transaction>| one.kind == crate::Kind::Purchase;
+        let count = self.records.values().filter(purchases).count();
+        let item = if count == 0 || random.u8(..3) == 0 {
+            create(&purchase(self.numbers, at))
+        } else {
+            let original = self
+                .records
+                .values()
+                .filter(purchases)
+                .nth(random.usize(..count))
+                .unwrap();
+            if original.books.left() > MinorUnits(0) && random.u8(..4) > 0 {
+                hold(
+                    &refund(
+                        self.numbers,
+                        original,
+                        1 + random.u64(..original.books.left().0),
+                        at,
+                    ),
+                    original,
+                )
+            } else {
+                let open = self
+                    .records
+                    .values()
+                    .find(|one| one.status == Status::InFlight);
+                match open {
+                    Some(open) => settle(open, &self.records[&open.original.unwrap()], at),
+                    None => create(&purchase(self.numbers, at)),
+                }
+            }
+        };
+        for record in item.1.transactions() {
+            self.records.insert(record.key, record.clone());
+        }
+        item
+    }
+
+    fn check(&self, client: &mut Client<EmbeddedStore>, random: &mut Rng, story: &str) {
+        let scanned = client.scan(1 + random.usize(..200));
+        assert_eq!(scanned.len(), self.records.len(), "{story}");
+        assert!(scanned.iter().eq(self.records.values()), "{story}");
+        let mut counts = BTreeMap::new();
+        for record in self.records.values().filter(|one| one.kind.is_original()) {
+            *counts.entry(record.status.name()).or_insert(0) += 1;
+        }
+        let stats = client.store.stats();
+        let counted: BTreeMap<_, u64> = stats
+            .originals
+            .into_iter()
+            .filter(|(_, count)| *count > 0)
+            .collect();
+        assert_eq!(counted, counts, "{story}");
+        for _ in 0..10 {
+            let nth = random.usize(..self.records.len());
+            let (key, record) = self.records.iter().nth(nth).unwrap();
+            assert_eq!(client.get(*key).as_ref(), Some(record), "{story}");
+        }
+        let open: Vec<_> = client.store.recovered().transactions;
+        for record in self.records.values().filter(|record| record.is_open()) {
+            assert!(
+                open.contains(record),
+                "{story}: {record:?} is not taken up again"
+            );
+        }
+    }
+}
+
+fn settle(open: &Transaction, original: &Transaction, at: u64) -> (crate::Event, crate::Working) {
+    let amount = open.counted.0 as i64;
+    let posting = Posting {
+        pending: -amount,
+        settled: amount,
+        ..Posting::default()
+    };
+    let approved = Patch {
+        status: Some(Status::Approved),
+        counted: Some((open.counted, crate::record::Column::Settled)),
+        ..Patch::default()
+    };
+    let posted = Patch {
+        posting,
+        ..Patch::default()
+    };
+    change(
+        at,
+        vec![patch(open, approved), patch(original, posted)],
+        &[open, original],
+    )
+}
+
+#[test]
+fn random_work_with_crashes_and_checkpoints_between() {
+    for seed in 0..12 {
+        let story = format!("SEED={seed}");
+        let mut random = Rng::with_seed(seed);
+        let dir = TempDir::new().unwrap();
+        let options = EmbeddedOptions {
+            hot_bytes: [1, 20_000, 1 << 30][random.usize(..3)],
+            checkpoint_bytes: [1, 10_000, 1 << 30][random.usize(..3)],
+            ..options(&dir)
+        };
+        let mut model = Model::default();
+        for life in 0..5_u64 {
+            let mut client =
+                Client::new(|sink| EmbeddedStore::open(options.clone(), sink).unwrap());
+            if life > 0 {
+                model.check(&mut client, &mut random, &story);
+            }
+            for step in 0..random.u64(1..150) {
+                let item = model.random_change(&mut random, 1_000_000 * life + step);
+                if random.bool() {
+                    client.must_commit(item);
+                } else {
+                    // Answered in order: a later wait tells about this one too.
+                    client.submit(vec![item]);
+                }
+                if random.u8(..60) == 0 {
+                    client.store.checkpoint().unwrap();
+                }
+            }
+            let last = model.random_change(&mut random, 1_000_000 * life + 1000);
+            client.must_commit(last);
+            if random.bool() {
+                client.store.close().unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_old_and_quiet_is_dropped_and_what_is_open_stays() {
+    const DAY: u64 = 24 * 3_600_000;
+    let dir = TempDir::new().unwrap();
+    let options = EmbeddedOptions {
+        retention_ms: 180 * DAY,
+        ..options(&dir)
+    };
+    let open = || Client::new(|sink| EmbeddedStore::open(options.clone(), sink).unwrap());
+    let mut client = open();
+    let quiet = purchase(1, DAY);
+    let held = purchase(2, DAY);
+    let pending = refund(3, &held, 10, 2 * DAY);
+    let refunded = purchase(4, DAY);
+    let late = refund(5, &refunded, 10, 100 * DAY);
+    let reused = Transaction {
+        reused: 1,
+        ..purchase(6, DAY)
+    };
+    let tombstone = Transaction {
+        kind: crate::Kind::Tombstone,
+        ..purchase(7, 195 * DAY)
+    };
+    for item in [
+        create(&quiet),
+        create(&held),
+        hold(&pending, &held),
+        create(&refunded),
+        create(&reused),
+    ] {
+        client.must_commit(item);
+    }
+    let hold = hold(&late, &refunded);
+    let (late, refunded) = (
+        hold.1.get(late.key).unwrap().clone(),
+        hold.1.get(refunded.key).unwrap().clone(),
+    );
+    client.must_commit(hold);
+    client.must_commit(settle(&late, &refunded, 100 * DAY));
+    client.must_commit(create(&tombstone));
+    client.store.checkpoint().unwrap();
+    assert_eq!(client.scan(100).len(), 6, "all but the quiet one");
+    assert_eq!(client.get(quiet.key), None);
+    client.store.close().unwrap();
+
+    let mut client = open();
+    client.must_commit(create(&purchase(8, 250 * DAY)));
+    client.store.checkpoint().unwrap();
+    client.store.checkpoint().unwrap();
+    assert_eq!(client.get(tombstone.key), None);
+    assert_eq!(client.scan(100).len(), 6);
+    client.must_commit(create(&purchase(9, 1000 * DAY)));
+    client.store.checkpoint().unwrap();
+    client.store.checkpoint().unwrap();
+    let mut left: Vec<_> = client.scan(100).iter().map(|record| record.key).collect();
+    let mut expected = vec![held.key, pending.key, purchase(9, 0).key];
+    left.sort();
+    expected.sort();
+    assert_eq!(left, expected, "what is open stays");
+    let count: u64 = client
+        .store
+        .stats()
+        .originals
+        .iter()
+        .map(|(_, count)| count)
+        .sum();
+    assert_eq!(count, 2);
+    drop(client);
+    assert_eq!(open().scan(100).len(), 3);
+}
+
+#[test]
+fn another_start_while_it_is_open_is_told_who_holds_it() {
+    let dir = TempDir::new().unwrap();
+    let client = Client::new(|sink| EmbeddedStore::open(options(&dir), sink).unwrap());
+    match EmbeddedStore::open(options(&dir), Arc::new(|_| {})) {
+        Err(OpenError::Held { holder, .. }) => assert_eq!(holder, Some(std::process::id())),
+        other => panic!("{other:?}"),
+    }
+    drop(client);
+    EmbeddedStore::open(options(&dir), Arc::new(|_| {})).unwrap();
+}
+
+#[test]
+fn a_ledger_that_lost_its_journal_is_damaged() {
+    let dir = TempDir::new().unwrap();
+    let options = options(&dir);
+    let mut client = Client::new(|sink| EmbeddedStore::open(options.clone(), sink).unwrap());
+    client.must_commit(create(&purchase(1, 100)));
+    drop(client);
+    std::fs::remove_dir_all(options.dir.join("journal")).unwrap();
+    match EmbeddedStore::open(options, Arc::new(|_| {})) {
+        Err(OpenError::Damaged(_)) => {}
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The journal's disk fails at a random step: what was answered "committed" is there after the restart, and what was answered
+/// "unknown" is there whole or not at all.
+#[test]
+fn a_failing_disk_loses_nothing_that_was_answered() {
+    let (mut unknown, mut survived) = (0, 0);
+    for seed in 0..30 {
+        let mut random = Rng::with_seed(seed);
+        let dir = TempDir::new().unwrap();
+        let disk = SimulatedDisk::new(seed);
+        let options = EmbeddedOptions {
+            checkpoint_bytes: 4000,
+            segment_bytes: 8192,
+            ..options(&dir)
+        };
+        let open = || {
+            Client::new(|sink| EmbeddedStore::open_on(disk.clone(), options.clone(), sink).unwrap())
+        };
+        let mut client = open();
+        let fault = [Fault::Error, Fault::Full, Fault::PowerCut][random.usize(..3)];
+        disk.fail_at(disk.operations() + random.u64(..100), fault);
+        let mut committed = Vec::new();
+        let mut doubtful = Vec::new();
+        for number in 1..80 {
+            let bought = purchase(number, 100);
+            match client.commit(create(&bought)) {
+                Completion::Committed { .. } => committed.push(bought),
+                Completion::Unknown { .. } => doubtful.push(bought),
+                other => panic!("SEED={seed}: {other:?}"),
+            }
+        }
+        assert_eq!(
+            client.store.poisoned().is_some(),
+            !doubtful.is_empty(),
+            "SEED={seed}"
+        );
+        for bought in &committed {
+            assert_eq!(
+                client.get(bought.key).as_deref(),
+                Some(bought),
+                "SEED={seed}: reads go on"
+            );
+        }
+        drop(client);
+        disk.restart();
+        let mut client = open();
+        for bought in &committed {
+            assert_eq!(
+                client.get(bought.key).as_deref(),
+                Some(bought),
+                "SEED={seed}"
+            );
+        }
+        unknown += doubtful.len();
+        survived += doubtful
+            .iter()
+            .filter(|bought| client.get(bought.key).is_some())
+            .count();
+    }
+    assert!(unknown > 100 && survived < 30, "{unknown} {survived}");
+}
+
+#[test]
+fn items_that_break_the_invariant_are_refused() {
+    let dir = TempDir::new().unwrap();
+    let mut client = Client::new(|sink| EmbeddedStore::open(options(&dir), sink).unwrap());
+    let mut wrong = purchase(1, 100);
+    wrong.books.settled = MinorUnits(1001);
+    assert!(matches!(
+        client.commit(create(&wrong)),
+        Completion::Refused { .. }
+    ));
+    assert_eq!(client.get(wrong.key), None);
+}

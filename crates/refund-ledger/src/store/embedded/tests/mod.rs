@@ -1,0 +1,74 @@
+#![expect(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "tests"
+)]
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::store::suite::{self, Engine};
+
+mod life;
+
+pub(super) fn options(dir: &TempDir) -> EmbeddedOptions {
+    EmbeddedOptions {
+        segment_bytes: 64 << 10,
+        cache_bytes: 1 << 20,
+        ..EmbeddedOptions::new(dir.path().join("ledger"), 1 << 40)
+    }
+}
+
+/// A store in a folder of its own, ended as told.
+struct InFolder {
+    dir: TempDir,
+    hot_bytes: u64,
+    checkpoint_bytes: u64,
+    clean: bool,
+}
+
+impl InFolder {
+    fn new(hot_bytes: u64, checkpoint_bytes: u64, clean: bool) -> InFolder {
+        InFolder {
+            dir: TempDir::new().unwrap(),
+            hot_bytes,
+            checkpoint_bytes,
+            clean,
+        }
+    }
+}
+
+impl Engine for InFolder {
+    type Store = EmbeddedStore;
+
+    fn open(&mut self, sink: Sink) -> EmbeddedStore {
+        let options = EmbeddedOptions {
+            hot_bytes: self.hot_bytes,
+            checkpoint_bytes: self.checkpoint_bytes,
+            ..options(&self.dir)
+        };
+        EmbeddedStore::open(options, sink).unwrap()
+    }
+
+    fn close(&mut self, store: EmbeddedStore) {
+        if self.clean {
+            store.close().unwrap();
+        }
+    }
+}
+
+#[test]
+fn the_suite() {
+    suite::run(|| InFolder::new(1 << 30, 1 << 30, true));
+}
+
+#[test]
+fn the_suite_with_a_crash_for_every_stop() {
+    suite::run(|| InFolder::new(1 << 30, 1 << 30, false));
+}
+
+#[test]
+fn the_suite_with_nearly_no_memory_and_constant_checkpoints() {
+    suite::run(|| InFolder::new(1, 1, true));
+    suite::run(|| InFolder::new(1, 1, false));
+}
