@@ -11,6 +11,7 @@
 //! clear (a [`CardDigest`] to compare, a [`Sealed`] box to build an advice from).
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+mod audit;
 mod books;
 pub mod decide;
 mod encode;
@@ -22,6 +23,7 @@ pub mod store;
 mod vault;
 mod working;
 
+pub use audit::audit;
 pub use books::{Books, BooksError, MinorUnits, Posting};
 pub use encode::{Corrupt, Reader, Writer};
 pub use event::{Cause, Change, Event, Patch};
