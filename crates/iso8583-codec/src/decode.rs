@@ -317,3 +317,70 @@ fn read_map(head: HeadEncoding, bytes: &[u8]) -> Result<u64, (Option<DecodeError
     };
     map.ok_or((None, bytes.len()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::{FieldSpec, Format, Length, PrefixEncoding, ValueEncoding};
+
+    /// A dialect of two elements, one with a prefix of six digits.
+    fn small() -> Spec {
+        let row = |de, length| FieldSpec {
+            de,
+            name: "",
+            format: Format::An,
+            length,
+            value: ValueEncoding::Plain,
+            prefix: PrefixEncoding::Characters,
+        };
+        let rows = [
+            row(3, Length::Fixed(2)),
+            row(
+                4,
+                Length::Variable {
+                    digits: 6,
+                    max: 300,
+                },
+            ),
+        ];
+        Spec::compile("small", HeadEncoding::Characters, &rows)
+    }
+
+    #[test]
+    fn elements_that_a_dialect_does_not_have() {
+        let spec = small();
+        let error = spec.decode(b"02003800000000000000ab000001c?").unwrap_err();
+        assert_eq!(
+            (error.kind(), error.field(), error.offset()),
+            (&DecodeErrorKind::Undefined, Some(5), 29)
+        );
+        let partial = error.partial().expect("the elements before it");
+        assert_eq!(partial.elements().collect::<Vec<_>>(), [3, 4]);
+        assert_eq!(partial.text(4).as_deref(), Some(&b"c"[..]));
+    }
+
+    #[test]
+    fn prefixes_of_any_width() {
+        let spec = small();
+        let frame = [b"02001000000000000000000256".as_slice(), &[b'x'; 256]].concat();
+        let message = spec.decode(&frame).expect("256 characters");
+        assert_eq!(message.raw(4), Some(&[b'x'; 256][..]));
+        let error = spec.decode(b"02001000000000000000000301").unwrap_err();
+        assert_eq!(
+            error.kind(),
+            &DecodeErrorKind::AboveMaximum {
+                length: 301,
+                max: 300
+            }
+        );
+    }
+
+    #[test]
+    fn more_bytes_than_offsets_can_count() {
+        let error = Spec::iso87_ascii().decode(&[b'0'; 65_536]).unwrap_err();
+        assert_eq!(
+            (error.kind(), error.offset()),
+            (&DecodeErrorKind::TooLong { max: 65_535 }, 65_535)
+        );
+    }
+}

@@ -1,8 +1,8 @@
 //! Messages for people: JSON, a table, and hex as people paste it.
 //!
 //! Card data is masked unless asked for: card numbers (DE 2 and the head of track 2) show their first six and last four
-//! digits, and wherever else in the message the same number stands it is masked alike; tracks, PIN data and the card
-//! data among the EMV tags of DE 55 become stars.
+//! digits, and wherever else in the message the same number stands, or free text has a number that may be one, it is masked
+//! alike; tracks, PIN data and the card data among the EMV tags of DE 55 become stars.
 
 mod emv;
 mod hex;
@@ -17,7 +17,7 @@ pub use table::to_table;
 use crate::check;
 use crate::message::Message;
 use crate::packed;
-use crate::spec::Format;
+use crate::spec::{Format, Length};
 use crate::value;
 
 /// Fewest digits of a card number that is looked for elsewhere in the message.
@@ -95,8 +95,20 @@ impl<'m, 'a> Viewer<'m, 'a> {
                 Shown::Text(self.covered(emv::masked_hex(&bytes)))
             }
             _ if binary => Shown::Hex(self.covered(hex_of(text))),
+            _ if self.is_free_text(de) => Shown::Text(self.covered(without_card_numbers(text))),
             _ => Shown::Text(self.covered(characters(text))),
         }
+    }
+
+    /// Whether an element may hold anything, a card number too: characters of no fixed length.
+    fn is_free_text(&self, de: u8) -> bool {
+        let field = self.message.spec().field(de);
+        field.is_some_and(|field| {
+            matches!(
+                (field.format, field.length),
+                (Format::An | Format::Ans, Length::Variable { .. })
+            )
+        })
     }
 
     /// The text without the digits that must not be seen.
@@ -109,6 +121,41 @@ impl<'m, 'a> Viewer<'m, 'a> {
             }
         })
     }
+}
+
+/// The text with every number masked that may be one of a card: 13 to 19 digits with the right check digit.
+fn without_card_numbers(text: &[u8]) -> String {
+    let groups = text.chunk_by(|one, next| one.is_ascii_digit() == next.is_ascii_digit());
+    groups
+        .map(|group| {
+            if is_card_number(group) {
+                mask(group)
+            } else {
+                characters(group)
+            }
+        })
+        .collect()
+}
+
+/// Whether these are digits of a card number by their count and by the last of them. Source: ISO 7812-1, annex B.
+fn is_card_number(digits: &[u8]) -> bool {
+    if !(13..=19).contains(&digits.len()) || !digits.iter().all(u8::is_ascii_digit) {
+        return false;
+    }
+    let sum = digits
+        .iter()
+        .rev()
+        .enumerate()
+        .fold(0u32, |sum, (index, digit)| {
+            let value = u32::from(digit & 0x0F);
+            let doubled = value.saturating_mul(2);
+            sum.saturating_add(if index % 2 == 0 {
+                value
+            } else {
+                (doubled / 10).saturating_add(doubled % 10)
+            })
+        });
+    sum.is_multiple_of(10)
 }
 
 /// A character for each byte, by its number.
@@ -127,6 +174,3 @@ fn hex_of(bytes: &[u8]) -> String {
 fn stars(count: usize) -> String {
     "*".repeat(count)
 }
-
-#[cfg(test)]
-mod tests;

@@ -255,6 +255,3 @@ fn write_head(spec: &Spec, mti: Mti, present: u128, out: &mut BytesMut) {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

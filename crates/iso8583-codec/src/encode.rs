@@ -7,6 +7,7 @@ use crate::error::EncodeError;
 use crate::message::Message;
 use crate::packed;
 use crate::spec::{FieldSpec, Format, Length, PrefixEncoding, Spec, ValueEncoding};
+use crate::text::CONVERTED_BYTES_MAX;
 
 /// Appends an element: length prefix, padding and value.
 #[inline]
@@ -122,33 +123,39 @@ fn write_value(field: &FieldSpec, value: &[u8], out: &mut BytesMut) {
     }
 }
 
-/// Appends digits, two a byte; of an odd number there is a zero on the left or on the right.
+/// Appends digits, two a byte; of an odd number there is a zero on the left or on the right. At most
+/// [`CONVERTED_BYTES_MAX`], as the dialects are checked for.
 #[inline]
 fn write_bcd(digits: &[u8], pad_left: bool, out: &mut BytesMut) {
-    let mut digits = digits;
+    let mut packed = [0; CONVERTED_BYTES_MAX.div_ceil(2)];
+    let count = digits.len().div_ceil(2);
+    let (mut digits, mut room) = (digits, packed.as_mut_slice());
     if pad_left
         && digits.len() & 1 == 1
-        && let Some((first, rest)) = digits.split_first()
+        && let (Some((first, rest)), Some((slot, slots))) = (
+            digits.split_first(),
+            std::mem::take(&mut room).split_first_mut(),
+        )
     {
-        out.put_u8(nibble(*first));
-        digits = rest;
+        *slot = nibble(*first);
+        (digits, room) = (rest, slots);
     }
     let (pairs, odd) = digits.as_chunks::<2>();
-    pairs
-        .iter()
-        .for_each(|[high, low]| out.put_u8(packed::bcd_pair(nibble(*high), nibble(*low))));
-    odd.iter()
-        .for_each(|last| out.put_u8(packed::bcd_pair(nibble(*last), 0)));
+    let mut slots = room.iter_mut();
+    for ([high, low], slot) in pairs.iter().zip(&mut slots) {
+        *slot = packed::bcd_pair(nibble(*high), nibble(*low));
+    }
+    if let (Some(last), Some(slot)) = (odd.first(), slots.next()) {
+        *slot = packed::bcd_pair(nibble(*last), 0);
+    }
+    out.extend_from_slice(packed.get(..count).unwrap_or_default());
 }
 
 /// The nibble of a digit or of a character of track 2, whose separator may be written `=` or `D`.
 #[inline]
-fn nibble(character: u8) -> u8 {
-    if character == b'D' {
-        0x0D
-    } else {
-        character & 0x0F
-    }
+const fn nibble(character: u8) -> u8 {
+    // Letters have bit 6, and 4 of the `D` with 9 is 13.
+    (character & 0x0F) | ((character >> 6) & 1).wrapping_mul(9)
 }
 
 /// Appends a value that is shorter than its fixed length.

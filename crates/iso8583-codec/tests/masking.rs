@@ -1,0 +1,201 @@
+//! What people see of a message: escaped, masked, in words.
+
+use bytes::BytesMut;
+use iso8583_codec::describe::{to_json, to_table};
+use iso8583_codec::{Draft, Message, Mti, Spec};
+
+const PAN: &str = "4761739001010119";
+const PAN_MASKED: &str = "476173******0119";
+
+fn with_message(spec: &'static Spec, elements: &[(u8, &[u8])], check: impl FnOnce(&Message<'_>)) {
+    let mut out = BytesMut::new();
+    let mut draft = Draft::new(Mti::literal("0200"));
+    for (de, value) in elements {
+        draft.set(*de, value);
+    }
+    draft.encode(spec, &mut out).expect("representable");
+    check(&spec.decode(&out).expect("just encoded"));
+}
+
+fn check(spec: &'static Spec, elements: &[(u8, &[u8])], masked: &str, clear: &str) {
+    with_message(spec, elements, |message| {
+        assert_eq!(
+            to_json(message, false),
+            format!("{{\"mti\":\"0200\",\"fields\":{{{masked}}}}}")
+        );
+        assert_eq!(
+            to_json(message, true),
+            format!("{{\"mti\":\"0200\",\"fields\":{{{clear}}}}}")
+        );
+    });
+}
+
+#[test]
+fn card_data_is_masked() {
+    for spec in [Spec::iso87_ascii(), Spec::iso87_binary()] {
+        check(spec, &[], "", "");
+        check(
+            spec,
+            &[(2, PAN.as_bytes()), (3, b"000000")],
+            "\"2\":\"476173******0119\",\"3\":\"000000\"",
+            "\"2\":\"4761739001010119\",\"3\":\"000000\"",
+        );
+        check(
+            spec,
+            &[(35, b"4761739001010119=2912201")],
+            "\"35\":\"476173******0119********\"",
+            "\"35\":\"4761739001010119=2912201\"",
+        );
+        check(
+            spec,
+            &[(36, b"01;4761"), (45, b"B4761^A")],
+            "\"36\":\"*******\",\"45\":\"*******\"",
+            "\"36\":\"01;4761\",\"45\":\"B4761^A\"",
+        );
+        check(
+            spec,
+            &[(52, &[0xA5; 8])],
+            "\"52\":{\"hex\":\"****************\"}",
+            "\"52\":{\"hex\":\"A5A5A5A5A5A5A5A5\"}",
+        );
+        check(
+            spec,
+            &[(64, &[0xA5; 8])],
+            "\"64\":{\"hex\":\"A5A5A5A5A5A5A5A5\"}",
+            "\"64\":{\"hex\":\"A5A5A5A5A5A5A5A5\"}",
+        );
+    }
+}
+
+#[test]
+fn the_card_number_is_masked_wherever_it_stands() {
+    let icc = [
+        &[0x9F, 0x26, 1, 0xAA, 0xDF, 0x01, 8][..],
+        &[0x47, 0x61, 0x73, 0x90, 0x01, 0x01, 0x01, 0x19],
+    ]
+    .concat();
+    let elements: &[(u8, &[u8])] = &[
+        (2, PAN.as_bytes()),
+        (48, b"card 4761739001010119 twice 4761739001010119"),
+        (55, &icc),
+        (62, b"34373631373339303031303130313139"),
+        (102, PAN.as_bytes()),
+    ];
+    with_message(Spec::iso87_binary(), elements, |message| {
+        let json = to_json(message, false);
+        assert!(
+            !json.contains(PAN) && !to_table(message, false).contains(PAN),
+            "{json}"
+        );
+        assert!(!json.contains("34373631373339303031303130313139"), "{json}");
+        assert!(
+            json.contains(&format!("\"48\":\"card {PAN_MASKED} twice {PAN_MASKED}\"")),
+            "{json}"
+        );
+        assert!(
+            json.contains(&format!(
+                "\"55\":{{\"hex\":\"9F2601AADF0108{PAN_MASKED}\"}}"
+            )),
+            "{json}"
+        );
+        assert!(to_json(message, true).contains(&format!("\"102\":\"{PAN}\"")));
+    });
+}
+
+#[test]
+fn numbers_in_free_text_that_may_be_card_numbers() {
+    let spec = Spec::iso87_ascii();
+    check(
+        spec,
+        &[(102, PAN.as_bytes())],
+        "\"102\":\"476173******0119\"",
+        "\"102\":\"4761739001010119\"",
+    );
+    check(
+        spec,
+        &[(48, b"a6222021234567890128,4222222222222b")],
+        "\"48\":\"a622202*********0128,422222***2222b\"",
+        "\"48\":\"a6222021234567890128,4222222222222b\"",
+    );
+    // Another check digit, fewer digits, more digits, and elements that are numbers of their own.
+    for (de, value) in [
+        (102, "4761739001010118"),
+        (102, "411111111117"),
+        (102, "41111111111111111119"),
+        (42, "  4222222222222"),
+        (86, "4761739001010119"),
+    ] {
+        let shown = format!("\"{de}\":\"{value}\"");
+        check(spec, &[(de, value.as_bytes())], &shown, &shown);
+    }
+}
+
+#[test]
+fn card_data_among_the_tags_of_icc_data() {
+    let icc = [
+        &[0x5A, 8, 0x47, 0x61, 0x73, 0x90, 0x01, 0x01, 0x01, 0x19][..],
+        &[0x82, 1, 0x80],
+    ]
+    .concat();
+    check(
+        Spec::iso87_binary(),
+        &[(55, &icc)],
+        "\"55\":{\"hex\":\"5A08****************820180\"}",
+        "\"55\":{\"hex\":\"5A084761739001010119820180\"}",
+    );
+    check(
+        Spec::iso87_ascii(),
+        &[(55, b"5A084761739001010119820180")],
+        "\"55\":\"5A08****************820180\"",
+        "\"55\":\"5A084761739001010119820180\"",
+    );
+    check(
+        Spec::iso87_ascii(),
+        &[(55, b"no tags")],
+        "\"55\":\"no tags\"",
+        "\"55\":\"no tags\"",
+    );
+}
+
+#[test]
+fn any_byte_is_json() {
+    let spec = Spec::iso87_ascii();
+    let shown = "\"48\":\"a\\\"\\\\/é\\u009f\"";
+    check(spec, &[(48, b"a\"\\/\xE9\x9F")], shown, shown);
+    // Also what does not validate is shown.
+    let frame = b"02000000000000010000003a\x00\n";
+    let message = spec.decode(frame).expect("lengths are right");
+    assert_eq!(
+        to_json(&message, false),
+        "{\"mti\":\"0200\",\"fields\":{\"48\":\"a\\u0000\\u000a\"}}"
+    );
+    let table = to_table(&message, false);
+    assert_eq!(
+        table.lines().nth(1),
+        Some("  48  Additional data, private  ans ..999 LLL  a\\x00\\x0A")
+    );
+    assert_eq!(
+        table.lines().next(),
+        Some("0200  financial request, acquirer, ISO 8583:1987")
+    );
+}
+
+#[test]
+fn a_table_lines_up() {
+    let elements: &[(u8, &[u8])] = &[
+        (2, PAN.as_bytes()),
+        (28, b"C00000100"),
+        (52, &[1; 8]),
+        (128, &[2; 8]),
+    ];
+    with_message(Spec::iso87_binary(), elements, |message| {
+        let expected = "\
+0200  financial request, acquirer, ISO 8583:1987
+   2  Primary account number       n ..19 LL  476173******0119
+  28  Amount, transaction fee      x+n 8      C00000100
+  52  PIN data                     b 64       ****************
+ 128  Message authentication code  b 64       0202020202020202
+";
+        assert_eq!(to_table(message, false), expected);
+    });
+}
