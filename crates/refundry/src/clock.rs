@@ -1,6 +1,7 @@
 //! The clock: the only place that asks the system for the time. Everything else takes `now` as an argument.
 
 use std::fmt;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -56,6 +57,14 @@ impl Clock {
         let offset = self.offset.fetch_max(seen, Ordering::Relaxed).max(seen);
         offset.saturating_add(elapsed)
     }
+}
+
+/// Nanoseconds of a monotonic clock, to measure how long something takes.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "this is where time enters")]
+pub fn monotonic_nanoseconds() -> u64 {
+    static START: OnceLock<Instant> = OnceLock::new();
+    u64::try_from(START.get_or_init(Instant::now).elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn microseconds(duration: Duration) -> u64 {

@@ -193,6 +193,14 @@ pub struct Recovered {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Cursor(pub Vec<u8>);
 
+impl Cursor {
+    /// The place before the first transaction whose key is not below `key`.
+    #[must_use]
+    pub fn at(key: Key) -> Cursor {
+        Cursor(key.value().to_be_bytes().into())
+    }
+}
+
 /// A part of everything that is stored.
 #[derive(Clone, Debug, Default)]
 pub struct Page {

@@ -1,14 +1,59 @@
-//! `refundry serve`.
+//! `refundry serve`: the switch, until it is told to stop.
+
+use std::io::Write;
+
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::Failure;
 use crate::cli::ServeArgs;
+use crate::config::Config;
+use crate::engine::{Switch, SwitchError};
+use crate::metrics::Metrics;
 
-/// Runs the command.
+/// Runs a node until SIGTERM or SIGINT, then drains it. Prints the addresses that it listens on.
 ///
 /// # Errors
-/// Always, until the switch is there.
-pub fn run(_args: &ServeArgs) -> Result<(), Failure> {
-    Err(Failure::Failed(
-        "`refundry serve` is being built".to_owned(),
-    ))
+/// [`Failure::Usage`] for the configuration and the keys, [`Failure::Failed`] for what fails while running.
+pub fn run(args: &ServeArgs) -> Result<(), Failure> {
+    let config = Config::load(&args.config).map_err(|error| Failure::Usage(error.to_string()))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::Failed(format!("cannot start threads: {error}")))?;
+    runtime.block_on(serve(&config))
+}
+
+async fn serve(config: &Config) -> Result<(), Failure> {
+    let metrics = Metrics::install().map_err(|error| Failure::Failed(error.to_string()))?;
+    let cannot_listen = |error| Failure::Failed(format!("cannot wait for signals: {error}"));
+    let mut terminate = signal(SignalKind::terminate()).map_err(cannot_listen)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot_listen)?;
+    let switch = Switch::start(config, Some(metrics)).await.map_err(|error| match error {
+        SwitchError::Secrets(_) | SwitchError::Keys(_) => Failure::Usage(error.to_string()),
+        _ => Failure::Failed(error.to_string()),
+    })?;
+    announce(&switch).map_err(|error| Failure::output(&error))?;
+    let failed = tokio::select! {
+        _ = terminate.recv() => false,
+        _ = interrupt.recv() => false,
+        () = switch.failed() => true,
+    };
+    tracing::info!("stopping");
+    let stopped = switch.stop().await;
+    if failed {
+        return Err(Failure::Failed(
+            "the ledger could not make changes durable; look at the disk, then start again".to_owned(),
+        ));
+    }
+    stopped.map_err(|error| Failure::Failed(error.to_string()))?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn announce(switch: &Switch) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    for (name, address) in switch.listeners() {
+        tracing::info!(listener = %name, %address, "listening");
+        writeln!(out, "listening {name} {address}")?;
+    }
+    writeln!(out, "admin http://{}", switch.admin())?;
+    out.flush()
 }

@@ -9,7 +9,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Cursor, Found, Page, Peek, Query, Recovered, Request, Sink, Stats, Store, StoreError};
 use crate::{Advice, AdviceKey, AdviceState, Key, KeyId, Transaction};
@@ -26,9 +26,11 @@ mod reads;
 mod shared;
 #[cfg(test)]
 mod tests;
+mod verify;
 mod warm;
 
 pub use open::OpenError;
+pub use verify::{Report, verify};
 
 use self::open::Threads;
 use self::shared::{COMMITS_WAITING_MAX, READS_WAITING_MAX, Read, Shared, lock};
@@ -103,7 +105,7 @@ impl fmt::Debug for EmbeddedOptions {
 pub struct EmbeddedStore {
     shared: Arc<Shared>,
     recovered: Recovered,
-    threads: Option<Threads>,
+    threads: Mutex<Option<Threads>>,
 }
 
 impl fmt::Debug for EmbeddedStore {
@@ -133,12 +135,13 @@ impl EmbeddedStore {
         open::open(disk, options, sink)
     }
 
-    /// Commits what was submitted, makes a checkpoint and leaves the witness of a clean stop.
+    /// Commits what was submitted, makes a checkpoint and leaves the witness of a clean stop. What is submitted afterwards is
+    /// not stored, and not answered.
     ///
     /// # Errors
     /// Where that fails; then it is as after a crash, and nothing that was committed is lost.
-    pub fn close(mut self) -> Result<(), StoreError> {
-        match self.threads.take() {
+    pub fn close(&self) -> Result<(), StoreError> {
+        match lock(&self.threads).take() {
             Some(threads) => threads.close(&self.shared),
             None => Ok(()),
         }
@@ -155,7 +158,7 @@ impl EmbeddedStore {
 
 impl Drop for EmbeddedStore {
     fn drop(&mut self) {
-        if let Some(threads) = self.threads.take() {
+        if let Some(threads) = lock(&self.threads).take() {
             threads.abandon(&self.shared);
         }
     }

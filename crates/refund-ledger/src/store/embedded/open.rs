@@ -167,7 +167,7 @@ impl OpenError {
         }
     }
 
-    fn meta(path: &Path, error: MetaError) -> OpenError {
+    pub(crate) fn meta(path: &Path, error: MetaError) -> OpenError {
         match error {
             MetaError::Cold(error) => OpenError::cold(path, error),
             MetaError::Format(version) => OpenError::UnknownVersion {
@@ -294,7 +294,7 @@ pub(crate) fn open<D: Disk>(
     Ok(EmbeddedStore {
         shared,
         recovered,
-        threads: Some(threads),
+        threads: Some(threads).into(),
     })
 }
 

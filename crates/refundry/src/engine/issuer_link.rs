@@ -1,0 +1,114 @@
+//! Connections to issuers: the switch connects out, and again when one breaks.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+
+use super::connection::{self, End, Incoming, Rules};
+use super::outbox::Outbox;
+use super::{Engine, Stage};
+use crate::config::Address;
+
+/// A connection that is not there by then is not coming.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// One connection of one link.
+#[derive(Clone, Debug)]
+pub(crate) struct Line {
+    /// The link, as counted in the configuration.
+    pub(crate) link: usize,
+    pub(crate) name: String,
+    pub(crate) address: Address,
+    pub(crate) rules: Rules,
+    pub(crate) reconnect_min: Duration,
+    pub(crate) reconnect_max: Duration,
+}
+
+/// Keeps the connection up until the node closes.
+pub(crate) async fn run(engine: Arc<Engine>, line: Line) {
+    let mut stage = engine.stage();
+    let mut wait = line.reconnect_min;
+    loop {
+        let heard = tokio::select! {
+            heard = carry(&engine, &line) => heard,
+            () = Engine::reached(&mut stage, Stage::Closing) => return,
+        };
+        if heard {
+            wait = line.reconnect_min;
+        }
+        // Between three quarters and all of the wait, so that the links of many nodes do not come back in step.
+        let spread = u64::try_from(wait.as_micros() / 4).unwrap_or(u64::MAX);
+        let pause = wait - Duration::from_micros(random_below(spread));
+        tokio::select! {
+            () = sleep(pause) => {}
+            () = Engine::reached(&mut stage, Stage::Closing) => return,
+        }
+        wait = (wait * 2).min(line.reconnect_max);
+    }
+}
+
+/// One life of the connection; whether the issuer said anything.
+async fn carry(engine: &Arc<Engine>, line: &Line) -> bool {
+    let stream = match connect(&line.address).await {
+        Ok(stream) => stream,
+        Err(error) => {
+            tracing::warn!(issuer = %line.name, address = %line.address, %error, "cannot connect");
+            return false;
+        }
+    };
+    let outbox = Arc::new(Outbox::new(line.rules.framing));
+    let connection = engine.register(outbox.clone());
+    tracing::info!(issuer = %line.name, address = %line.address, connection, "connected");
+    engine.with(|core, now| core.link_connected(line.link, connection, now));
+    let mut heard = false;
+    let guard = Closed { engine, connection, link: line.link };
+    let end = connection::carry(engine, &stream, &outbox, line.rules, |incoming| {
+        heard = true;
+        engine.with(|core, now| {
+            for message in incoming {
+                let (Incoming::Message(frame) | Incoming::Oversize { head: frame, .. }) = message;
+                core.link_frame(line.link, connection, frame, now);
+            }
+        });
+    })
+    .await;
+    drop(guard);
+    match end {
+        End::Io(error) => tracing::warn!(issuer = %line.name, connection, %error, "broken"),
+        End::Frame(error) => tracing::warn!(issuer = %line.name, connection, %error, "the frame boundary is lost"),
+        End::Slow => tracing::warn!(issuer = %line.name, connection, "a message got stuck half-way"),
+        End::Closed | End::Idle => tracing::info!(issuer = %line.name, connection, "closed"),
+    }
+    heard
+}
+
+/// Tells the core when the connection is gone, however its task ends.
+struct Closed<'a> {
+    engine: &'a Arc<Engine>,
+    connection: u64,
+    link: usize,
+}
+
+impl Drop for Closed<'_> {
+    fn drop(&mut self) {
+        self.engine.unregister(self.connection);
+        self.engine.with(|core, now| core.link_closed(self.link, self.connection, now));
+    }
+}
+
+async fn connect(address: &Address) -> io::Result<TcpStream> {
+    let connecting = TcpStream::connect((address.host.as_str(), address.port));
+    let stream = timeout(CONNECT_TIMEOUT, connecting).await.map_err(|_| io::ErrorKind::TimedOut)??;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+fn random_below(bound: u64) -> u64 {
+    let mut bytes = [0; 8];
+    // Without random bytes there is no jitter, which is bearable.
+    let _ = getrandom::fill(&mut bytes);
+    u64::from_le_bytes(bytes) % bound.max(1)
+}

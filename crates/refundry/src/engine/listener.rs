@@ -1,0 +1,118 @@
+//! Where terminals and gateways connect.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use metrics::{Counter, counter, gauge};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::connection::{self, End, Incoming, Rules};
+use super::outbox::Outbox;
+use super::{Engine, Stage};
+use crate::metrics::{CONNECTIONS, MALFORMED};
+
+/// Wait before accepting again when the system refuses (out of descriptors, say).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// One open listener.
+pub(crate) struct Listener {
+    pub(crate) socket: TcpListener,
+    pub(crate) name: String,
+    /// As counted in the configuration.
+    pub(crate) index: usize,
+    pub(crate) rules: Rules,
+    pub(crate) connections_max: usize,
+}
+
+/// Connections of one listener, counted.
+struct Open {
+    name: String,
+    count: AtomicUsize,
+}
+
+impl Open {
+    fn change(&self, difference: isize) -> usize {
+        let before = self.count.fetch_add(difference.cast_unsigned(), Ordering::Relaxed);
+        let count = before.wrapping_add(difference.cast_unsigned());
+        gauge!(CONNECTIONS, "listener" => self.name.clone()).set(count as f64);
+        count
+    }
+}
+
+/// Accepts connections until the node drains.
+pub(crate) async fn run(engine: Arc<Engine>, listener: Listener) {
+    let open = Arc::new(Open { name: listener.name.clone(), count: AtomicUsize::new(0) });
+    let refused = malformed(&listener.name, "too_many_connections");
+    let mut stage = engine.stage();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.socket.accept() => accepted,
+            () = Engine::reached(&mut stage, Stage::Draining) => return,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(listener = %listener.name, %error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        if open.change(1) > listener.connections_max {
+            tracing::warn!(listener = %listener.name, max = listener.connections_max, "too many connections");
+            refused.increment(1);
+            open.change(-1);
+            continue;
+        }
+        let (engine, open) = (engine.clone(), open.clone());
+        let (index, rules) = (listener.index, listener.rules);
+        tokio::spawn(async move {
+            if let Err(error) = serve(&engine, stream, index, &open.name, rules).await {
+                tracing::debug!(%error, "a connection could not be set up");
+            }
+            open.change(-1);
+        });
+    }
+}
+
+async fn serve(engine: &Arc<Engine>, stream: TcpStream, index: usize, name: &str, rules: Rules) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let outbox = Arc::new(Outbox::new(rules.framing));
+    let connection = engine.register(outbox.clone());
+    tracing::debug!(listener = %name, connection, "connected");
+    let end = connection::carry(engine, &stream, &outbox, rules, |incoming| {
+        engine.with(|core, now| {
+            for message in incoming {
+                match message {
+                    Incoming::Message(frame) => core.terminal_frame(connection, index, frame, now),
+                    Incoming::Oversize { head, bytes } => {
+                        tracing::warn!(listener = %name, connection, bytes, "a message over max_frame");
+                        malformed(name, "oversize").increment(1);
+                        core.terminal_frame(connection, index, head, now);
+                    }
+                }
+            }
+        });
+    })
+    .await;
+    engine.unregister(connection);
+    match end {
+        End::Closed => tracing::debug!(listener = %name, connection, "closed"),
+        End::Idle => tracing::info!(listener = %name, connection, "closed after a long silence"),
+        End::Slow => {
+            tracing::warn!(listener = %name, connection, "closed: a message or an answer got stuck half-way");
+            malformed(name, "slow").increment(1);
+        }
+        End::Frame(error) => {
+            tracing::warn!(listener = %name, connection, %error, "closed: the frame boundary is lost");
+            malformed(name, "frame").increment(1);
+        }
+        End::Io(error) => tracing::debug!(listener = %name, connection, %error, "broken"),
+    }
+    Ok(())
+}
+
+fn malformed(listener: &str, kind: &'static str) -> Counter {
+    counter!(MALFORMED, "listener" => listener.to_owned(), "kind" => kind)
+}

@@ -1,0 +1,299 @@
+//! A node from start to stop.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics::histogram;
+use refund_ledger::store::embedded::{CommitStats, EmbeddedOptions, EmbeddedStore, OpenError};
+use refund_ledger::store::{Store, StoreError};
+use refund_ledger::{KeyId, Name, Vault};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use switch_core::Core;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+
+use super::connection::Rules;
+use super::issuer_link::Line;
+use super::listener::Listener;
+use super::{Completions, Engine, Stage, admin, build, issuer_link, listener, questions};
+use crate::clock::{self, Clock};
+use crate::config::{Address, Config};
+use crate::metrics::{LEDGER_BATCH, LEDGER_COMMIT, Metrics};
+use crate::secrets::{self, SecretsError};
+
+/// How often the core is told that time has passed.
+const TICK: Duration = Duration::from_millis(10);
+
+/// How often gauges are brought up to date.
+const OBSERVE: Duration = Duration::from_secs(1);
+
+/// Of the drain time, what is left for recording what did not end by itself.
+const RECORDING: Duration = Duration::from_secs(2);
+
+/// Descriptors beside those of terminals: files of the ledger, links, admin.
+const OTHER_DESCRIPTORS: u64 = 256;
+
+/// Why a node does not start.
+#[derive(Debug)]
+pub enum SwitchError {
+    /// The ledger does not open.
+    Ledger(OpenError),
+    /// The keys are not there, or not the right ones.
+    Secrets(SecretsError),
+    /// The keys cannot be used or put on record.
+    Keys(String),
+    /// An address cannot be listened on.
+    Listen {
+        /// Of what.
+        name: String,
+        /// Which.
+        address: Address,
+        /// Why.
+        error: io::Error,
+    },
+    /// The Unix socket for questions.
+    Socket(io::Error),
+}
+
+impl fmt::Display for SwitchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SwitchError::Ledger(error) => write!(f, "{error}"),
+            SwitchError::Secrets(error) => write!(f, "{error}"),
+            SwitchError::Keys(message) => f.write_str(message),
+            SwitchError::Listen { name, address, error } => write!(f, "{name}: cannot listen on {address}: {error}"),
+            SwitchError::Socket(error) => write!(f, "cannot open the socket for questions in the data folder: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for SwitchError {}
+
+/// A running node.
+#[derive(Debug)]
+pub struct Switch {
+    engine: Arc<Engine>,
+    store: Arc<EmbeddedStore>,
+    tasks: JoinSet<()>,
+    drain_timeout: Duration,
+    listeners: Vec<(String, SocketAddr)>,
+    admin: SocketAddr,
+}
+
+impl Switch {
+    /// Opens the ledger and the keys, takes up what is open, listens and connects.
+    ///
+    /// # Errors
+    /// [`SwitchError`]; nothing runs then.
+    pub async fn start(config: &Config, metrics: Option<Metrics>) -> Result<Switch, SwitchError> {
+        raise_descriptor_limit(config);
+        let completions = Arc::new(Completions::default());
+        let clock = Clock::start();
+        let store = open_store(config, completions.clone())?;
+        let recovered = store.recovered();
+        let vault = open_vault(config, &*store, recovered.is_empty)?;
+        let core_config = build::core_config(config);
+        let now = clock.microseconds().max(recovered.last_event.saturating_mul(1000));
+        let core = Core::new(core_config, store.clone(), Arc::new(vault), &recovered, now, now);
+        let engine = Arc::new(Engine::new(core, clock, completions, store.clone(), metrics));
+
+        let mut tasks = JoinSet::new();
+        let mut listeners = Vec::new();
+        let mut doors = Vec::new();
+        for (index, listen) in config.listen.iter().enumerate() {
+            let socket = bind(&format!("listener {}", listen.name), &listen.address).await?;
+            if let Ok(address) = socket.local_addr() {
+                listeners.push((listen.name.clone(), address));
+            }
+            let rules = Rules {
+                framing: listen.framing,
+                max_frame: listen.max_frame,
+                idle_timeout: Some(listen.idle_timeout),
+            };
+            let connections_max = listen.max_connections;
+            doors.push(Listener { socket, name: listen.name.clone(), index, rules, connections_max });
+        }
+        let admin_socket = bind("admin", &config.admin.address).await?;
+        let admin = admin_socket.local_addr().map_err(SwitchError::Socket)?;
+        let socket = questions::open(&config.node.data_dir).map_err(SwitchError::Socket)?;
+
+        tasks.spawn(engine.clone().feed_completions());
+        tasks.spawn(keep_time(engine.clone()));
+        // What the recovery decided goes to the ledger before anybody can ask.
+        engine.with(|core, now| core.tick(now));
+        for line in lines(config) {
+            tasks.spawn(issuer_link::run(engine.clone(), line));
+        }
+        tasks.spawn(admin::run(engine.clone(), admin_socket));
+        let realms = config.listen.iter().map(|listen| Name::new(&listen.realm)).collect();
+        tasks.spawn(questions::run(engine.clone(), socket, realms));
+        for door in doors {
+            tasks.spawn(listener::run(engine.clone(), door));
+        }
+        Ok(Switch { engine, store, tasks, drain_timeout: config.node.drain_timeout, listeners, admin })
+    }
+
+    /// Names and addresses of the listeners.
+    #[must_use]
+    pub fn listeners(&self) -> &[(String, SocketAddr)] {
+        &self.listeners
+    }
+
+    /// Where health and metrics are served.
+    #[must_use]
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// Whether an issuer link is up and the ledger takes changes.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.engine.with(|core, _| core.ready())
+    }
+
+    /// Waits until the ledger fails; a node whose ledger is well waits for ever.
+    pub async fn failed(&self) {
+        while !self.engine.with(|core, _| core.failed()) {
+            sleep(TICK * 5).await;
+        }
+    }
+
+    /// Stops: no new connections and requests; what is in flight ends or is recorded as timed out; everything said is
+    /// written; the ledger is closed.
+    ///
+    /// # Errors
+    /// Where the ledger cannot be closed cleanly; what was acknowledged is durable all the same.
+    pub async fn stop(mut self) -> Result<(), StoreError> {
+        let end = Instant::now() + self.drain_timeout;
+        self.engine.with(|core, _| core.drain());
+        self.engine.enter(Stage::Draining);
+        let recording = RECORDING.min(self.drain_timeout / 2);
+        self.wait_until(end - recording, |core| core.is_idle()).await;
+        self.engine.with(|core, now| core.give_up_waiting(now));
+        self.wait_until(end, |core| core.is_idle()).await;
+        while !self.engine.all_written() && Instant::now() < end {
+            sleep(TICK).await;
+        }
+        self.engine.enter(Stage::Closing);
+        self.tasks.abort_all();
+        while self.tasks.join_next().await.is_some() {}
+        let store = self.store;
+        let closed = tokio::task::spawn_blocking(move || store.close()).await;
+        closed.map_err(|error| StoreError { message: error.to_string() })?
+    }
+
+    async fn wait_until(&self, end: Instant, done: impl Fn(&Core) -> bool) {
+        while !self.engine.with(|core, _| done(core) || core.failed()) && Instant::now() < end {
+            sleep(TICK).await;
+        }
+    }
+}
+
+/// Ticks the core and brings gauges up to date.
+async fn keep_time(engine: Arc<Engine>) {
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut observed = Instant::now();
+    loop {
+        ticks.tick().await;
+        engine.with(|core, now| {
+            if core.next_timeout().is_some_and(|due| due <= now) {
+                core.tick(now);
+            }
+        });
+        if observed.elapsed() >= OBSERVE {
+            observed = Instant::now();
+            engine.observe();
+            if let Some(metrics) = &engine.metrics {
+                metrics.upkeep();
+            }
+        }
+    }
+}
+
+fn open_store(config: &Config, completions: Arc<Completions>) -> Result<Arc<EmbeddedStore>, SwitchError> {
+    let mut options = EmbeddedOptions::new(config.node.data_dir.clone(), build::millis(config.refund.window));
+    options.hot_bytes = config.ledger.memory;
+    options.clock = Some(clock::monotonic_nanoseconds);
+    let (seconds, items) = (histogram!(LEDGER_COMMIT), histogram!(LEDGER_BATCH));
+    options.observer = Some(Arc::new(move |stats: CommitStats| {
+        seconds.record(stats.nanoseconds as f64 / 1e9);
+        items.record(stats.items as f64);
+    }));
+    let sink = Arc::new(move |completed| completions.push(completed));
+    EmbeddedStore::open(options, sink).map(Arc::new).map_err(SwitchError::Ledger)
+}
+
+/// The keys, all that the ledger needs and the current ones on its record.
+fn open_vault(config: &Config, store: &dyn Store, ledger_is_empty: bool) -> Result<Vault, SwitchError> {
+    let file = &config.secrets.key_file;
+    let keys = secrets::load_or_create(file, ledger_is_empty).map_err(SwitchError::Secrets)?;
+    let vault = Vault::new(&keys.digest, &keys.sealing).map_err(|error| SwitchError::Keys(error.to_string()))?;
+    check_known(file, &vault, &store.key_ids())?;
+    let (digest, seal) = vault.current();
+    store.make_known(&[digest, seal]).map_err(|error| SwitchError::Keys(error.to_string()))?;
+    Ok(vault)
+}
+
+fn check_known(file: &Path, vault: &Vault, used: &[KeyId]) -> Result<(), SwitchError> {
+    match used.iter().find(|id| !vault.knows(**id)) {
+        None => Ok(()),
+        Some(id) => Err(SwitchError::Keys(format!(
+            "{}: the ledger holds records made with key {id}, which this file lacks; put the key file back that belongs to this \
+             ledger",
+            file.display()
+        ))),
+    }
+}
+
+async fn bind(name: &str, address: &Address) -> Result<TcpListener, SwitchError> {
+    let bound = TcpListener::bind((address.host.as_str(), address.port)).await;
+    bound.map_err(|error| SwitchError::Listen { name: name.to_owned(), address: address.clone(), error })
+}
+
+fn lines(config: &Config) -> Vec<Line> {
+    let line = |(link, issuer): (usize, &crate::config::IssuerLink)| {
+        let line = Line {
+            link,
+            name: issuer.name.clone(),
+            address: issuer.address.clone(),
+            rules: Rules {
+                framing: issuer.framing,
+                max_frame: issuer.framing.message_bytes_max().min(ISSUER_FRAME_MAX),
+                idle_timeout: None,
+            },
+            reconnect_min: issuer.reconnect_min,
+            reconnect_max: issuer.reconnect_max,
+        };
+        std::iter::repeat_n(line, issuer.connections)
+    };
+    config.issuer.iter().enumerate().flat_map(line).collect()
+}
+
+/// Longest message of an issuer.
+const ISSUER_FRAME_MAX: usize = 65_535;
+
+/// Raises the soft limit of open files as far as the listeners need, or says what is missing.
+fn raise_descriptor_limit(config: &Config) {
+    let terminals: u64 = config.listen.iter().map(|listen| listen.max_connections as u64).sum();
+    let links: u64 = config.issuer.iter().map(|issuer| issuer.connections as u64).sum();
+    let needed = terminals + links + OTHER_DESCRIPTORS;
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current.is_none_or(|current| current >= needed) {
+        return;
+    }
+    let wanted = maximum.map_or(needed, |maximum| needed.min(maximum));
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum });
+    if raised.is_err() || wanted < needed {
+        let have = if raised.is_ok() { wanted } else { current.unwrap_or(0) };
+        tracing::warn!(
+            needed, have,
+            "the limit of open files is too low for max_connections: raise it (ulimit -n, LimitNOFILE) or lower max_connections"
+        );
+    }
+}
