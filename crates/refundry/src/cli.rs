@@ -226,6 +226,9 @@ pub struct LedgerShowArgs {
     /// The key of the original, as `export` and the logs say it
     #[arg(long, value_name = "KEY", conflicts_with_all = ["rrn", "merchant"])]
     pub key: Option<String>,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `refundry ledger export`.

@@ -29,13 +29,18 @@ pub fn answer(
             Ok(true)
         }),
         Question::ByKey { key } => {
-            let value = u128::from_str_radix(key, 16).ok().filter(|_| key.len() == 32);
+            let value = u128::from_str_radix(key, 16)
+                .ok()
+                .filter(|_| key.len() == 32);
             let key = Key::from_value(value.ok_or("a key has 32 hexadecimal digits")?);
-            let found = with_movements(store, Some(key.merchant()), &|transaction| transaction.key == key)?;
+            let found = with_movements(store, Some(key.merchant()), &|transaction| {
+                transaction.key == key
+            })?;
             print(found, emit)
         }
         Question::ByRrn { rrn, merchant } => {
-            let merchant = padded::<15>(merchant).ok_or("a merchant (DE 42) has at most 15 characters")?;
+            let merchant =
+                padded::<15>(merchant).ok_or("a merchant (DE 42) has at most 15 characters")?;
             let rrn = padded::<12>(rrn).ok_or("an RRN (DE 37) has at most 12 characters")?;
             let matches = |transaction: &Transaction| {
                 transaction.request.merchant == merchant
@@ -55,12 +60,16 @@ pub fn answer(
     }
 }
 
-fn print(found: Vec<Transaction>, emit: &mut dyn FnMut(String) -> io::Result<()>) -> Result<(), String> {
+fn print(
+    found: Vec<Transaction>,
+    emit: &mut dyn FnMut(String) -> io::Result<()>,
+) -> Result<(), String> {
     if found.is_empty() {
         return Err("no such transaction in the ledger".to_owned());
     }
     for transaction in found {
-        emit(to_json(&transaction).to_string()).map_err(|error| format!("the answer could not be written: {error}"))?;
+        emit(to_json(&transaction).to_string())
+            .map_err(|error| format!("the answer could not be written: {error}"))?;
     }
     Ok(())
 }
@@ -84,9 +93,16 @@ fn with_movements(
     let mut found = Vec::new();
     for original in all.iter().filter(|transaction| matches(transaction)) {
         found.push(original.clone());
-        for movement in all.iter().filter(|transaction| transaction.original == Some(original.key)) {
+        for movement in all
+            .iter()
+            .filter(|transaction| transaction.original == Some(original.key))
+        {
             found.push(movement.clone());
-            found.extend(all.iter().filter(|transaction| transaction.original == Some(movement.key)).cloned());
+            found.extend(
+                all.iter()
+                    .filter(|transaction| transaction.original == Some(movement.key))
+                    .cloned(),
+            );
         }
     }
     Ok(found)
@@ -114,7 +130,9 @@ fn each(
 /// `text` with spaces to its right, as DE 37, 41 and 42 are.
 fn padded<const N: usize>(text: &str) -> Option<[u8; N]> {
     let mut bytes = [b' '; N];
-    bytes.get_mut(..text.len())?.copy_from_slice(text.as_bytes());
+    bytes
+        .get_mut(..text.len())?
+        .copy_from_slice(text.as_bytes());
     Some(bytes)
 }
 
@@ -171,7 +189,11 @@ pub fn to_json(transaction: &Transaction) -> Value {
         value["counted"] = json!(transaction.counted.0);
     }
     if transaction.void != refund_ledger::VoidState::None {
-        value["void"] = json!(if transaction.void == refund_ledger::VoidState::Done { "done" } else { "pending" });
+        value["void"] = json!(if transaction.void == refund_ledger::VoidState::Done {
+            "done"
+        } else {
+            "pending"
+        });
     }
     value
 }

@@ -16,8 +16,11 @@ use crate::metrics::Metrics;
 /// [`Failure::Usage`] for the configuration and the keys, [`Failure::Failed`] for what fails while running.
 pub fn run(args: &ServeArgs) -> Result<(), Failure> {
     let config = Config::load(&args.config).map_err(|error| Failure::Usage(error.to_string()))?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::Failed(format!("cannot start threads: {error}")))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let runtime =
+        runtime.map_err(|error| Failure::Failed(format!("cannot start threads: {error}")))?;
     runtime.block_on(serve(&config))
 }
 
@@ -26,10 +29,12 @@ async fn serve(config: &Config) -> Result<(), Failure> {
     let cannot_listen = |error| Failure::Failed(format!("cannot wait for signals: {error}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(cannot_listen)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot_listen)?;
-    let switch = Switch::start(config, Some(metrics)).await.map_err(|error| match error {
-        SwitchError::Secrets(_) | SwitchError::Keys(_) => Failure::Usage(error.to_string()),
-        _ => Failure::Failed(error.to_string()),
-    })?;
+    let switch = Switch::start(config, Some(metrics))
+        .await
+        .map_err(|error| match error {
+            SwitchError::Secrets(_) | SwitchError::Keys(_) => Failure::Usage(error.to_string()),
+            _ => Failure::Failed(error.to_string()),
+        })?;
     announce(&switch).map_err(|error| Failure::output(&error))?;
     let failed = tokio::select! {
         _ = terminate.recv() => false,
@@ -40,7 +45,8 @@ async fn serve(config: &Config) -> Result<(), Failure> {
     let stopped = switch.stop().await;
     if failed {
         return Err(Failure::Failed(
-            "the ledger could not make changes durable; look at the disk, then start again".to_owned(),
+            "the ledger could not make changes durable; look at the disk, then start again"
+                .to_owned(),
         ));
     }
     stopped.map_err(|error| Failure::Failed(error.to_string()))?;

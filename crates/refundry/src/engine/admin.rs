@@ -53,8 +53,16 @@ async fn ready(State(engine): State<Arc<Engine>>) -> Response {
 
 async fn metrics(State(engine): State<Arc<Engine>>) -> Response {
     engine.observe();
-    let text = engine.metrics.as_ref().map(crate::metrics::Metrics::render).unwrap_or_default();
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+    let text = engine
+        .metrics
+        .as_ref()
+        .map(crate::metrics::Metrics::render)
+        .unwrap_or_default();
+    (
+        [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
+        text,
+    )
+        .into_response()
 }
 
 fn json(status: StatusCode, body: String) -> Response {

@@ -54,7 +54,11 @@ fn listener(listen: &Listen) -> ListenerConfig {
         name: Name::new(&listen.name),
         spec: listen.dialect,
         realm: Name::new(&listen.realm),
-        codes: listen.response_codes.iter().map(|entry| (entry.reason, *entry.code.as_bytes())).collect(),
+        codes: listen
+            .response_codes
+            .iter()
+            .map(|entry| (entry.reason, *entry.code.as_bytes()))
+            .collect(),
     }
 }
 
@@ -65,8 +69,16 @@ fn link(issuer: &IssuerLink) -> LinkConfig {
         response_timeout: micros(issuer.response_timeout),
         echo_interval: micros(issuer.echo_interval),
         sign_on: issuer.sign_on,
-        approved: issuer.approved.iter().map(|code| *code.as_bytes()).collect(),
-        reversal_done: issuer.reversal_done.iter().map(|code| *code.as_bytes()).collect(),
+        approved: issuer
+            .approved
+            .iter()
+            .map(|code| *code.as_bytes())
+            .collect(),
+        reversal_done: issuer
+            .reversal_done
+            .iter()
+            .map(|code| *code.as_bytes())
+            .collect(),
         void_as: match issuer.void_as {
             crate::config::VoidAs::Request => VoidAs::Request,
             crate::config::VoidAs::Reversal => VoidAs::Reversal,
@@ -76,5 +88,8 @@ fn link(issuer: &IssuerLink) -> LinkConfig {
 
 /// An institution id of one to eleven digits, which the configuration has checked.
 fn institution(digits: &str) -> Institution {
-    Institution { number: digits.parse().unwrap_or(0), digits: digits.len().min(11) as u8 }
+    Institution {
+        number: digits.parse().unwrap_or(0),
+        digits: digits.len().min(11) as u8,
+    }
 }

@@ -121,7 +121,11 @@ pub(crate) async fn carry(
     }
 }
 
-fn deadline(idle: Option<Duration>, heard: Instant, frame_began: Option<Instant>) -> Option<Instant> {
+fn deadline(
+    idle: Option<Duration>,
+    heard: Instant,
+    frame_began: Option<Instant>,
+) -> Option<Instant> {
     let idle = idle.map(|idle| heard + idle);
     let frame = frame_began.map(|began| began + FRAME_TIMEOUT);
     idle.into_iter().chain(frame).min()

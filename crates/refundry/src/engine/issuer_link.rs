@@ -64,7 +64,11 @@ async fn carry(engine: &Arc<Engine>, line: &Line) -> bool {
     tracing::info!(issuer = %line.name, address = %line.address, connection, "connected");
     engine.with(|core, now| core.link_connected(line.link, connection, now));
     let mut heard = false;
-    let guard = Closed { engine, connection, link: line.link };
+    let guard = Closed {
+        engine,
+        connection,
+        link: line.link,
+    };
     let end = connection::carry(engine, &stream, &outbox, line.rules, |incoming| {
         heard = true;
         engine.with(|core, now| {
@@ -78,8 +82,12 @@ async fn carry(engine: &Arc<Engine>, line: &Line) -> bool {
     drop(guard);
     match end {
         End::Io(error) => tracing::warn!(issuer = %line.name, connection, %error, "broken"),
-        End::Frame(error) => tracing::warn!(issuer = %line.name, connection, %error, "the frame boundary is lost"),
-        End::Slow => tracing::warn!(issuer = %line.name, connection, "a message got stuck half-way"),
+        End::Frame(error) => {
+            tracing::warn!(issuer = %line.name, connection, %error, "the frame boundary is lost")
+        }
+        End::Slow => {
+            tracing::warn!(issuer = %line.name, connection, "a message got stuck half-way")
+        }
         End::Closed | End::Idle => tracing::info!(issuer = %line.name, connection, "closed"),
     }
     heard
@@ -95,13 +103,16 @@ struct Closed<'a> {
 impl Drop for Closed<'_> {
     fn drop(&mut self) {
         self.engine.unregister(self.connection);
-        self.engine.with(|core, now| core.link_closed(self.link, self.connection, now));
+        self.engine
+            .with(|core, now| core.link_closed(self.link, self.connection, now));
     }
 }
 
 async fn connect(address: &Address) -> io::Result<TcpStream> {
     let connecting = TcpStream::connect((address.host.as_str(), address.port));
-    let stream = timeout(CONNECT_TIMEOUT, connecting).await.map_err(|_| io::ErrorKind::TimedOut)??;
+    let stream = timeout(CONNECT_TIMEOUT, connecting)
+        .await
+        .map_err(|_| io::ErrorKind::TimedOut)??;
     stream.set_nodelay(true)?;
     Ok(stream)
 }

@@ -34,7 +34,9 @@ struct Open {
 
 impl Open {
     fn change(&self, difference: isize) -> usize {
-        let before = self.count.fetch_add(difference.cast_unsigned(), Ordering::Relaxed);
+        let before = self
+            .count
+            .fetch_add(difference.cast_unsigned(), Ordering::Relaxed);
         let count = before.wrapping_add(difference.cast_unsigned());
         gauge!(CONNECTIONS, "listener" => self.name.clone()).set(count as f64);
         count
@@ -43,7 +45,10 @@ impl Open {
 
 /// Accepts connections until the node drains.
 pub(crate) async fn run(engine: Arc<Engine>, listener: Listener) {
-    let open = Arc::new(Open { name: listener.name.clone(), count: AtomicUsize::new(0) });
+    let open = Arc::new(Open {
+        name: listener.name.clone(),
+        count: AtomicUsize::new(0),
+    });
     let refused = malformed(&listener.name, "too_many_connections");
     let mut stage = engine.stage();
     loop {
@@ -76,7 +81,13 @@ pub(crate) async fn run(engine: Arc<Engine>, listener: Listener) {
     }
 }
 
-async fn serve(engine: &Arc<Engine>, stream: TcpStream, index: usize, name: &str, rules: Rules) -> io::Result<()> {
+async fn serve(
+    engine: &Arc<Engine>,
+    stream: TcpStream,
+    index: usize,
+    name: &str,
+    rules: Rules,
+) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let outbox = Arc::new(Outbox::new(rules.framing));
     let connection = engine.register(outbox.clone());

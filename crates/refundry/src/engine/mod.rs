@@ -22,9 +22,9 @@ use refund_ledger::store::{Completion, Store};
 use switch_core::{Core, Output};
 use tokio::sync::{Notify, watch};
 
+use self::outbox::Outbox;
 pub use self::questions::{Question, ask_node, socket_path};
 pub use self::switch::{Switch, SwitchError};
-use self::outbox::Outbox;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 
@@ -70,7 +70,10 @@ impl fmt::Debug for Engine {
 
 impl Completions {
     pub(crate) fn push(&self, mut completions: Vec<Completion>) {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).append(&mut completions);
+        self.waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .append(&mut completions);
         self.wake.notify_one();
     }
 }
@@ -84,7 +87,10 @@ impl Engine {
         metrics: Option<Metrics>,
     ) -> Engine {
         Engine {
-            state: Mutex::new(State { core, outboxes: HashMap::new() }),
+            state: Mutex::new(State {
+                core,
+                outboxes: HashMap::new(),
+            }),
             clock,
             completions,
             store,
@@ -105,12 +111,19 @@ impl Engine {
         let mut woken: Vec<Arc<Outbox>> = Vec::new();
         for output in core.outputs() {
             let (connection, message) = match output {
-                Output::ToTerminal { connection, message } | Output::ToLink { connection, message } => {
-                    (connection, Some(message))
+                Output::ToTerminal {
+                    connection,
+                    message,
                 }
+                | Output::ToLink {
+                    connection,
+                    message,
+                } => (connection, Some(message)),
                 Output::CloseLink { connection } => (connection, None),
             };
-            let Some(outbox) = outboxes.get(&connection) else { continue };
+            let Some(outbox) = outboxes.get(&connection) else {
+                continue;
+            };
             let first = match message {
                 Some(message) => outbox.push(&message),
                 None => outbox.close(),
@@ -148,7 +161,10 @@ impl Engine {
 
     /// Whether everything said has been written to the sockets' buffers.
     pub(crate) fn all_written(&self) -> bool {
-        self.lock().outboxes.values().all(|outbox| outbox.is_empty())
+        self.lock()
+            .outboxes
+            .values()
+            .all(|outbox| outbox.is_empty())
     }
 
     pub(crate) fn stage(&self) -> watch::Receiver<Stage> {
@@ -170,7 +186,11 @@ impl Engine {
         loop {
             self.completions.wake.notified().await;
             let waiting = std::mem::take(
-                &mut *self.completions.waiting.lock().unwrap_or_else(PoisonError::into_inner),
+                &mut *self
+                    .completions
+                    .waiting
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner),
             );
             if !waiting.is_empty() {
                 self.with(|core, now| core.completions(waiting, now));

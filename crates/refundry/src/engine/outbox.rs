@@ -27,7 +27,11 @@ struct Queue {
 
 impl Outbox {
     pub(crate) fn new(framing: Framing) -> Outbox {
-        Outbox { framing, queue: Mutex::default(), wake: Notify::new() }
+        Outbox {
+            framing,
+            queue: Mutex::default(),
+            wake: Notify::new(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {

@@ -65,7 +65,12 @@ pub fn ask_node(
 ) -> io::Result<Option<()>> {
     let mut stream = match BlockingStream::connect(socket_path(data_dir)) {
         Ok(stream) => stream,
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+            ) =>
+        {
             return Ok(None);
         }
         Err(error) => return Err(error),
@@ -119,12 +124,17 @@ pub(crate) async fn run(engine: Arc<Engine>, socket: UnixListener, realms: Vec<N
 async fn answer(stream: UnixStream, store: Arc<dyn Store>, realms: Vec<Name>) -> io::Result<()> {
     let (reader, mut writer) = stream.into_split();
     let mut question = String::new();
-    let mut reader = tokio::io::BufReader::new(tokio::io::AsyncReadExt::take(reader, QUESTION_BYTES_MAX));
+    let mut reader =
+        tokio::io::BufReader::new(tokio::io::AsyncReadExt::take(reader, QUESTION_BYTES_MAX));
     tokio::time::timeout(QUESTION_TIMEOUT, reader.read_line(&mut question)).await??;
     let (lines, mut answers) = mpsc::channel::<String>(LINES_WAITING_MAX);
     // Reading the ledger waits for disks: not on the threads that serve terminals.
     let reading = tokio::task::spawn_blocking(move || {
-        let mut emit = |line: String| lines.blocking_send(line).map_err(|_| io::ErrorKind::BrokenPipe.into());
+        let mut emit = |line: String| {
+            lines
+                .blocking_send(line)
+                .map_err(|_| io::ErrorKind::BrokenPipe.into())
+        };
         let result = match serde_json::from_str::<Question>(&question) {
             Ok(question) => ledger_view::answer(&*store, &realms, &question, &mut emit),
             Err(error) => Err(format!("not a question of this version: {error}")),

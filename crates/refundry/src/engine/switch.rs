@@ -66,8 +66,15 @@ impl fmt::Display for SwitchError {
             SwitchError::Ledger(error) => write!(f, "{error}"),
             SwitchError::Secrets(error) => write!(f, "{error}"),
             SwitchError::Keys(message) => f.write_str(message),
-            SwitchError::Listen { name, address, error } => write!(f, "{name}: cannot listen on {address}: {error}"),
-            SwitchError::Socket(error) => write!(f, "cannot open the socket for questions in the data folder: {error}"),
+            SwitchError::Listen {
+                name,
+                address,
+                error,
+            } => write!(f, "{name}: cannot listen on {address}: {error}"),
+            SwitchError::Socket(error) => write!(
+                f,
+                "cannot open the socket for questions in the data folder: {error}"
+            ),
         }
     }
 }
@@ -98,9 +105,24 @@ impl Switch {
         let recovered = store.recovered();
         let vault = open_vault(config, &*store, recovered.is_empty)?;
         let core_config = build::core_config(config);
-        let now = clock.microseconds().max(recovered.last_event.saturating_mul(1000));
-        let core = Core::new(core_config, store.clone(), Arc::new(vault), &recovered, now, now);
-        let engine = Arc::new(Engine::new(core, clock, completions, store.clone(), metrics));
+        let now = clock
+            .microseconds()
+            .max(recovered.last_event.saturating_mul(1000));
+        let core = Core::new(
+            core_config,
+            store.clone(),
+            Arc::new(vault),
+            &recovered,
+            now,
+            now,
+        );
+        let engine = Arc::new(Engine::new(
+            core,
+            clock,
+            completions,
+            store.clone(),
+            metrics,
+        ));
 
         let mut tasks = JoinSet::new();
         let mut listeners = Vec::new();
@@ -116,7 +138,13 @@ impl Switch {
                 idle_timeout: Some(listen.idle_timeout),
             };
             let connections_max = listen.max_connections;
-            doors.push(Listener { socket, name: listen.name.clone(), index, rules, connections_max });
+            doors.push(Listener {
+                socket,
+                name: listen.name.clone(),
+                index,
+                rules,
+                connections_max,
+            });
         }
         let admin_socket = bind("admin", &config.admin.address).await?;
         let admin = admin_socket.local_addr().map_err(SwitchError::Socket)?;
@@ -130,12 +158,23 @@ impl Switch {
             tasks.spawn(issuer_link::run(engine.clone(), line));
         }
         tasks.spawn(admin::run(engine.clone(), admin_socket));
-        let realms = config.listen.iter().map(|listen| Name::new(&listen.realm)).collect();
+        let realms = config
+            .listen
+            .iter()
+            .map(|listen| Name::new(&listen.realm))
+            .collect();
         tasks.spawn(questions::run(engine.clone(), socket, realms));
         for door in doors {
             tasks.spawn(listener::run(engine.clone(), door));
         }
-        Ok(Switch { engine, store, tasks, drain_timeout: config.node.drain_timeout, listeners, admin })
+        Ok(Switch {
+            engine,
+            store,
+            tasks,
+            drain_timeout: config.node.drain_timeout,
+            listeners,
+            admin,
+        })
     }
 
     /// Names and addresses of the listeners.
@@ -173,7 +212,8 @@ impl Switch {
         self.engine.with(|core, _| core.drain());
         self.engine.enter(Stage::Draining);
         let recording = RECORDING.min(self.drain_timeout / 2);
-        self.wait_until(end - recording, |core| core.is_idle()).await;
+        self.wait_until(end - recording, |core| core.is_idle())
+            .await;
         self.engine.with(|core, now| core.give_up_waiting(now));
         self.wait_until(end, |core| core.is_idle()).await;
         while !self.engine.all_written() && Instant::now() < end {
@@ -184,7 +224,9 @@ impl Switch {
         while self.tasks.join_next().await.is_some() {}
         let store = self.store;
         let closed = tokio::task::spawn_blocking(move || store.close()).await;
-        closed.map_err(|error| StoreError { message: error.to_string() })?
+        closed.map_err(|error| StoreError {
+            message: error.to_string(),
+        })?
     }
 
     async fn wait_until(&self, end: Instant, done: impl Fn(&Core) -> bool) {
@@ -216,8 +258,14 @@ async fn keep_time(engine: Arc<Engine>) {
     }
 }
 
-fn open_store(config: &Config, completions: Arc<Completions>) -> Result<Arc<EmbeddedStore>, SwitchError> {
-    let mut options = EmbeddedOptions::new(config.node.data_dir.clone(), build::millis(config.refund.window));
+fn open_store(
+    config: &Config,
+    completions: Arc<Completions>,
+) -> Result<Arc<EmbeddedStore>, SwitchError> {
+    let mut options = EmbeddedOptions::new(
+        config.node.data_dir.clone(),
+        build::millis(config.refund.window),
+    );
     options.hot_bytes = config.ledger.memory;
     options.clock = Some(clock::monotonic_nanoseconds);
     let (seconds, items) = (histogram!(LEDGER_COMMIT), histogram!(LEDGER_BATCH));
@@ -226,17 +274,26 @@ fn open_store(config: &Config, completions: Arc<Completions>) -> Result<Arc<Embe
         items.record(stats.items as f64);
     }));
     let sink = Arc::new(move |completed| completions.push(completed));
-    EmbeddedStore::open(options, sink).map(Arc::new).map_err(SwitchError::Ledger)
+    EmbeddedStore::open(options, sink)
+        .map(Arc::new)
+        .map_err(SwitchError::Ledger)
 }
 
 /// The keys, all that the ledger needs and the current ones on its record.
-fn open_vault(config: &Config, store: &dyn Store, ledger_is_empty: bool) -> Result<Vault, SwitchError> {
+fn open_vault(
+    config: &Config,
+    store: &dyn Store,
+    ledger_is_empty: bool,
+) -> Result<Vault, SwitchError> {
     let file = &config.secrets.key_file;
     let keys = secrets::load_or_create(file, ledger_is_empty).map_err(SwitchError::Secrets)?;
-    let vault = Vault::new(&keys.digest, &keys.sealing).map_err(|error| SwitchError::Keys(error.to_string()))?;
+    let vault = Vault::new(&keys.digest, &keys.sealing)
+        .map_err(|error| SwitchError::Keys(error.to_string()))?;
     check_known(file, &vault, &store.key_ids())?;
     let (digest, seal) = vault.current();
-    store.make_known(&[digest, seal]).map_err(|error| SwitchError::Keys(error.to_string()))?;
+    store
+        .make_known(&[digest, seal])
+        .map_err(|error| SwitchError::Keys(error.to_string()))?;
     Ok(vault)
 }
 
@@ -253,7 +310,11 @@ fn check_known(file: &Path, vault: &Vault, used: &[KeyId]) -> Result<(), SwitchE
 
 async fn bind(name: &str, address: &Address) -> Result<TcpListener, SwitchError> {
     let bound = TcpListener::bind((address.host.as_str(), address.port)).await;
-    bound.map_err(|error| SwitchError::Listen { name: name.to_owned(), address: address.clone(), error })
+    bound.map_err(|error| SwitchError::Listen {
+        name: name.to_owned(),
+        address: address.clone(),
+        error,
+    })
 }
 
 fn lines(config: &Config) -> Vec<Line> {
@@ -280,19 +341,38 @@ const ISSUER_FRAME_MAX: usize = 65_535;
 
 /// Raises the soft limit of open files as far as the listeners need, or says what is missing.
 fn raise_descriptor_limit(config: &Config) {
-    let terminals: u64 = config.listen.iter().map(|listen| listen.max_connections as u64).sum();
-    let links: u64 = config.issuer.iter().map(|issuer| issuer.connections as u64).sum();
+    let terminals: u64 = config
+        .listen
+        .iter()
+        .map(|listen| listen.max_connections as u64)
+        .sum();
+    let links: u64 = config
+        .issuer
+        .iter()
+        .map(|issuer| issuer.connections as u64)
+        .sum();
     let needed = terminals + links + OTHER_DESCRIPTORS;
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current.is_none_or(|current| current >= needed) {
         return;
     }
     let wanted = maximum.map_or(needed, |maximum| needed.min(maximum));
-    let raised = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum });
+    let raised = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: Some(wanted),
+            maximum,
+        },
+    );
     if raised.is_err() || wanted < needed {
-        let have = if raised.is_ok() { wanted } else { current.unwrap_or(0) };
+        let have = if raised.is_ok() {
+            wanted
+        } else {
+            current.unwrap_or(0)
+        };
         tracing::warn!(
-            needed, have,
+            needed,
+            have,
             "the limit of open files is too low for max_connections: raise it (ulimit -n, LimitNOFILE) or lower max_connections"
         );
     }
