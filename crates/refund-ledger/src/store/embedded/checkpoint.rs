@@ -93,17 +93,22 @@ impl Checkpointer {
         let keys = lock(&shared.progress).writing.clone();
         for chunk in keys.chunks(CHUNK) {
             self.write_chunk(shared, chunk)?;
+            shared.step("chunk");
         }
         for chunk in advices.chunks(CHUNK) {
             write_advices(shared, chunk)?;
+            shared.step("advices");
         }
         shared.cold.sync()?;
+        shared.step("synced");
         note(&shared.cold, &noted)?;
+        shared.step("noted");
         for key in keys {
             shared.hot.clean(key, epoch);
         }
         lock(&shared.progress).writing = Vec::new();
         forget_done(shared, &advices, epoch)?;
+        shared.step("forgotten");
         let drop_before = noted.applied;
         shared
             .commits
@@ -159,6 +164,7 @@ impl Checkpointer {
                 after = Some(*last);
                 seen = seen.saturating_add(dates.len());
                 self.drop_dated(shared, &dates, now, age)?;
+                shared.step("dropped");
             }
         }
         Ok(())
@@ -176,10 +182,8 @@ impl Checkpointer {
         for dated in dates {
             match shared.load(dated.key)? {
                 Some(record) if Dated::of(&record) == *dated => {
-                    // A name that is used again is still asked for by its first record.
-                    let times = if record.reused > 0 { 2 } else { 1 };
-                    let is_old = record.moved.saturating_add(age.saturating_mul(times)) < now;
-                    if is_old && !record.is_open() && !shared.has_advice(record.key) {
+                    let may_go = is_old(&record, now, age) && !shared.has_advice(record.key);
+                    if may_go && !stands_in_books(shared, &record, now, age)? {
                         old.push(record);
                     }
                 }
@@ -207,6 +211,28 @@ impl Checkpointer {
         drop(gate);
         Ok(())
     }
+}
+
+/// Has not moved for too long, and nothing is to happen any more.
+fn is_old(record: &Transaction, now: u64, age: u64) -> bool {
+    // A name that is used again is still asked for by its first record.
+    let times = if record.reused > 0 { 2 } else { 1 };
+    record.moved.saturating_add(age.saturating_mul(times)) < now && !record.is_open()
+}
+
+/// A movement is kept as long as the original whose balance it explains.
+fn stands_in_books(
+    shared: &Shared,
+    record: &Transaction,
+    now: u64,
+    age: u64,
+) -> Result<bool, ColdError> {
+    let Some(original) = record.original else {
+        return Ok(false);
+    };
+    let original = shared.load(original)?;
+    Ok(original
+        .is_some_and(|original| !is_old(&original, now, age) || shared.has_advice(original.key)))
 }
 
 fn write_advices(shared: &Shared, keys: &[AdviceKey]) -> Result<(), ColdError> {

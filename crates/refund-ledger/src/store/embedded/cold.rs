@@ -223,6 +223,27 @@ impl Cold {
             .collect()
     }
 
+    /// What of a record's names is not there.
+    pub(crate) fn missing_names(
+        &self,
+        record: &Transaction,
+    ) -> Result<Vec<&'static str>, ColdError> {
+        let mut missing = Vec::new();
+        if !self.time.contains_key(time_name(record))? {
+            missing.push("name by DE 7");
+        }
+        if record.kind == Kind::Purchase && !self.rrn.contains_key(rrn_name(record))? {
+            missing.push("name by DE 37");
+        }
+        if !self.by_date.contains_key(Dated::of(record).encode())? {
+            missing.push("date");
+        }
+        if record.is_open() != self.open.contains_key(key_bytes(record.key))? {
+            missing.push("right place among what is open");
+        }
+        Ok(missing)
+    }
+
     /// Keys of what was open at the last checkpoint.
     pub(crate) fn open_keys(&self) -> Result<Vec<Key>, ColdError> {
         self.open.iter().map(last_key).collect()

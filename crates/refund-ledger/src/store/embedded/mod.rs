@@ -32,7 +32,7 @@ mod warm;
 pub use open::OpenError;
 pub use verify::{Report, verify};
 
-use self::open::Threads;
+use self::open::{Folder, Threads};
 use self::shared::{COMMITS_WAITING_MAX, READS_WAITING_MAX, Read, Shared, lock};
 
 /// Called after every batch.
@@ -57,6 +57,9 @@ pub struct EmbeddedOptions {
     pub clock: Option<fn() -> u64>,
     /// Hears of every batch, if there is a clock.
     pub observer: Option<Observer>,
+    /// Hears of every step of a checkpoint, on its thread.
+    #[cfg(test)]
+    pub(crate) at_step: Option<Arc<dyn Fn(&'static str) + Send + Sync>>,
 }
 
 /// What one batch was.
@@ -81,6 +84,8 @@ impl EmbeddedOptions {
             segment_bytes: journal::SEGMENT_BYTES,
             clock: None,
             observer: None,
+            #[cfg(test)]
+            at_step: None,
         }
     }
 
@@ -106,6 +111,8 @@ pub struct EmbeddedStore {
     shared: Arc<Shared>,
     recovered: Recovered,
     threads: Mutex<Option<Threads>>,
+    // Given up after everything else.
+    _folder: Folder,
 }
 
 impl fmt::Debug for EmbeddedStore {

@@ -235,8 +235,6 @@ pub(crate) struct Threads {
     commit: JoinHandle<Box<dyn CloseJournal>>,
     checkpoint: JoinHandle<Checkpointer>,
     others: Vec<JoinHandle<()>>,
-    // Given up after everything else.
-    _folder: Folder,
 }
 
 /// A journal on any disk, at its end.
@@ -285,16 +283,12 @@ pub(crate) fn open<D: Disk>(
     }
     let recovered = recovered(&shared, &open_keys);
     let shared = Arc::new(shared);
-    let threads = start(
-        &shared,
-        journal,
-        Checkpointer::new(counts, open_keys),
-        folder,
-    )?;
+    let threads = start(&shared, journal, Checkpointer::new(counts, open_keys))?;
     Ok(EmbeddedStore {
         shared,
         recovered,
         threads: Some(threads).into(),
+        _folder: folder,
     })
 }
 
@@ -453,7 +447,6 @@ fn start<D: Disk>(
     shared: &Arc<Shared>,
     journal: Journal<D>,
     checkpointer: Checkpointer,
-    folder: Folder,
 ) -> Result<Threads, OpenError> {
     shared.call_for_checkpoint(&lock(&shared.progress));
     let dir = shared.options.dir.clone();
@@ -487,7 +480,6 @@ fn start<D: Disk>(
         commit: commit.map_err(spawn_error)?,
         checkpoint,
         others,
-        _folder: folder,
     })
 }
 

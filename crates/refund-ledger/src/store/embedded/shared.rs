@@ -200,6 +200,14 @@ impl Shared {
         let _ = self.poisoned.set(StoreError { message });
     }
 
+    /// Tells a test how far a checkpoint has come.
+    pub(crate) fn step(&self, _step: &'static str) {
+        #[cfg(test)]
+        if let Some(at_step) = &self.options.at_step {
+            at_step(_step);
+        }
+    }
+
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
     }

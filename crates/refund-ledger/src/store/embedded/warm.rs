@@ -26,7 +26,10 @@ fn fill(shared: &Shared) -> Result<(), ColdError> {
 
 /// Whether all were loaded.
 fn load(shared: &Shared, tombstones: bool) -> Result<bool, ColdError> {
-    let limit = shared.options.hot_bytes / 4 * 3;
+    let limit = shared
+        .options
+        .hot_bytes
+        .saturating_sub(shared.options.hot_bytes / 4);
     let mut before: Option<Dated> = None;
     loop {
         let dates = shared.cold.dated_from_newest(tombstones, before, CHUNK)?;

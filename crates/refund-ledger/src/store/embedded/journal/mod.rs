@@ -92,16 +92,23 @@ pub struct Summary {
     pub torn: bool,
 }
 
-/// Judges the journal in `dir` as [`Journal::open`] would, from record `from` on, and changes nothing.
+/// Judges the journal in `dir` as [`Journal::open`] would, from record `from` on, and changes nothing. Without `ledger` any
+/// ledger's journal will do.
 ///
 /// # Errors
 /// As [`Journal::open`].
-pub fn verify<D: Disk>(disk: &D, dir: &Path, from: u64) -> Result<Summary, JournalError> {
+pub fn verify<D: Disk>(
+    disk: &D,
+    dir: &Path,
+    ledger: Option<LedgerId>,
+    from: u64,
+    replay: &mut Replay<'_>,
+) -> Result<Summary, JournalError> {
     let _lock = lock(disk, dir)?;
     let mut records = 0_u64;
-    let survey = survey(disk, dir, None, from, &mut |_, _| {
+    let survey = survey(disk, dir, ledger, from, &mut |number, payload| {
         records = records.saturating_add(1);
-        Ok(())
+        replay(number, payload)
     })?;
     Ok(Summary {
         ledger: survey.end.map(|end| end.ledger),

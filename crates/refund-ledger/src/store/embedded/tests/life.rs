@@ -146,8 +146,131 @@ fn random_work_with_crashes_and_checkpoints_between() {
             if random.bool() {
                 client.store.close().unwrap();
             }
+            drop(client);
+            let report = verify(&options.dir).unwrap();
+            assert_eq!(report.problems, Vec::<String>::new(), "{story}");
+            assert_eq!(report.transactions, model.records.len() as u64, "{story}");
         }
     }
+}
+
+/// At every step of a checkpoint, with commits going on meanwhile, the folder is copied as a crash would leave it. Every copy
+/// opens, and has everything that was answered.
+#[test]
+fn a_crash_at_any_step_of_a_checkpoint() {
+    let mut steps = BTreeMap::new();
+    for seed in 0..6 {
+        let mut random = Rng::with_seed(seed);
+        let dir = TempDir::new().unwrap();
+        let (at_step, reached) = std::sync::mpsc::channel();
+        let (go_on, may_go_on) = std::sync::mpsc::channel();
+        let (at_step, may_go_on) = (
+            std::sync::Mutex::new(at_step),
+            std::sync::Mutex::new(may_go_on),
+        );
+        let plain = EmbeddedOptions {
+            hot_bytes: [1, 1 << 30][random.usize(..2)],
+            checkpoint_bytes: 1 << 40,
+            segment_bytes: 8192,
+            retention_ms: 400,
+            ..options(&dir)
+        };
+        let options = EmbeddedOptions {
+            at_step: Some(Arc::new(move |step| {
+                at_step.lock().unwrap().send(step).unwrap();
+                // Nobody answers any more when the test is at its end.
+                let _ = may_go_on.lock().unwrap().recv();
+            })),
+            ..plain.clone()
+        };
+        let mut model = Model::default();
+        let mut client = Client::new(|sink| EmbeddedStore::open(options, sink).unwrap());
+        for at in 0..60 {
+            let item = model.random_change(&mut random, at);
+            client.must_commit(item);
+            if at % 20 > 0 {
+                continue;
+            }
+            client
+                .store
+                .shared
+                .checkpoints
+                .change(|queue| queue.wanted += 1);
+            while let Ok(step) = reached.recv_timeout(std::time::Duration::from_secs(20)) {
+                for _ in 0..random.u8(..4) {
+                    let item = model.random_change(&mut random, at);
+                    client.must_commit(item);
+                }
+                *steps.entry(step).or_insert(0) += 1;
+                let copy = TempDir::new().unwrap();
+                copy_folder(&plain.dir, &copy.path().join("ledger"));
+                let dir = copy.path().join("ledger");
+                let report = verify(&dir).unwrap();
+                assert_eq!(report.problems, Vec::<String>::new(), "SEED={seed} {step}");
+                let plain = EmbeddedOptions {
+                    dir,
+                    ..plain.clone()
+                };
+                let mut copied = Client::new(|sink| EmbeddedStore::open(plain, sink).unwrap());
+                model.check(&mut copied, &mut random, &format!("SEED={seed} {step}"));
+                go_on.send(()).unwrap();
+                if step == "forgotten" {
+                    break;
+                }
+            }
+        }
+        drop(go_on);
+    }
+    assert_eq!(
+        steps.keys().copied().collect::<Vec<_>>(),
+        ["chunk", "forgotten", "noted", "synced"],
+        "{steps:?}"
+    );
+}
+
+fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+#[test]
+fn verify_finds_books_that_differ_from_their_movements() {
+    let dir = TempDir::new().unwrap();
+    let options = options(&dir);
+    assert!(
+        matches!(verify(&options.dir), Err(OpenError::Io { .. })),
+        "no ledger"
+    );
+    let mut client = Client::new(|sink| EmbeddedStore::open(options.clone(), sink).unwrap());
+    let mut wrong = purchase(1, 100);
+    wrong.books.settled = MinorUnits(1);
+    let right = purchase(2, 100);
+    let refunded = refund(3, &right, 10, 100);
+    for item in [create(&wrong), create(&right), hold(&refunded, &right)] {
+        client.must_commit(item);
+    }
+    assert!(matches!(verify(&options.dir), Err(OpenError::Held { .. })));
+    client.store.close().unwrap();
+    drop(client);
+    let report = verify(&options.dir).unwrap();
+    assert_eq!(
+        (report.transactions, report.originals, report.movements),
+        (3, 2, 1)
+    );
+    assert!(report.clean_stop);
+    let expected = format!(
+        "original {}: the books say settled 1, pending 0, taken 0; its movements come to settled 0, pending 0, taken 0",
+        wrong.key
+    );
+    assert_eq!(report.problems, [expected]);
 }
 
 #[test]
@@ -194,6 +317,7 @@ fn what_is_old_and_quiet_is_dropped_and_what_is_open_stays() {
     assert_eq!(client.scan(100).len(), 6, "all but the quiet one");
     assert_eq!(client.get(quiet.key), None);
     client.store.close().unwrap();
+    drop(client);
 
     let mut client = open();
     client.must_commit(create(&purchase(8, 250 * DAY)));

@@ -52,7 +52,7 @@ impl Sample {
     fn check(&self, image: &Image, altered: (&Path, Range<usize>), story: &str) -> Verdict {
         let disk = SimulatedDisk::new(1);
         disk.set_image(image);
-        let summary = verify(&disk, Path::new(DIR), 1);
+        let summary = verify(&disk, Path::new(DIR), None, 1, &mut |_, _| Ok(()));
         assert_eq!(&disk.image(), image, "{story}: verifying changes nothing");
         let (journal, found) = match open(&disk, Path::new(DIR), options(1)) {
             Ok(opened) => opened,

@@ -102,7 +102,7 @@ fn check_round_trip(disk: &impl Disk, dir: &Path) {
     let (journal, records) = open(disk, dir, options(1)).unwrap();
     assert_eq!(records, all);
     drop(journal);
-    let summary = verify(disk, dir, 1).unwrap();
+    let summary = verify(disk, dir, None, 1, &mut |_, _| Ok(())).unwrap();
     assert_eq!(summary.ledger, Some(LEDGER));
     assert_eq!(
         (summary.last, summary.records),

@@ -1,0 +1,290 @@
+//! Reads a whole ledger and re-derives every balance. For a folder that nobody has open.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::cold::{Cold, ColdError};
+use super::disk::RealDisk;
+use super::hot::{Bucket, Counts};
+use super::journal;
+use super::meta::Meta;
+use super::open::{Folder, OpenError, decode};
+use crate::record::Column;
+use crate::{Advice, AdviceKey, AdviceState, Key, MinorUnits, Transaction, Working};
+
+/// Records read at a time.
+const PAGE: usize = 4096;
+
+/// Problems that are told; more are counted.
+const PROBLEMS_MAX: usize = 1000;
+
+/// What [`verify`] found.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Report {
+    /// Transactions of all kinds.
+    pub transactions: u64,
+    /// Purchases and pre-authorisations, whose balances were re-derived.
+    pub originals: u64,
+    /// Refunds, voids and reversals that stand in an original's balance.
+    pub movements: u64,
+    /// Advices that wait, and dead letters.
+    pub advices: u64,
+    /// Journal records that a start would replay.
+    pub journal_records: u64,
+    /// Whether the last stop was a clean one.
+    pub clean_stop: bool,
+    /// What is wrong, in words, the first thousand; empty if nothing is.
+    pub problems: Vec<String>,
+    /// How many problems there are.
+    pub problem_count: u64,
+}
+
+/// Checks the ledger in `dir`: the journal, the cold store, and every balance against the movements that it is made of. The
+/// journal is not changed; the cold store's library may tidy its own files.
+///
+/// # Errors
+/// Where the ledger does not open, as [`EmbeddedStore::open`](super::EmbeddedStore::open) would say, or is none.
+pub fn verify(dir: &Path) -> Result<Report, OpenError> {
+    for path in [dir.join("cold"), dir.join("journal")] {
+        if !path.is_dir() {
+            return Err(OpenError::Io {
+                doing: "find the ledger's",
+                path,
+                source: io::ErrorKind::NotFound.into(),
+            });
+        }
+    }
+    let folder = Folder::take(dir)?;
+    let cold_error = |error| OpenError::cold(&folder.cold, error);
+    let cold = Cold::open(&folder.cold, CACHE_BYTES).map_err(cold_error)?;
+    let meta = Meta::read(&cold).map_err(|error| OpenError::meta(&folder.cold, error))?;
+    let mut ledger = Ledger::new(cold);
+    for advice in ledger.cold.all_advices().map_err(cold_error)? {
+        ledger.advices.insert(advice.key, advice);
+    }
+    let summary = journal::verify(
+        &RealDisk,
+        &folder.journal,
+        meta.ledger,
+        meta.progress.applied,
+        &mut |record, payload| ledger.replay(record, payload),
+    );
+    let summary = summary.map_err(|error| OpenError::journal(&folder.journal, error))?;
+    ledger.report.journal_records = summary.records;
+    ledger.report.clean_stop = summary.clean;
+    ledger.check(&meta.counts).map_err(cold_error)?;
+    Ok(ledger.report)
+}
+
+/// What the cold store may keep of its files in memory meanwhile.
+const CACHE_BYTES: u64 = 64 << 20;
+
+/// The cold store and, over it, what the journal changes.
+struct Ledger {
+    cold: Cold,
+    changed: BTreeMap<Key, Arc<Transaction>>,
+    advices: BTreeMap<AdviceKey, Arc<Advice>>,
+    /// What the movements of each original come to.
+    sums: HashMap<Key, Sums>,
+    report: Report,
+}
+
+#[derive(Copy, Clone, Default)]
+struct Sums {
+    pending: MinorUnits,
+    settled: MinorUnits,
+    taken: MinorUnits,
+}
+
+impl fmt::Display for Sums {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Sums {
+            pending,
+            settled,
+            taken,
+        } = self;
+        write!(f, "settled {settled}, pending {pending}, taken {taken}")
+    }
+}
+
+impl Ledger {
+    fn new(cold: Cold) -> Ledger {
+        Ledger {
+            cold,
+            changed: BTreeMap::new(),
+            advices: BTreeMap::new(),
+            sums: HashMap::new(),
+            report: Report::default(),
+        }
+    }
+
+    fn problem(&mut self, problem: String) {
+        self.report.problem_count = self.report.problem_count.saturating_add(1);
+        if self.report.problems.len() < PROBLEMS_MAX {
+            self.report.problems.push(problem);
+        }
+    }
+
+    /// Applies a journal record. What does not fit is a problem, and the walk goes on.
+    fn replay(&mut self, record: u64, payload: &[u8]) -> Result<(), journal::ReplayError> {
+        let event = match decode(payload) {
+            Ok(event) => event,
+            Err(error) => {
+                self.problem(format!("journal record {record}: {error}"));
+                return Ok(());
+            }
+        };
+        let mut working = Working::new();
+        for key in event.transactions() {
+            let known = match self.changed.get(&key) {
+                Some(known) => Some(known.clone()),
+                None => self.cold.get(key).map_err(|error| error.to_string())?,
+            };
+            known.into_iter().for_each(|known| working.put(known));
+        }
+        for key in event.advices() {
+            let known = self.advices.get(&key).cloned();
+            known
+                .into_iter()
+                .for_each(|known| working.put_advice(known));
+        }
+        if let Err(error) = working.apply(&event) {
+            self.problem(format!("journal record {record}: {error}"));
+            return Ok(());
+        }
+        for changed in working.transactions() {
+            self.changed.insert(changed.key, changed.clone());
+        }
+        for changed in working.all_advices() {
+            self.advices.insert(changed.key, changed.clone());
+        }
+        Ok(())
+    }
+
+    fn check(&mut self, counts: &Counts) -> Result<(), ColdError> {
+        let mut cold_counts = Counts::default();
+        self.every_cold(|ledger, record| {
+            cold_counts.moved(None, Some(Bucket::of(record)));
+            for missing in ledger.cold.missing_names(record)? {
+                ledger.problem(format!(
+                    "transaction {}: its {missing} is missing in the cold store",
+                    record.key
+                ));
+            }
+            Ok(())
+        })?;
+        if cold_counts != *counts {
+            self.problem("the cold store's count of originals differs from what it holds".into());
+        }
+        self.every(Ledger::add_movement)?;
+        self.every(Ledger::compare)?;
+        self.check_advices()
+    }
+
+    /// A movement adds to its original's balance.
+    fn add_movement(&mut self, record: &Transaction) -> Result<(), ColdError> {
+        self.report.transactions = self.report.transactions.saturating_add(1);
+        let (Some(original), true) = (record.original, record.counted > MinorUnits::ZERO) else {
+            return Ok(());
+        };
+        let sums = self.sums.entry(original).or_default();
+        let sum = match record.column {
+            Column::None => return Ok(()),
+            Column::Pending => &mut sums.pending,
+            Column::Settled => &mut sums.settled,
+            Column::Taken => &mut sums.taken,
+        };
+        *sum = sum.plus(record.counted).unwrap_or(MinorUnits(u64::MAX));
+        self.report.movements = self.report.movements.saturating_add(1);
+        Ok(())
+    }
+
+    /// An original's books must be what its movements come to.
+    fn compare(&mut self, record: &Transaction) -> Result<(), ColdError> {
+        if !record.kind.is_original() {
+            return Ok(());
+        }
+        self.report.originals = self.report.originals.saturating_add(1);
+        let books = record.books;
+        if !books.holds() {
+            self.problem(format!(
+                "original {}: more is used than was approved",
+                record.key
+            ));
+        }
+        let derived = self.sums.get(&record.key).copied().unwrap_or_default();
+        let booked = Sums {
+            pending: books.pending,
+            settled: books.settled,
+            taken: books.taken,
+        };
+        let differ = (derived.pending, derived.settled, derived.taken)
+            != (booked.pending, booked.settled, booked.taken);
+        if differ {
+            self.problem(format!(
+                "original {}: the books say {booked}; its movements come to {derived}",
+                record.key
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_advices(&mut self) -> Result<(), ColdError> {
+        let alive = |advice: &&Arc<Advice>| advice.state != AdviceState::Done;
+        let alive: Vec<_> = self
+            .advices
+            .values()
+            .filter(alive)
+            .map(|advice| advice.key)
+            .collect();
+        for key in alive {
+            self.report.advices = self.report.advices.saturating_add(1);
+            let transaction = key.transaction;
+            if !self.changed.contains_key(&transaction) && self.cold.get(transaction)?.is_none() {
+                self.problem(format!(
+                    "advice {transaction}/{}: its transaction is missing",
+                    key.ordinal
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Every record as a start would have it.
+    fn every(
+        &mut self,
+        mut visit: impl FnMut(&mut Ledger, &Transaction) -> Result<(), ColdError>,
+    ) -> Result<(), ColdError> {
+        self.every_cold(|ledger, record| {
+            if ledger.changed.contains_key(&record.key) {
+                return Ok(());
+            }
+            visit(ledger, record)
+        })?;
+        let changed = std::mem::take(&mut self.changed);
+        let visited = changed.values().try_for_each(|record| visit(self, record));
+        self.changed = changed;
+        visited
+    }
+
+    fn every_cold(
+        &mut self,
+        mut visit: impl FnMut(&mut Ledger, &Transaction) -> Result<(), ColdError>,
+    ) -> Result<(), ColdError> {
+        let mut first = Some(Key::from_value(0));
+        while let Some(from) = first {
+            let page = self.cold.page(from, PAGE)?;
+            for record in &page {
+                visit(self, record)?;
+            }
+            let last = page.last().filter(|_| page.len() == PAGE);
+            first = last
+                .and_then(|last| last.key.value().checked_add(1))
+                .map(Key::from_value);
+        }
+        Ok(())
+    }
+}
