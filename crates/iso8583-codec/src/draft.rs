@@ -11,9 +11,13 @@ use crate::mti::Mti;
 use crate::packed;
 use crate::presence;
 use crate::spec::{ELEMENTS, HeadEncoding, Spec};
+use crate::writer::Writer;
 
 /// Most elements of one draft that are set to a value of their own. What is taken from messages does not count.
 const VALUES_MAX: usize = 48;
+
+/// How many of them are kept at hand.
+const VALUES_NEAR: usize = 12;
 
 /// Most messages of which one draft takes elements, its base included.
 const SOURCES_MAX: usize = 4;
@@ -45,9 +49,11 @@ pub struct Draft<'a> {
     sources: [Option<&'a Message<'a>>; SOURCES_MAX],
     taken: [u128; SOURCES_MAX],
     /// Values, in the order in which their elements were first set.
-    values: [&'a [u8]; VALUES_MAX],
+    values: [&'a [u8]; VALUES_NEAR],
+    /// Those for which there is no room above. Most drafts need none, and do not pay for clearing it.
+    more_values: Option<[&'a [u8]; VALUES_MAX - VALUES_NEAR]>,
     values_count: u8,
-    /// For each element that was ever set, the place of its value; by data element, less one.
+    /// For each element that was ever set, the place of its value, from one; by data element, less one.
     value_of: [u8; ELEMENTS],
     /// The first thing that went wrong, kept for `encode`, so that calls can be chained.
     fault: Option<EncodeError>,
@@ -58,26 +64,29 @@ impl<'a> Draft<'a> {
     #[inline]
     #[must_use]
     pub fn new(mti: Mti) -> Self {
-        Self {
-            mti,
-            set: 0,
-            sources: [None; SOURCES_MAX],
-            taken: [0; SOURCES_MAX],
-            values: [&[]; VALUES_MAX],
-            values_count: 0,
-            value_of: [0; ELEMENTS],
-            fault: None,
-        }
+        Self::of(mti, None, 0)
     }
 
     /// A message with all elements of `base`, until they are changed or removed.
     #[inline]
     #[must_use]
     pub fn from_message(base: &'a Message<'a>, mti: Mti) -> Self {
-        let mut draft = Self::new(mti);
-        draft.sources = [Some(base), None, None, None];
-        draft.taken = [base.present(), 0, 0, 0];
-        draft
+        Self::of(mti, Some(base), base.present())
+    }
+
+    #[inline(always)]
+    fn of(mti: Mti, base: Option<&'a Message<'a>>, present: u128) -> Self {
+        Self {
+            mti,
+            set: 0,
+            sources: [base, None, None, None],
+            taken: [present, 0, 0, 0],
+            values: [&[]; VALUES_NEAR],
+            more_values: None,
+            values_count: 0,
+            value_of: [0; ELEMENTS],
+            fault: None,
+        }
     }
 
     /// Sets an element to a canonical value: digits, characters, or the bytes of a binary element. What is shorter than
@@ -89,7 +98,6 @@ impl<'a> Draft<'a> {
             self.fault.get_or_insert(EncodeError::Undefined { de });
             return self;
         };
-        // Places are counted from one: zero is an element that was never set.
         if *place == 0 {
             if usize::from(self.values_count) == VALUES_MAX {
                 self.fault.get_or_insert(EncodeError::TooManyValues {
@@ -101,7 +109,17 @@ impl<'a> Draft<'a> {
             self.values_count = self.values_count.wrapping_add(1);
             *place = self.values_count;
         }
-        if let Some(slot) = self.values.get_mut(usize::from(*place).wrapping_sub(1)) {
+        let index = usize::from(*place).wrapping_sub(1);
+        let slot = match self.values.get_mut(index) {
+            Some(slot) => Some(slot),
+            None => {
+                let more = self
+                    .more_values
+                    .get_or_insert([&[]; VALUES_MAX - VALUES_NEAR]);
+                more.get_mut(index.wrapping_sub(VALUES_NEAR))
+            }
+        };
+        if let Some(slot) = slot {
             *slot = value;
         }
         self.set |= presence::bit(de);
@@ -133,9 +151,11 @@ impl<'a> Draft<'a> {
     #[inline]
     pub fn remove(&mut self, de: u8) -> &mut Self {
         let others = !presence::bit(de);
+        let [base, more @ ..] = &mut self.taken;
         self.set &= others;
-        for taken in &mut self.taken {
-            *taken &= others;
+        *base &= others;
+        if matches!(self.sources, [_, Some(_), ..]) {
+            more.iter_mut().for_each(|taken| *taken &= others);
         }
         self
     }
@@ -161,8 +181,15 @@ impl<'a> Draft<'a> {
             .get(usize::from(de).wrapping_sub(1))
             .copied()
             .unwrap_or_default();
+        let index = usize::from(place).wrapping_sub(1);
+        let far = || {
+            self.more_values
+                .as_ref()?
+                .get(index.wrapping_sub(VALUES_NEAR))
+        };
         self.values
-            .get(usize::from(place).wrapping_sub(1))
+            .get(index)
+            .or_else(far)
             .copied()
             .unwrap_or_default()
     }
@@ -179,14 +206,12 @@ impl<'a> Draft<'a> {
         if let Some(fault) = self.fault {
             return Err(fault);
         }
-        let before = out.len();
+        let mut writer = Writer::new(out);
         let present = self.present();
-        write_head(spec, self.mti, present, out);
-        let written = self.write_elements(spec, present, out);
-        if written.is_err() {
-            out.truncate(before);
-        }
-        written
+        write_head(spec, self.mti, present, &mut writer);
+        self.write_elements(spec, present, &mut writer)?;
+        writer.finish();
+        Ok(())
     }
 
     #[inline]
@@ -194,7 +219,7 @@ impl<'a> Draft<'a> {
         &self,
         spec: &Spec,
         present: u128,
-        out: &mut BytesMut,
+        out: &mut Writer<'_>,
     ) -> Result<(), EncodeError> {
         let mut left = present;
         while left != 0 {
@@ -211,7 +236,8 @@ impl<'a> Draft<'a> {
             if ptr::eq(source.spec(), spec) {
                 // The run ends where something comes in between, or something of the source stays out.
                 let others = (present | source.present()) & !taken & presence::above(de);
-                out.extend_from_slice(source.run_to(de, others));
+                let (start, end) = source.run_to(de, others);
+                out.put_part(source.frame(), start, end);
                 left &= presence::from_first(others);
             } else {
                 encode::transcode(spec, de, source, out)?;
@@ -232,25 +258,25 @@ impl<'a> Draft<'a> {
 
 /// Message type indicator and bitmaps; the second one only where it is not empty.
 #[inline]
-fn write_head(spec: &Spec, mti: Mti, present: u128, out: &mut BytesMut) {
+fn write_head(spec: &Spec, mti: Mti, present: u128, out: &mut Writer<'_>) {
     let (first, second) = (present as u64, (present >> 64) as u64);
     // Bit 1 announces the second map.
     let first = (first | u64::from(second != 0)).reverse_bits();
     let second = second.reverse_bits();
     match spec.head {
         HeadEncoding::Characters => {
-            out.extend_from_slice(mti.as_bytes());
-            out.extend_from_slice(&packed::hex_of_word(first));
+            out.put_array(*mti.as_bytes());
+            out.put_array(packed::hex_of_word(first));
             if second != 0 {
-                out.extend_from_slice(&packed::hex_of_word(second));
+                out.put_array(packed::hex_of_word(second));
             }
         }
         HeadEncoding::Packed => {
             let [a, b, c, d] = *mti.as_bytes();
-            out.extend_from_slice(&[packed::bcd_pair(a, b), packed::bcd_pair(c, d)]);
-            out.extend_from_slice(&first.to_be_bytes());
+            out.put_array([packed::bcd_pair(a, b), packed::bcd_pair(c, d)]);
+            out.put_array(first.to_be_bytes());
             if second != 0 {
-                out.extend_from_slice(&second.to_be_bytes());
+                out.put_array(second.to_be_bytes());
             }
         }
     }

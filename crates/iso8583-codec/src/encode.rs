@@ -1,13 +1,12 @@
 //! From canonical values to the bytes of an element.
 
-use bytes::{BufMut, BytesMut};
-
 use crate::check;
 use crate::error::EncodeError;
 use crate::message::Message;
 use crate::packed;
 use crate::spec::{FieldSpec, Format, Length, PrefixEncoding, Spec, ValueEncoding};
 use crate::text::CONVERTED_BYTES_MAX;
+use crate::writer::Writer;
 
 /// Appends an element: length prefix, padding and value.
 #[inline]
@@ -15,7 +14,7 @@ pub(crate) fn value(
     spec: &Spec,
     de: u8,
     value: &[u8],
-    out: &mut BytesMut,
+    out: &mut Writer<'_>,
 ) -> Result<(), EncodeError> {
     let field = spec.field(de).ok_or(EncodeError::Undefined { de })?;
     let length = value.len();
@@ -52,7 +51,7 @@ pub(crate) fn transcode(
     spec: &Spec,
     de: u8,
     from: &Message<'_>,
-    out: &mut BytesMut,
+    out: &mut Writer<'_>,
 ) -> Result<(), EncodeError> {
     let undefined = EncodeError::Undefined { de };
     let (Some(source), Some(text)) = (from.spec().field(de), from.text(de)) else {
@@ -90,33 +89,33 @@ const BYTES_MAX: usize = 999;
 
 /// Appends a length in decimal digits.
 #[inline]
-fn write_prefix(encoding: PrefixEncoding, width: u8, length: usize, out: &mut BytesMut) {
+fn write_prefix(encoding: PrefixEncoding, width: u8, length: usize, out: &mut Writer<'_>) {
     let digits = crate::digits::to_digits::<6>(length as u64);
     let from = digits.len().saturating_sub(usize::from(width));
     match encoding {
-        PrefixEncoding::Characters => out.extend_from_slice(digits.get(from..).unwrap_or_default()),
+        PrefixEncoding::Characters => out.put(digits.get(from..).unwrap_or_default()),
         PrefixEncoding::Bcd => {
             // Whole bytes: of an odd number of digits the unused nibble on the left is a zero anyhow.
             let (pairs, _) = digits.get(from & !1..).unwrap_or_default().as_chunks::<2>();
             pairs
                 .iter()
-                .for_each(|[high, low]| out.put_u8(packed::bcd_pair(*high, *low)));
+                .for_each(|[high, low]| out.put_array([packed::bcd_pair(*high, *low)]));
         }
     }
 }
 
 /// Appends a value that needs no padding but an unused nibble.
 #[inline]
-fn write_value(field: &FieldSpec, value: &[u8], out: &mut BytesMut) {
+fn write_value(field: &FieldSpec, value: &[u8], out: &mut Writer<'_>) {
     match field.value {
-        ValueEncoding::Plain => out.extend_from_slice(value),
+        ValueEncoding::Plain => out.put(value),
         ValueEncoding::Hex => value
             .iter()
-            .for_each(|byte| out.extend_from_slice(&packed::hex_pair(*byte))),
+            .for_each(|byte| out.put_array(packed::hex_pair(*byte))),
         ValueEncoding::Bcd => write_bcd(value, matches!(field.length, Length::Fixed(_)), out),
         ValueEncoding::SignedBcd => {
             if let Some((sign, digits)) = value.split_first() {
-                out.put_u8(*sign);
+                out.put_array([*sign]);
                 write_bcd(digits, true, out);
             }
         }
@@ -126,7 +125,7 @@ fn write_value(field: &FieldSpec, value: &[u8], out: &mut BytesMut) {
 /// Appends digits, two a byte; of an odd number there is a zero on the left or on the right. At most
 /// [`CONVERTED_BYTES_MAX`], as the dialects are checked for.
 #[inline]
-fn write_bcd(digits: &[u8], pad_left: bool, out: &mut BytesMut) {
+fn write_bcd(digits: &[u8], pad_left: bool, out: &mut Writer<'_>) {
     let mut packed = [0; CONVERTED_BYTES_MAX.div_ceil(2)];
     let count = digits.len().div_ceil(2);
     let (mut digits, mut room) = (digits, packed.as_mut_slice());
@@ -148,7 +147,7 @@ fn write_bcd(digits: &[u8], pad_left: bool, out: &mut BytesMut) {
     if let (Some(last), Some(slot)) = (odd.first(), slots.next()) {
         *slot = packed::bcd_pair(nibble(*last), 0);
     }
-    out.extend_from_slice(packed.get(..count).unwrap_or_default());
+    out.put(packed.get(..count).unwrap_or_default());
 }
 
 /// The nibble of a digit or of a character of track 2, whose separator may be written `=` or `D`.
@@ -163,7 +162,7 @@ fn write_padded(
     field: &FieldSpec,
     value: &[u8],
     length: usize,
-    out: &mut BytesMut,
+    out: &mut Writer<'_>,
 ) -> Result<(), EncodeError> {
     let (before, after, pad) = match field.format {
         Format::N => (length.saturating_sub(value.len()), 0, b'0'),
@@ -180,13 +179,13 @@ fn write_padded(
         ValueEncoding::Bcd => {
             // Zeros on the left of packed digits: whole bytes of them, and one more digit where that makes pairs.
             let zeros = length.div_ceil(2).saturating_sub(value.len().div_ceil(2));
-            out.put_bytes(0, zeros);
+            out.put_repeated(0, zeros);
             write_bcd(value, true, out);
         }
         ValueEncoding::Plain | ValueEncoding::SignedBcd | ValueEncoding::Hex => {
-            out.put_bytes(pad, before);
+            out.put_repeated(pad, before);
             write_value(field, value, out);
-            out.put_bytes(pad, after);
+            out.put_repeated(pad, after);
         }
     }
     Ok(())

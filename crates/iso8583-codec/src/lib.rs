@@ -44,6 +44,7 @@ mod presence;
 mod spec;
 mod text;
 mod value;
+mod writer;
 
 pub use describe::mask;
 pub use draft::Draft;

@@ -121,12 +121,12 @@ impl<'a> Message<'a> {
         self.frame.get(start..end).unwrap_or_default()
     }
 
-    /// The bytes of an element with its length prefix, and of its present neighbours up to the first of `others`, which
-    /// may be absent.
+    /// Where an element starts, with its length prefix, and where its present neighbours up to the first of `others`, which
+    /// may be absent, end.
     #[inline]
-    pub(crate) fn run_to(&self, de: u8, others: u128) -> &'a [u8] {
+    pub(crate) fn run_to(&self, de: u8, others: u128) -> (usize, usize) {
         let beyond = self.present & presence::from_first(others);
-        self.slice(self.start(de), self.start(presence::first(beyond)))
+        (self.start(de), self.start(presence::first(beyond)))
     }
 
     /// Inlined everywhere, since three numbers that come back through memory cost more than finding them.
