@@ -4,6 +4,7 @@
 //! version may go. Nothing is removed while a batch is being committed (see [`super::shared::Shared::gate`]), so that what a
 //! batch was checked against is still there when it is applied.
 
+use std::collections::BTreeSet;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -100,11 +101,12 @@ pub(crate) struct Hot {
     unloaded: AtomicU64,
 }
 
-/// Most names have one key.
+/// Most names have one key. A few (the DE 7 of terminals whose clock stands still, say) have very many.
 #[derive(Debug)]
 enum Keys {
     One(Key),
-    Many(Vec<Key>),
+    #[expect(clippy::box_collection, reason = "keeps the usual case small")]
+    Many(Box<BTreeSet<Key>>),
 }
 
 impl Hot {
@@ -264,14 +266,17 @@ impl Hot {
         let Some(keys) = self.aliases.get(&self.alias(query)) else {
             return Some(found);
         };
-        for key in keys.all() {
+        for key in keys.all().filter(|key| key_matches(**key, query)) {
             if let Some(record) = self.get(*key)
                 && matches(&record, query)
             {
                 found.push(record);
             }
+            if found.len() > CANDIDATES_MAX {
+                return None;
+            }
         }
-        (found.len() <= CANDIDATES_MAX).then_some(found)
+        Some(found)
     }
 
     /// Keeps bytes and names in step with a change.
@@ -347,13 +352,21 @@ impl Hot {
 
 /// Whether a query names a record.
 pub(crate) fn matches(record: &Transaction, query: Query) -> bool {
-    let key = record.key;
+    key_matches(record.key, query)
+        && match query.by {
+            By::Rrn(rrn) => record.kind == Kind::Purchase && record.request.rrn == rrn,
+            By::StanTime(..) | By::Stan(_) | By::Time(_) => true,
+        }
+}
+
+/// Whether a query may name a record of this key.
+fn key_matches(key: Key, query: Query) -> bool {
     key.merchant() == query.merchant
         && match query.by {
             By::StanTime(stan, time) => (key.stan(), key.time()) == (stan, time),
             By::Stan(stan) => key.stan() == stan,
             By::Time(time) => key.time() == time,
-            By::Rrn(rrn) => record.kind == Kind::Purchase && record.request.rrn == rrn,
+            By::Rrn(_) => true,
         }
 }
 
@@ -383,19 +396,21 @@ fn cost(record: &Transaction) -> u64 {
 }
 
 impl Keys {
-    fn all(&self) -> &[Key] {
-        match self {
-            Keys::One(key) => std::slice::from_ref(key),
-            Keys::Many(keys) => keys,
-        }
+    fn all(&self) -> impl Iterator<Item = &Key> {
+        let (one, many) = match self {
+            Keys::One(key) => (Some(key), None),
+            Keys::Many(keys) => (None, Some(keys)),
+        };
+        one.into_iter().chain(many.into_iter().flat_map(|keys| keys.iter()))
     }
 
     fn add(&mut self, key: Key) {
         match self {
             Keys::One(one) if *one == key => {}
-            Keys::One(one) => *self = Keys::Many(vec![*one, key]),
-            Keys::Many(keys) if keys.contains(&key) => {}
-            Keys::Many(keys) => keys.push(key),
+            Keys::One(one) => *self = Keys::Many(Box::new(BTreeSet::from([*one, key]))),
+            Keys::Many(keys) => {
+                keys.insert(key);
+            }
         }
     }
 
@@ -404,7 +419,7 @@ impl Keys {
         match self {
             Keys::One(one) => *one == key,
             Keys::Many(keys) => {
-                keys.retain(|known| *known != key);
+                keys.remove(&key);
                 keys.is_empty()
             }
         }
