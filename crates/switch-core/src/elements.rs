@@ -1,7 +1,8 @@
 //! Elements in a row of bytes, as they are kept where a message must be built again later: an MTI, then (element, length, value)
 //! with canonical values. Always sealed when stored.
 
-use iso8583_codec::{Draft, Mti};
+use bytes::BytesMut;
+use iso8583_codec::{Draft, EncodeError, Message, Mti, Spec};
 
 /// Collects elements.
 #[derive(Debug)]
@@ -55,11 +56,40 @@ pub(crate) fn iter(bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     })
 }
 
-/// Puts all elements into a draft.
-pub(crate) fn set_all<'a>(draft: &mut Draft<'a>, bytes: &'a [u8]) {
-    for (de, value) in iter(bytes) {
-        draft.set(de, value);
+/// Most elements of one message of [`written`]; a draft holds as many values.
+const PART: usize = 40;
+
+/// All elements as messages of a dialect, to take them from: one message, unless they are unusually many.
+pub(crate) fn written(bytes: &[u8], spec: &Spec) -> Result<Vec<BytesMut>, EncodeError> {
+    let all: Vec<(u8, &[u8])> = iter(bytes).collect();
+    let mut parts = Vec::new();
+    for some in all.chunks(PART) {
+        let mut draft = Draft::new(mti(bytes).unwrap_or(Mti::literal("0000")));
+        for (de, value) in some {
+            draft.set(*de, value);
+        }
+        let mut part = BytesMut::new();
+        draft.encode(spec, &mut part)?;
+        parts.push(part);
     }
+    Ok(parts)
+}
+
+/// Puts all elements of `parts` into a draft.
+pub(crate) fn copy_all<'a>(draft: &mut Draft<'a>, parts: &'a [Message<'a>]) {
+    for part in parts {
+        for de in part.elements() {
+            draft.copy(de, part);
+        }
+    }
+}
+
+/// Reads what [`written`] wrote.
+pub(crate) fn read<'a>(parts: &'a [BytesMut], spec: &'a Spec) -> Vec<Message<'a>> {
+    parts
+        .iter()
+        .filter_map(|part| spec.decode(part).ok())
+        .collect()
 }
 
 #[cfg(test)]

@@ -140,27 +140,50 @@ pub(crate) fn own_answer(
     draft.encode(spec, out)
 }
 
-/// Writes the answer that is on record. `refreshed`: the repeat came with another DE 7, so that DE 12 and 13 are its own too.
+/// An answer that is on record.
+#[derive(Debug)]
+pub(crate) struct Stored<'a> {
+    pub(crate) transaction: &'a Transaction,
+    pub(crate) answer: &'a Answer,
+    /// The repeat came with another DE 7, so that DE 12 and 13 are its own too.
+    pub(crate) refreshed: bool,
+    /// The dialect that the issuer's elements came in.
+    pub(crate) issuers: &'static Spec,
+}
+
+/// Writes the answer that is on record, equal to the first one in every element. Without a `vault`, the issuer's further
+/// elements stay out.
 pub(crate) fn stored_answer(
     request: &Message<'_>,
-    transaction: &Transaction,
-    answer: &Answer,
-    refreshed: bool,
-    vault: &Vault,
+    stored: &Stored<'_>,
+    vault: Option<&Vault>,
     spec: &Spec,
     out: &mut BytesMut,
 ) -> Result<(), EncodeError> {
+    let Stored {
+        transaction,
+        answer,
+        refreshed,
+        issuers,
+    } = *stored;
     let known = &transaction.request;
     let time = known.local_time.map(|time| digits::<6>(u64::from(time)));
     let date = known.local_date.map(|date| digits::<4>(u64::from(date)));
     let pan = request.pan().ok().flatten();
     let amount = answer.amount.map(|amount| digits::<12>(amount.0));
     let mut acquirer = [0; 11];
-    let extra = answer.extra.as_ref().and_then(|sealed| {
-        vault
-            .open(sealed, &transaction.key.value().to_be_bytes())
-            .ok()
-    });
+    let extra = vault
+        .zip(answer.extra.as_ref())
+        .and_then(|(vault, sealed)| {
+            vault
+                .open(sealed, &transaction.key.value().to_be_bytes())
+                .ok()
+        });
+    let parts = match &extra {
+        Some(extra) => elements::written(extra, issuers)?,
+        None => Vec::new(),
+    };
+    let parts = elements::read(&parts, issuers);
 
     let mut draft = Draft::new(request.mti().response());
     for de in [3, 4, 7, 11, 41, 42, 49, 70, 90] {
@@ -192,9 +215,7 @@ pub(crate) fn stored_answer(
     if let Some(amount) = &amount {
         draft.set(4, amount);
     }
-    if let Some(extra) = &extra {
-        elements::set_all(&mut draft, extra);
-    }
+    elements::copy_all(&mut draft, &parts);
     draft.encode(spec, out)
 }
 
@@ -351,8 +372,10 @@ pub(crate) fn advice_message(
     let first = elements::mti(&text).ok_or(AdviceError::Text)?;
     let (time, stan): ([u8; 10], [u8; 6]) =
         (digits(advice.time.0), digits(u64::from(advice.stan.0)));
+    let parts = elements::written(&text, spec).map_err(AdviceError::Encode)?;
+    let parts = elements::read(&parts, spec);
     let mut draft = Draft::new(if repeat { first.as_repeat() } else { first });
-    elements::set_all(&mut draft, &text);
+    elements::copy_all(&mut draft, &parts);
     draft.set(7, &time).set(11, &stan);
     draft.encode(spec, out).map_err(AdviceError::Encode)
 }
@@ -394,6 +417,7 @@ pub(crate) fn belongs(answer: &Message<'_>, sent: &Message<'_>) -> bool {
 pub(crate) fn as_sent(
     transaction: &Transaction,
     issuer: &Issuer,
+    original: Option<&Transaction>,
     spec: &Spec,
     out: &mut BytesMut,
 ) -> Result<(), EncodeError> {
@@ -401,9 +425,13 @@ pub(crate) fn as_sent(
     let (time, stan): ([u8; 10], [u8; 6]) =
         (digits(issuer.time.0), digits(u64::from(issuer.stan.0)));
     let amount: [u8; 12] = digits(request.amount.0);
+    let code = match original {
+        Some(original) if issuer.mti == 400 => &original.request.processing_code,
+        _ => &request.processing_code,
+    };
     let mut draft = Draft::new(mti(issuer.mti));
     draft
-        .set(3, &request.processing_code)
+        .set(3, code)
         .set(4, &amount)
         .set(7, &time)
         .set(11, &stan);

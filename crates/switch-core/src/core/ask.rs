@@ -17,6 +17,9 @@ use crate::asked::Asked;
 use crate::config::VoidAs;
 use crate::outward;
 
+/// Most messages that wait for the answer to one request.
+const WAITERS_MAX: usize = 64;
+
 impl Core {
     /// A terminal's request, from the start: may be interrupted and come again.
     pub(super) fn ask(&mut self, asking: &Asking, task: &Task) -> Result<Outcome, Interrupt> {
@@ -57,15 +60,15 @@ impl Core {
 
     /// The same request again: the stored answer, or the one that is still to come.
     fn repeat(&mut self, asking: &Asking, record: &Arc<Transaction>, refreshed: bool) {
-        if record.answer.is_some() {
-            return self.answer_stored(&asking.asker, record, refreshed);
-        }
         let mut asker = asking.asker.clone();
         asker.refreshed = refreshed;
+        if record.answer.is_some() {
+            return self.answer_stored(&asker, record);
+        }
         match self.flights.get_mut(&record.key) {
-            Some(flight) => flight.waiters.push(asker),
-            // Relayed before a restart and about to be reversed: what it will be answered is a time-out.
-            None => self.answer_reason(&asker, Some(&record.request.rrn), Reason::Timeout),
+            Some(flight) if flight.waiters.len() < WAITERS_MAX => flight.waiters.push(asker),
+            // Too many, or what was read is older than the answer: the next repeat gets it.
+            Some(_) | None => self.answer_reason(&asker, Some(&record.request.rrn), Reason::System),
         }
     }
 
@@ -241,16 +244,25 @@ impl Core {
             Ok(made) => made,
             Err(error) => return self.cannot_seal(asking, error),
         };
+        // Its numbers are given out now: a void or reversal of it must name them, even before it is sent.
+        let Some((stan, time)) = self.links[link].next_number(self.now) else {
+            self.reply_reason(asking, Reason::System);
+            return Outcome::Done;
+        };
         let name = self.config.links[link].name;
         new.issuer = Some(Issuer {
             link: name,
             mti: 220,
-            stan: Stan(0),
-            time: WireTime(0),
+            stan,
+            time,
             acquirer: new.request.acquirer.unwrap_or(acquirer),
         });
         let order = original.map_or(slot.key, |original| original.key);
-        let advice = new_advice(key, AdviceKind::Refund, name, order, sealed, now);
+        let advice = Advice {
+            stan,
+            time,
+            ..new_advice(key, AdviceKind::Refund, name, order, sealed, now)
+        };
         let answer = self.own_answer(asking.asker.listener, Reason::Approved);
         let stored = decide::store_refund(
             slot.fill(new),

@@ -28,7 +28,6 @@ impl Core {
         let named = &asked.original;
         let stan = named.stan.map(|stan| Stan(stan.value()));
         let time = named.time.map(|time| WireTime(time.value()));
-        let since = self.now_ms().saturating_sub(self.config.policy.window);
         if let (Some(stan), Some(time)) = (stan, time) {
             let own = self.own_by_key(asked, stan, time, task)?;
             if !own.is_empty() {
@@ -43,15 +42,12 @@ impl Core {
             (None, Some(time)) => By::Time(time),
             (None, None) => return Ok(Named::Nothing),
         };
-        let Found::All(found) = self.query(
-            Query {
-                merchant: asked.merchant,
-                by,
-            },
-            since,
-            task,
-        )?
-        else {
+        let query = Query {
+            merchant: asked.merchant,
+            by,
+        };
+        self.nobody_writes(query)?;
+        let Found::All(found) = self.query(query, 0, task)? else {
             tracing::warn!(key = %asked.key, "too many transactions fit what a message names");
             return Ok(Named::Nothing);
         };

@@ -1,12 +1,11 @@
 //! Requests toward issuers: relayed, answered, timed out, answered late.
 
 use bytes::Bytes;
-use iso8583_codec::Message;
+use iso8583_codec::{Message, Spec};
 use refund_ledger::decide;
-use refund_ledger::store::Peek;
 use refund_ledger::{Answer, Key, MinorUnits, Reason, Status, Transaction, Working};
 
-use super::link::Pending;
+use super::link::{Pending, Turn};
 use super::reversal::order_of;
 use super::terminal::{Asker, Asking};
 use super::work::{After, Decision, Interrupt, Outcome, Task, Work};
@@ -32,8 +31,9 @@ pub(super) struct Flight {
     /// The message as sent, to compare answers with.
     pub(super) sent: Bytes,
     pub(super) sent_at: u64,
-    pub(super) deadline: u64,
     pub(super) state: FlightState,
+    /// An approval that came while the time-out was being recorded.
+    pub(super) late: Option<Bytes>,
     /// DE 39 of the reversal that came meanwhile.
     pub(super) reversal_reason: Option<[u8; 2]>,
     /// Answers that the switch gives go by this listener's codes.
@@ -61,11 +61,13 @@ impl Flight {
 
 impl Core {
     /// The record is durable: the request leaves.
-    pub(super) fn relay(&mut self, key: Key, asking: &Asking) {
-        let Peek::Known(record) = self.store.peek(key, 0) else {
+    pub(super) fn relay(&mut self, key: Key, asking: &Asking, next: &Working) {
+        let Some((record, issuer)) = next
+            .get(key)
+            .and_then(|record| Some((record, record.issuer?)))
+        else {
             return;
         };
-        let Some(issuer) = record.issuer else { return };
         let Some(link) = self.config.link(issuer.link) else {
             return;
         };
@@ -77,35 +79,36 @@ impl Core {
             waiters: vec![asking.asker.clone()],
             sent: Bytes::new(),
             sent_at: self.now,
-            deadline: self.now + self.config.links[link].response_timeout,
             state: FlightState::Waiting,
+            late: None,
             reversal_reason: None,
             listener: asking.asker.listener,
         };
-        let Some(connection) = self.links[link].pick() else {
-            self.flights.insert(key, flight);
-            return self.start(Work::Unsent {
-                key,
-                reason: Reason::LinkDown,
-            });
+        let turn = Turn::of(&issuer, record.created);
+        let left = match self.links[link].pick(turn) {
+            None => Err(Reason::LinkDown),
+            Some(connection) => self
+                .write_relay(record, &issuer, asking, next)
+                .map(|message| (connection, message)),
         };
-        match self.write_relay(&record, &issuer, asking) {
-            Ok(message) => {
+        match left {
+            Ok((connection, message)) => {
                 flight.connection = connection;
                 flight.sent = message.clone();
                 self.links[link].expect(issuer.stan, Pending::Request(key));
-                self.links[link].push_timeout(flight.deadline, key);
-                self.flights.insert(key, flight);
+                let deadline = self.now + self.config.links[link].response_timeout;
+                self.links[link].push_timeout(deadline, key);
                 self.outputs.push(Output::ToLink {
                     connection,
                     message,
                 });
             }
             Err(reason) => {
-                self.flights.insert(key, flight);
+                flight.state = FlightState::Deciding;
                 self.start(Work::Unsent { key, reason });
             }
         }
+        self.flights.insert(key, flight);
     }
 
     fn write_relay(
@@ -113,6 +116,7 @@ impl Core {
         record: &Transaction,
         issuer: &refund_ledger::Issuer,
         asking: &Asking,
+        next: &Working,
     ) -> Result<Bytes, Reason> {
         let spec = self.config.listeners[asking.asker.listener].spec;
         let Some(link) = self.config.link(issuer.link) else {
@@ -121,14 +125,11 @@ impl Core {
         let request = spec
             .decode(&asking.asker.frame)
             .map_err(|_| Reason::Format)?;
-        let original = match record.original.map(|key| self.store.peek(key, 0)) {
-            None => None,
-            Some(Peek::Known(original)) => Some(original),
-            Some(_) => return Err(Reason::System),
-        };
+        let original = record.original.and_then(|key| next.get(key));
         let target = self.config.links[link].spec;
         let written = Core::written(&mut self.arena, |out| {
-            outward::relay(&request, record, issuer, original.as_deref(), target, out)
+            let original = original.map(|original| &**original);
+            outward::relay(&request, record, issuer, original, target, out)
         });
         written.map_err(|error| {
             tracing::warn!(link = %issuer.link, %error, "a request does not fit the link's dialect");
@@ -159,7 +160,11 @@ impl Core {
                 tracing::warn!(key = %key, link = %self.config.links[link].name, "an approval came after the time-out");
                 self.metrics.unmatched(link, "late_approval");
                 let frame = Core::kept(&mut self.arena, answer.frame());
-                self.start(Work::Late { key, frame });
+                if state == FlightState::Expiring {
+                    flight.late = Some(frame);
+                } else {
+                    self.start(Work::Late { key, frame });
+                }
             }
             _ => {
                 self.metrics.unmatched(link, "late_decline");
@@ -203,7 +208,7 @@ impl Core {
                     tracing::error!(%error, "an answer's elements cannot be sealed: a repeat will lack them");
                     None
                 });
-                let partial = partial_amount(&message, code, &record);
+                let partial = partial_amount(&message, code, &record).filter(|_| approved);
                 let answer = Answer {
                     reason,
                     code,
@@ -231,8 +236,6 @@ impl Core {
                 decide::time_out(&record, advice, None, true, now)
             }
             Status::ReversedInFlight => decide::decline(&record, around.context(), None, now),
-            // The time-out was recorded first.
-            _ if approved => return self.late(key, frame, task),
             _ => return Ok(Outcome::Done),
         };
         let frame = (record.status == Status::InFlight).then(|| frame.clone());
@@ -366,75 +369,73 @@ impl Core {
         }
     }
 
-    /// Everybody who waits gets the issuer's answer; without it, what is on record.
-    pub(super) fn finish(&mut self, key: Key, frame: Option<Bytes>) {
-        let Some(flight) = self.remove_flight(key) else {
+    /// Who asked gets the issuer's answer, who waits with a repeat the same from the record; without it, all get what is on
+    /// record.
+    pub(super) fn finish(&mut self, key: Key, frame: Option<Bytes>, next: &Working) {
+        let Some((flight, record)) = self.remove_flight(key).zip(next.get(key)) else {
             return;
         };
-        let Peek::Known(record) = self.store.peek(key, 0) else {
-            return;
-        };
-        let link = self.config.links[flight.link].spec;
-        for asker in &flight.waiters {
-            let answer = frame.as_ref().and_then(|frame| link.decode(frame).ok());
-            let Some((answer, stored)) = answer.zip(record.answer.as_ref()) else {
-                self.answer_stored(asker, &record, asker.refreshed);
-                continue;
-            };
-            let spec = self.config.listeners[asker.listener].spec;
-            let Ok(request) = spec.decode(&asker.frame) else {
-                continue;
-            };
-            let written = Core::written(&mut self.arena, |out| {
-                outward::pass_answer(
-                    &request,
-                    &answer,
-                    &record.request.rrn,
-                    stored.amount,
-                    spec,
-                    out,
-                )
-            });
-            match written {
-                Ok(_) => {
-                    self.metrics.refusal(asker.label, stored.reason);
-                    self.send_answer(asker, stored.code, written);
-                }
-                Err(error) => {
-                    // An element of the issuer that the terminal's dialect cannot carry must not cost the answer.
-                    tracing::warn!(%error, "an issuer's answer does not fit the terminal's dialect");
-                    self.answer_stored(asker, &record, asker.refreshed);
-                }
-            }
+        let mut waiters = flight.waiters.iter();
+        if let Some(frame) = frame
+            && let Some(first) = waiters.next()
+        {
+            self.pass_answer(first, &frame, self.config.links[flight.link].spec, record);
         }
+        waiters.for_each(|asker| self.answer_stored(asker, record));
+    }
+
+    fn pass_answer(&mut self, asker: &Asker, frame: &[u8], link: &Spec, record: &Transaction) {
+        let spec = self.config.listeners[asker.listener].spec;
+        let (Ok(request), Ok(answer), Some(stored)) = (
+            spec.decode(&asker.frame),
+            link.decode(frame),
+            &record.answer,
+        ) else {
+            return;
+        };
+        let rrn = &record.request.rrn;
+        let written = Core::written(&mut self.arena, |out| {
+            outward::pass_answer(&request, &answer, rrn, stored.amount, spec, out)
+        });
+        if written.is_err() {
+            return self.answer_stored(asker, record);
+        }
+        self.metrics.refusal(asker.label, stored.reason);
+        self.send_answer(asker, stored.code, written);
     }
 
     /// The time-out is durable: who waits is answered; the flight stays for a late approval.
-    pub(super) fn timed_out(&mut self, key: Key) {
+    pub(super) fn timed_out(&mut self, key: Key, next: &Working) {
         let Some(flight) = self.flights.get_mut(&key) else {
             return;
         };
         flight.state = FlightState::Late;
+        // On its own, lest it keep the block alive that it was cut from.
+        flight.sent = Bytes::copy_from_slice(&flight.sent);
         let waiters = std::mem::take(&mut flight.waiters);
-        if let Peek::Known(record) = self.store.peek(key, 0) {
+        let late = flight.late.take();
+        if let Some(record) = next.get(key) {
             waiters
                 .iter()
-                .for_each(|asker| self.answer_stored(asker, &record, asker.refreshed));
+                .for_each(|asker| self.answer_stored(asker, record));
+        }
+        if let Some(frame) = late {
+            self.start(Work::Late { key, frame });
         }
         self.timer(self.now + LATE_WINDOW, Timer::Forget(key));
     }
 
     /// A reversal of the request in flight is durable: who waits for the request gets `reversed`.
-    pub(super) fn reversed_in_flight(&mut self, key: Key, reason: Option<[u8; 2]>) {
+    pub(super) fn reversed_in_flight(&mut self, key: Key, reason: Option<[u8; 2]>, next: &Working) {
         let Some(flight) = self.flights.get_mut(&key) else {
             return;
         };
         flight.reversal_reason = reason;
         let waiters = std::mem::take(&mut flight.waiters);
-        if let Peek::Known(record) = self.store.peek(key, 0) {
+        if let Some(record) = next.get(key) {
             waiters
                 .iter()
-                .for_each(|asker| self.answer_stored(asker, &record, asker.refreshed));
+                .for_each(|asker| self.answer_stored(asker, record));
         }
     }
 

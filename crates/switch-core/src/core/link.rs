@@ -2,9 +2,9 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use iso8583_codec::Message;
+use iso8583_codec::{Message, Mti};
 use refund_ledger::store::Recovered;
-use refund_ledger::{AdviceKey, Key, Stan, WireTime};
+use refund_ledger::{AdviceKey, Issuer, Key, Stan, WireTime};
 
 use super::{Core, Output, Timer};
 use crate::config::LinkConfig;
@@ -24,8 +24,36 @@ pub(super) struct Link {
     timeouts: VecDeque<(u64, Key)>,
     /// The issuer signed off.
     signed_off: bool,
-    /// Takes turns among the connections.
-    turn: usize,
+}
+
+/// What decides over which connection a message goes.
+#[derive(Copy, Clone, Debug)]
+pub(super) struct Turn {
+    number: u64,
+    /// When the message came, unix milliseconds.
+    came: u64,
+}
+
+impl Turn {
+    /// The turn of a message that came at `came` (unix milliseconds), and of everything about it.
+    pub(super) fn of(issuer: &Issuer, came: u64) -> Turn {
+        Turn {
+            number: u64::from(issuer.stan.0),
+            came,
+        }
+    }
+
+    /// The turn of what is not known well enough any more.
+    pub(super) fn any(number: u64) -> Turn {
+        Turn { number, came: 0 }
+    }
+
+    /// A number that looks random (the finish of MurmurHash3).
+    fn draw(self, connection: u64) -> u64 {
+        let mixed = (self.number ^ connection << 32).wrapping_mul(0xFF51_AFD7_ED55_8CCD);
+        let mixed = (mixed ^ mixed >> 33).wrapping_mul(0xC4CE_B9FE_1A85_EC53);
+        mixed ^ mixed >> 33
+    }
 }
 
 #[derive(Debug)]
@@ -33,6 +61,8 @@ struct Connection {
     id: u64,
     /// Signed on, or no sign-on is asked for.
     ready: bool,
+    /// When it became ready, unix milliseconds.
+    since: u64,
     /// When something came last.
     heard: u64,
 }
@@ -44,10 +74,24 @@ pub(super) enum Pending {
     Request(Key),
     /// An advice, from its first attempt until it is closed.
     Advice(AdviceKey),
-    /// A sign-on over this connection.
-    SignOn(u64),
-    /// An echo over this connection.
-    Echo(u64),
+    /// A sign-on or echo.
+    Network(Probe),
+}
+
+/// A network management message that was sent.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(super) struct Probe {
+    /// Over which connection; it must be answered over the same.
+    pub(super) connection: u64,
+    time: WireTime,
+    sign_on: bool,
+}
+
+impl Probe {
+    fn is_answered_by(self, answer: &Message<'_>) -> bool {
+        let time = answer.transmission_time().ok().flatten();
+        answer.mti() == Mti::literal("0810") && time.is_none_or(|time| time.value() == self.time.0)
+    }
 }
 
 impl Link {
@@ -63,7 +107,6 @@ impl Link {
             requests: 0,
             timeouts: VecDeque::new(),
             signed_off: false,
-            turn: 0,
         }
     }
 
@@ -83,36 +126,26 @@ impl Link {
         self.stans.next(now, |stan| pending.contains_key(&stan.0))
     }
 
-    /// A connection for the next message.
-    pub(super) fn pick(&mut self) -> Option<u64> {
-        if !self.is_up() {
+    /// The connection for a message, its repeats and its reversals: the same one each time while it lives.
+    ///
+    /// Every connection draws a number for the message, and the highest wins (rendezvous hashing); what came up after the
+    /// message did not take part. So nothing has to be kept per message.
+    pub(super) fn pick(&self, turn: Turn) -> Option<u64> {
+        if self.signed_off {
             return None;
         }
-        self.turn = self.turn.wrapping_add(1);
-        let ready = self
-            .connections
-            .iter()
-            .filter(|connection| connection.ready)
-            .count();
-        let nth = self.turn % ready.max(1);
-        self.connections
-            .iter()
-            .filter(|connection| connection.ready)
-            .nth(nth)
-            .map(|connection| connection.id)
-    }
-
-    /// This connection if it may carry traffic, else any.
-    pub(super) fn pick_preferably(&mut self, id: u64) -> Option<u64> {
-        let alive = self
-            .connections
-            .iter()
-            .any(|connection| connection.id == id && connection.ready);
-        if alive && !self.signed_off {
-            Some(id)
-        } else {
-            self.pick()
-        }
+        let ready = || {
+            self.connections
+                .iter()
+                .filter(|connection| connection.ready)
+        };
+        let winner = |connections: &mut dyn Iterator<Item = &Connection>| {
+            connections
+                .max_by_key(|connection| turn.draw(connection.id))
+                .map(|connection| connection.id)
+        };
+        winner(&mut ready().filter(|connection| connection.since <= turn.came))
+            .or_else(|| winner(&mut ready()))
     }
 
     pub(super) fn expect(&mut self, stan: Stan, pending: Pending) {
@@ -147,6 +180,19 @@ impl Link {
             .iter_mut()
             .find(|connection| connection.id == id)
     }
+
+    #[cfg(test)]
+    pub(super) fn has_connection(&self, id: u64) -> bool {
+        self.connections
+            .iter()
+            .any(|connection| connection.id == id)
+    }
+
+    /// What STANs stand for, in no order.
+    #[cfg(test)]
+    pub(super) fn expected(&self) -> Vec<Pending> {
+        self.pending.values().copied().collect()
+    }
 }
 
 impl Core {
@@ -156,13 +202,14 @@ impl Core {
         let ready = !self.config.links[link].sign_on;
         self.links[link].connections.push(Connection {
             id: connection,
-            ready,
+            ready: false,
+            since: 0,
             heard: now,
         });
         if ready {
             self.came_up(link, connection);
         } else {
-            self.network_request(link, connection, b"001", Pending::SignOn(connection));
+            self.network_request(link, connection, true);
         }
         self.run_ready();
     }
@@ -173,7 +220,7 @@ impl Core {
         let gone = &mut self.links[link];
         gone.connections.retain(|known| known.id != connection);
         gone.pending.retain(|_, pending| {
-            !matches!(pending, Pending::SignOn(id) | Pending::Echo(id) if *id == connection)
+            !matches!(pending, Pending::Network(probe) if probe.connection == connection)
         });
         let lost: Vec<Key> = self
             .flights
@@ -233,18 +280,26 @@ impl Core {
                 }
             }
             (Some(Pending::Advice(key)), _) => self.advice_answered(link, key, answer),
-            (Some(Pending::SignOn(id)), Some(stan)) if id == connection && code == Some(*b"00") => {
+            (Some(Pending::Network(probe)), Some(stan))
+                if probe.connection == connection && probe.is_answered_by(answer) =>
+            {
                 self.links[link].pending.remove(&stan);
-                self.came_up(link, connection);
+                self.network_answered(link, probe, code);
             }
-            (Some(Pending::SignOn(id)), _) if id == connection => {
-                tracing::warn!(link = %self.config.links[link].name, "the issuer refused the sign-on");
-                self.outputs.push(Output::CloseLink { connection });
-            }
-            (Some(Pending::Echo(id)), Some(stan)) if id == connection => {
-                self.links[link].pending.remove(&stan);
-            }
+            (Some(Pending::Network(_)), _) => self.unmatched(link, answer, "mismatch"),
             _ => self.unmatched(link, answer, "unknown"),
+        }
+    }
+
+    /// The issuer answered a sign-on or echo.
+    fn network_answered(&mut self, link: usize, probe: Probe, code: Option<[u8; 2]>) {
+        let connection = probe.connection;
+        if probe.sign_on && code == Some(*b"00") {
+            self.links[link].signed_off = false;
+            self.came_up(link, connection);
+        } else if probe.sign_on {
+            tracing::warn!(link = %self.config.links[link].name, "the issuer refused the sign-on");
+            self.outputs.push(Output::CloseLink { connection });
         }
     }
 
@@ -284,8 +339,10 @@ impl Core {
 
     /// A connection may carry traffic.
     fn came_up(&mut self, link: usize, connection: u64) {
+        let now = self.now_ms();
         if let Some(known) = self.links[link].connection(connection) {
             known.ready = true;
+            known.since = now;
         }
         tracing::info!(link = %self.config.links[link].name, connection, "issuer connection is up");
         self.timer(
@@ -295,7 +352,8 @@ impl Core {
         self.pump(link);
     }
 
-    fn network_request(&mut self, link: usize, connection: u64, code: &[u8; 3], pending: Pending) {
+    fn network_request(&mut self, link: usize, connection: u64, sign_on: bool) {
+        let code = if sign_on { b"001" } else { b"301" };
         let Some((stan, time)) = self.links[link].next_number(self.now) else {
             return;
         };
@@ -304,7 +362,12 @@ impl Core {
             outward::network_request(time.0, stan.0, code, spec, out)
         });
         if let Ok(message) = written {
-            self.links[link].expect(stan, pending);
+            let probe = Probe {
+                connection,
+                time,
+                sign_on,
+            };
+            self.links[link].expect(stan, Pending::Network(probe));
             self.outputs.push(Output::ToLink {
                 connection,
                 message,
@@ -324,7 +387,7 @@ impl Core {
         if stan != 0 {
             let unanswered = matches!(
                 self.links[link].pending.get(&stan),
-                Some(Pending::SignOn(id) | Pending::Echo(id)) if *id == connection
+                Some(Pending::Network(probe)) if probe.connection == connection
             );
             if unanswered {
                 tracing::warn!(link = %self.config.links[link].name, connection, "a sign-on or echo was not answered");
@@ -338,7 +401,7 @@ impl Core {
             .map_or(0, |known| known.heard);
         let due = heard.saturating_add(interval);
         if due <= self.now {
-            self.network_request(link, connection, b"301", Pending::Echo(connection));
+            self.network_request(link, connection, false);
             self.timer(self.now + interval, Timer::Probe(connection, 0));
         } else {
             self.timer(due, Timer::Probe(connection, 0));

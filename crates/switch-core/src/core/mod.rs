@@ -9,6 +9,8 @@ mod recover;
 mod reversal;
 mod saf;
 mod terminal;
+#[cfg(test)]
+mod tests;
 mod work;
 
 use std::cmp::Reverse;
@@ -98,10 +100,10 @@ enum Timer {
     Forget(Key),
     /// An attempt of an advice, counted, got no answer.
     Attempt(AdviceKey, u32),
-    /// An advice may be sent.
+    /// An advice of a link may be sent.
     Pump(usize),
-    /// An advice is over its age.
-    Age(AdviceKey),
+    /// An advice of a link may be over its age.
+    Age(usize),
     /// A connection is due for an echo, or its echo or sign-on (of this STAN) for an answer.
     Probe(u64, u32),
 }
@@ -189,8 +191,8 @@ impl Core {
             match timer {
                 Timer::Forget(key) => self.forget(key),
                 Timer::Attempt(key, attempt) => self.attempt_timeout(key, attempt),
-                Timer::Pump(link) => self.pump(link),
-                Timer::Age(key) => self.advice_age(key),
+                Timer::Pump(link) => self.pump_timer(link),
+                Timer::Age(link) => self.age_timer(link),
                 Timer::Probe(connection, stan) => self.probe(connection, stan),
             }
         }

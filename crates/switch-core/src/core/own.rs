@@ -80,9 +80,11 @@ impl Core {
                         .map(|key| self.own_record(key, 0, task))
                         .transpose()?
                         .flatten();
-                    if let Some(target) =
-                        target.filter(|target| asked.same_content(target, &self.vault))
-                    {
+                    let Some(target) = target.filter(|target| target.status != Status::Unsent)
+                    else {
+                        continue;
+                    };
+                    if asked.same_content(&target, &self.vault) {
                         return Ok(Own::Repeat {
                             record: target,
                             refreshed: true,
@@ -152,6 +154,7 @@ impl Core {
             merchant: asked.merchant,
             by: By::Stan(asked.request.stan),
         };
+        self.nobody_writes(query)?;
         let Found::All(found) = self.query(query, since, task)? else {
             return Ok(None);
         };
@@ -177,7 +180,7 @@ impl Core {
     /// A reversal named the request's STAN without its DE 7.
     fn has_timeless_tombstone(&self, key: Key, task: &Task) -> Result<bool, Interrupt> {
         let now = self.now_ms();
-        let record = self.record(timeless(key), now.saturating_sub(DAY), task)?;
+        let record = self.own_record(timeless(key), now.saturating_sub(DAY), task)?;
         Ok(record.is_some_and(|record| {
             record.kind == Kind::Tombstone && now.saturating_sub(record.created) <= DAY
         }))

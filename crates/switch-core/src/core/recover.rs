@@ -1,7 +1,7 @@
 //! A start on an existing ledger: what was relayed and not answered counts as timed out; advices go on.
 
 use refund_ledger::store::Recovered;
-use refund_ledger::{Status, Transaction};
+use refund_ledger::{Kind, Status, Transaction};
 
 use super::flight::{Flight, FlightState};
 use super::link::Pending;
@@ -14,35 +14,52 @@ const LATE_WINDOW_MS: u64 = 300 * 1000;
 
 impl Core {
     pub(super) fn recover(&mut self, recovered: &Recovered) {
-        for advice in &recovered.advices {
-            self.enqueue(advice.clone());
+        let mut advices = recovered.advices.clone();
+        advices.sort_by_key(|advice| (advice.created, advice.key));
+        for advice in advices {
+            self.enqueue(advice, None);
         }
         for record in &recovered.transactions {
             let state = match record.status {
                 Status::InFlight | Status::ReversedInFlight => FlightState::Expiring,
+                // Of what was approved before, no further approval is to come.
                 Status::Reversing
-                    if self.now_ms().saturating_sub(record.moved) < LATE_WINDOW_MS =>
+                    if !record.was_approved
+                        && self.now_ms().saturating_sub(record.moved) < LATE_WINDOW_MS =>
                 {
                     FlightState::Late
                 }
                 _ => continue,
             };
-            self.recover_flight(record, state);
+            let original = match record.kind {
+                Kind::Void => recovered
+                    .transactions
+                    .iter()
+                    .find(|original| Some(original.key) == record.original),
+                _ => None,
+            };
+            self.recover_flight(record, original.map(|original| &**original), state);
+            if state == FlightState::Expiring {
+                self.start(Work::Expired { key: record.key });
+            }
         }
         self.run_ready();
     }
 
-    fn recover_flight(&mut self, record: &Transaction, state: FlightState) {
-        let Some(issuer) = record.issuer.filter(|issuer| issuer.stan.0 != 0) else {
-            return;
-        };
+    fn recover_flight(
+        &mut self,
+        record: &Transaction,
+        original: Option<&Transaction>,
+        state: FlightState,
+    ) {
+        let Some(issuer) = record.issuer else { return };
         let Some(link) = self.config.link(issuer.link) else {
             tracing::error!(link = %issuer.link, key = %record.key, "a request waits for a link that is not configured");
             return;
         };
         let spec = self.config.links[link].spec;
         let sent = Core::written(&mut self.arena, |out| {
-            outward::as_sent(record, &issuer, spec, out)
+            outward::as_sent(record, &issuer, original, spec, out)
         });
         let flight = Flight {
             key: record.key,
@@ -52,8 +69,8 @@ impl Core {
             waiters: Vec::new(),
             sent: sent.unwrap_or_default(),
             sent_at: self.now,
-            deadline: self.now,
             state,
+            late: None,
             reversal_reason: None,
             listener: 0,
         };
@@ -61,8 +78,6 @@ impl Core {
         self.flights.insert(record.key, flight);
         if state == FlightState::Late {
             self.timer(self.now + LATE_WINDOW_MS * 1000, Timer::Forget(record.key));
-        } else {
-            self.start(Work::Expired { key: record.key });
         }
     }
 }

@@ -4,17 +4,23 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use iso8583_codec::Message;
 use refund_ledger::decide;
-use refund_ledger::{Advice, AdviceKey, AdviceKind, AdviceState, Key, Working};
+use refund_ledger::{
+    Advice, AdviceKey, AdviceKind, AdviceState, Key, Stan, Transaction, WireTime, Working,
+};
 
-use super::link::Pending;
+use super::link::{Pending, Turn};
 use super::work::{After, Decision, Interrupt, Outcome, Task, Work};
 use super::{Core, Output, Timer};
 use crate::outward;
 
 /// Codes after which an advice is repeated: in progress, late, cut-over, inoperative, no route, malfunction, no answer.
 const RETRIED: [&[u8; 2]; 7] = [b"09", b"68", b"90", b"91", b"92", b"96", b"98"];
+
+/// How soon an advice that could not be given up is looked at again; microseconds.
+const BURY_INTERVAL: u64 = 1_000_000;
 
 /// The queue of all links.
 #[derive(Debug)]
@@ -25,13 +31,30 @@ pub(super) struct Saf {
     links: Vec<LinkQueue>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct LinkQueue {
     /// Heads of their order that may be sent, by the time from which.
     due: BTreeSet<(u64, AdviceKey)>,
+    /// All that wait, by their creation, unix milliseconds.
+    ages: BTreeSet<(u64, AdviceKey)>,
     under_way: usize,
-    depth: usize,
     dead: usize,
+    /// When [`Timer::Pump`] and [`Timer::Age`] go off next; those that go off earlier or later are stale.
+    pump_at: u64,
+    age_at: u64,
+}
+
+impl LinkQueue {
+    fn new() -> LinkQueue {
+        LinkQueue {
+            due: BTreeSet::new(),
+            ages: BTreeSet::new(),
+            under_way: 0,
+            dead: 0,
+            pump_at: u64::MAX,
+            age_at: u64::MAX,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -41,11 +64,15 @@ struct Waiting {
     attempts: u32,
     due: u64,
     state: WaitState,
-    /// The connection that the message it is about went over.
-    prefers: u64,
+    /// DE 11 and DE 7, on record or about to be.
+    numbers: Option<(Stan, WireTime)>,
+    /// It left at least once, or may have before a restart: from now on it is a repeat.
+    left: bool,
+    /// That of the message it is about.
+    turn: Turn,
     /// The connection of the present attempt.
     connection: u64,
-    sent: bytes::Bytes,
+    sent: Bytes,
 }
 
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -65,28 +92,58 @@ impl Saf {
         Saf {
             waiting: HashMap::new(),
             orders: HashMap::new(),
-            links: (0..links).map(|_| LinkQueue::default()).collect(),
+            links: (0..links).map(|_| LinkQueue::new()).collect(),
         }
     }
 
     /// Depth, dead letters and the creation (unix milliseconds) of the oldest of a link.
     pub(super) fn figures(&self, link: usize) -> (usize, usize, Option<u64>) {
-        let oldest = self
-            .waiting
-            .values()
-            .filter(|waiting| waiting.link == link)
-            .map(|waiting| waiting.advice.created);
-        (self.links[link].depth, self.links[link].dead, oldest.min())
+        let queue = &self.links[link];
+        let oldest = queue.ages.first().map(|(created, _)| *created);
+        (queue.ages.len(), queue.dead, oldest)
+    }
+
+    /// Whether another reversal of the same transaction waits.
+    fn reverses_too(&self, advice: &Advice) -> bool {
+        let same_order = self.orders.get(&advice.order).into_iter().flatten();
+        same_order
+            .filter(|key| {
+                key.transaction == advice.key.transaction && key.ordinal != advice.key.ordinal
+            })
+            .filter_map(|key| self.waiting.get(key))
+            .any(|other| other.advice.kind == AdviceKind::Reversal)
     }
 
     fn head(&self, order: Key) -> Option<AdviceKey> {
         self.orders.get(&order)?.front().copied()
     }
+
+    #[cfg(test)]
+    pub(super) fn holds(&self, link: usize, key: AdviceKey) -> bool {
+        self.waiting
+            .get(&key)
+            .is_some_and(|waiting| waiting.link == link)
+    }
+
+    /// Counts and queues agree with what waits.
+    #[cfg(test)]
+    pub(super) fn check_tidy(&self, link: usize) {
+        let queue = &self.links[link];
+        let of_link = || self.waiting.values().filter(|waiting| waiting.link == link);
+        let active = |waiting: &&Waiting| {
+            matches!(waiting.state, WaitState::Recording | WaitState::UnderWay)
+        };
+        assert_eq!(queue.ages.len(), of_link().count());
+        assert_eq!(queue.under_way, of_link().filter(active).count());
+        let ordered: usize = self.orders.values().map(VecDeque::len).sum();
+        assert_eq!(ordered, self.waiting.len());
+        assert!(queue.due.iter().all(|(_, key)| self.holds(link, *key)));
+    }
 }
 
 impl Core {
-    /// Takes a durable advice into the queue.
-    pub(super) fn enqueue(&mut self, advice: Arc<Advice>) {
+    /// Takes a durable advice into the queue; `about` is what it reverses or delivers, where it is known.
+    pub(super) fn enqueue(&mut self, advice: Arc<Advice>, about: Option<&Transaction>) {
         let Some(link) = self.config.link(advice.link) else {
             tracing::error!(link = %advice.link, key = %advice.key.transaction, "an advice waits for a link that is not configured");
             return;
@@ -96,36 +153,34 @@ impl Core {
             return;
         }
         let key = advice.key;
-        let prefers = self
-            .flights
-            .get(&key.transaction)
-            .map_or(0, |flight| flight.connection);
-        if advice.state == AdviceState::Sent {
-            self.links[link].expect(advice.stan, Pending::Advice(key));
+        let numbers = Some((advice.stan, advice.time)).filter(|(stan, _)| stan.0 != 0);
+        if let Some((stan, _)) = numbers {
+            self.links[link].expect(stan, Pending::Advice(key));
         }
-        let age = advice
-            .created
-            .saturating_mul(1000)
-            .saturating_add(self.config.saf.max_age);
-        self.timer(age, Timer::Age(key));
+        let turn = about
+            .and_then(|about| Some(Turn::of(&about.issuer?, about.created)))
+            .unwrap_or(Turn::any(u64::from(key.transaction.stan().0)));
         self.saf
             .orders
             .entry(advice.order)
             .or_default()
             .push_back(key);
-        self.saf.links[link].depth += 1;
+        self.saf.links[link].ages.insert((advice.created, key));
         let waiting = Waiting {
             attempts: advice.attempts,
+            left: advice.state == AdviceState::Sent,
             advice,
             link,
             due: self.now,
             state: WaitState::Idle,
-            prefers,
+            numbers,
+            turn,
             connection: 0,
-            sent: bytes::Bytes::new(),
+            sent: Bytes::new(),
         };
         self.saf.waiting.insert(key, waiting);
         self.make_due(key);
+        self.arm_age(link, self.now);
         self.pump(link);
     }
 
@@ -139,25 +194,36 @@ impl Core {
         }
     }
 
+    pub(super) fn pump_timer(&mut self, link: usize) {
+        let at = &mut self.saf.links[link].pump_at;
+        if *at <= self.now {
+            *at = u64::MAX;
+            self.pump(link);
+        }
+    }
+
     /// Sends what may be sent over a link.
     pub(super) fn pump(&mut self, link: usize) {
-        loop {
+        while self.links[link].is_up() {
             let queue = &mut self.saf.links[link];
-            let room = queue.under_way < self.config.saf.in_flight_max;
             let Some((due, key)) = queue.due.first().copied() else {
                 return;
             };
-            if !room || !self.links[link].is_up() {
+            if queue.under_way >= self.config.saf.in_flight_max {
                 return;
             }
             if due > self.now {
-                return self.timer(due, Timer::Pump(link));
+                if due < queue.pump_at {
+                    queue.pump_at = due;
+                    self.timer(due, Timer::Pump(link));
+                }
+                return;
             }
             queue.due.pop_first();
-            queue.under_way += 1;
             let Some(waiting) = self.saf.waiting.get_mut(&key) else {
                 continue;
             };
+            queue.under_way += 1;
             if waiting.advice.state == AdviceState::Waiting {
                 waiting.state = WaitState::Recording;
                 self.start(Work::AdviceSend { key });
@@ -169,51 +235,55 @@ impl Core {
 
     /// The first attempt, on record with its numbers.
     pub(super) fn advice_send(&mut self, key: AdviceKey) -> Outcome {
-        let Some(waiting) = self.saf.waiting.get(&key) else {
+        let Some(waiting) = self.saf.waiting.get_mut(&key) else {
             return Outcome::Done;
         };
-        let Some((stan, time)) = self.links[waiting.link].next_number(self.now) else {
+        let link = &mut self.links[waiting.link];
+        if waiting.numbers.is_none() {
+            waiting.numbers = link.next_number(self.now);
+        }
+        let Some((stan, time)) = waiting.numbers else {
             self.retry_later(key);
             return Outcome::Done;
         };
         // Reserved from now on, so that nothing else takes the number while the record is written.
-        self.links[waiting.link].expect(stan, Pending::Advice(key));
-        let event = decide::advice_sent(&waiting.advice, stan, time, self.now_ms());
-        advice_decided(event, waiting.advice.clone(), After::Send(key))
+        link.expect(stan, Pending::Advice(key));
+        let advice = waiting.advice.clone();
+        let event = decide::advice_sent(&advice, stan, time, self.now_ms());
+        advice_decided(event, advice, After::Send(key))
+    }
+
+    /// Its numbers are on record.
+    pub(super) fn numbered(&mut self, key: AdviceKey, next: &Working) {
+        if let (Some(waiting), Some(advice)) = (self.saf.waiting.get_mut(&key), next.advice(key)) {
+            waiting.advice = advice.clone();
+            self.transmit(key);
+        }
     }
 
     /// Sends an advice whose numbers are on record.
-    pub(super) fn transmit(&mut self, key: AdviceKey) {
-        let fresh = self.store.advice(key);
+    fn transmit(&mut self, key: AdviceKey) {
         let Some(waiting) = self.saf.waiting.get_mut(&key) else {
             return;
         };
-        if let Some(fresh) = fresh {
-            waiting.advice = fresh;
-        }
-        // The attempt on record is the first one, if it was made by this process just now.
-        let repeat = waiting.state != WaitState::Recording;
         waiting.state = WaitState::UnderWay;
-        waiting.attempts = if repeat {
-            waiting.attempts.saturating_add(1)
-        } else {
-            waiting.advice.attempts
-        };
-        let (link, attempts, advice) = (waiting.link, waiting.attempts, waiting.advice.clone());
-        let Some(connection) = self.links[link].pick_preferably(waiting.prefers) else {
+        let link = waiting.link;
+        let Some(connection) = self.links[link].pick(waiting.turn) else {
             return self.retry_later(key);
         };
-        let spec = self.config.links[link].spec;
-        let vault = &self.vault;
+        // The attempt on record is the first one.
+        waiting.attempts = waiting.attempts.max(1) + u32::from(waiting.left);
+        let (spec, vault) = (self.config.links[link].spec, &self.vault);
         let written = Core::written(&mut self.arena, |out| {
-            outward::advice_message(&advice, repeat, vault, spec, out)
+            outward::advice_message(&waiting.advice, waiting.left, vault, spec, out)
         });
+        let attempts = waiting.attempts;
         match written {
             Ok(message) => {
-                if let Some(waiting) = self.saf.waiting.get_mut(&key) {
-                    waiting.connection = connection;
-                    waiting.sent = message.clone();
-                }
+                waiting.left = true;
+                waiting.connection = connection;
+                // On its own, lest it keep the block alive that it was cut from.
+                waiting.sent = Bytes::copy_from_slice(&message);
                 self.outputs.push(Output::ToLink {
                     connection,
                     message,
@@ -322,11 +392,7 @@ impl Core {
         if !completes {
             return Ok(self.advice_dead(key, Some(code), attempts));
         }
-        let others_open = self.saf.waiting.values().any(|other| {
-            let same = other.advice.key.transaction == key.transaction
-                && other.advice.kind == AdviceKind::Reversal;
-            same && other.advice.key != key
-        });
+        let others_open = self.saf.reverses_too(&advice);
         let now = self.now_ms();
         let event = decide::advice_done(
             &advice,
@@ -370,26 +436,30 @@ impl Core {
     }
 
     /// The end is durable: out of the queue.
-    pub(super) fn close_advice(&mut self, key: AdviceKey) {
+    pub(super) fn close_advice(&mut self, key: AdviceKey, next: &Working) {
         let Some(waiting) = self.saf.waiting.remove(&key) else {
             return;
         };
-        let link = waiting.link;
-        self.links[link].done(waiting.advice.stan.0, Pending::Advice(key));
-        self.saf.links[link].depth -= 1;
-        if self
-            .store
-            .advice(key)
-            .is_some_and(|advice| advice.state == AdviceState::Dead)
-        {
-            self.saf.links[link].dead += 1;
+        let Waiting {
+            link,
+            advice,
+            numbers,
+            ..
+        } = waiting;
+        if let Some((stan, _)) = numbers {
+            self.links[link].done(stan.0, Pending::Advice(key));
         }
-        let order = waiting.advice.order;
-        if let Some(queue) = self.saf.orders.get_mut(&order) {
+        let queue = &mut self.saf.links[link];
+        queue.ages.remove(&(advice.created, key));
+        let dead = next
+            .advice(key)
+            .is_some_and(|next| next.state == AdviceState::Dead);
+        queue.dead += usize::from(dead);
+        if let Some(queue) = self.saf.orders.get_mut(&advice.order) {
             queue.retain(|other| *other != key);
             match queue.front().copied() {
                 Some(next) => self.make_due(next),
-                None => drop(self.saf.orders.remove(&order)),
+                None => drop(self.saf.orders.remove(&advice.order)),
             }
         }
         self.pump(link);
@@ -445,14 +515,30 @@ impl Core {
         keys.into_iter().for_each(|key| self.retry_later(key));
     }
 
-    /// Over its age, whether it was ever sent or not.
-    pub(super) fn advice_age(&mut self, key: AdviceKey) {
-        let Some(waiting) = self.saf.waiting.get(&key) else {
-            return;
-        };
-        match waiting.state {
-            WaitState::Recording => self.timer(self.now + 1_000_000, Timer::Age(key)),
-            WaitState::Idle | WaitState::UnderWay => {
+    pub(super) fn age_timer(&mut self, link: usize) {
+        let at = &mut self.saf.links[link].age_at;
+        if *at <= self.now {
+            *at = u64::MAX;
+            self.bury_old(link);
+            // Soon again, where the first attempt of an old one is just being recorded.
+            self.arm_age(link, self.now + BURY_INTERVAL);
+        }
+    }
+
+    /// What is over its age is given up, whether it was ever sent or not.
+    fn bury_old(&mut self, link: usize) {
+        let age = |created: u64| self.now.saturating_sub(created.saturating_mul(1000));
+        let over = |created| age(created) >= self.config.saf.max_age;
+        let ages = self.saf.links[link].ages.iter();
+        let old: Vec<AdviceKey> = ages
+            .take_while(|(created, _)| over(*created))
+            .map(|(_, key)| *key)
+            .collect();
+        for key in old {
+            let Some(waiting) = self.saf.waiting.get(&key) else {
+                continue;
+            };
+            if matches!(waiting.state, WaitState::Idle | WaitState::UnderWay) {
                 let attempts = waiting.attempts;
                 self.close(
                     key,
@@ -463,7 +549,20 @@ impl Core {
                     },
                 );
             }
-            WaitState::Closing => {}
+        }
+    }
+
+    /// Wakes up when the oldest advice is over its age.
+    fn arm_age(&mut self, link: usize, not_before: u64) {
+        let queue = &mut self.saf.links[link];
+        let Some((created, _)) = queue.ages.first() else {
+            return;
+        };
+        let over = created.saturating_mul(1000);
+        let due = over.saturating_add(self.config.saf.max_age).max(not_before);
+        if due < queue.age_at {
+            queue.age_at = due;
+            self.timer(due, Timer::Age(link));
         }
     }
 }

@@ -2,13 +2,13 @@
 
 use bytes::Bytes;
 use iso8583_codec::Message;
-use refund_ledger::{Key, Reason, Rrn, Transaction};
+use refund_ledger::{Key, Reason, Rrn, Transaction, Working};
 
 use super::work::Work;
 use super::{Core, Output};
 use crate::asked::{self, Asked, Malformed};
 use crate::dispatch::{self, ClassLabel, Intent};
-use crate::outward;
+use crate::outward::{self, Stored};
 
 /// A terminal's request on its way through the core.
 #[derive(Debug)]
@@ -187,24 +187,40 @@ impl Core {
         self.send_answer(asker, code, written);
     }
 
-    /// Answers from the record `key`.
-    pub(super) fn reply_stored(&mut self, key: Key, asking: &Asking, refreshed: bool) {
-        if let refund_ledger::store::Peek::Known(record) = self.store.peek(key, 0) {
-            self.answer_stored(&asking.asker, &record, refreshed);
+    /// Answers from the record `key`, which is among those that were just stored.
+    pub(super) fn reply_stored(&mut self, key: Key, asking: &Asking, next: &Working) {
+        if let Some(record) = next.get(key) {
+            self.answer_stored(&asking.asker, record);
         }
     }
 
     /// Answers from a record that has an answer.
-    pub(super) fn answer_stored(&mut self, asker: &Asker, record: &Transaction, refreshed: bool) {
+    pub(super) fn answer_stored(&mut self, asker: &Asker, record: &Transaction) {
         let Some(answer) = &record.answer else { return };
         let spec = self.config.listeners[asker.listener].spec;
         let Ok(message) = spec.decode(&asker.frame) else {
             return;
         };
+        let link = record
+            .issuer
+            .and_then(|issuer| self.config.link(issuer.link));
+        let stored = Stored {
+            transaction: record,
+            answer,
+            refreshed: asker.refreshed,
+            issuers: link.map_or(spec, |link| self.config.links[link].spec),
+        };
         let vault = &self.vault;
-        let written = Core::written(&mut self.arena, |out| {
-            outward::stored_answer(&message, record, answer, refreshed, vault, spec, out)
+        let mut written = Core::written(&mut self.arena, |out| {
+            outward::stored_answer(&message, &stored, Some(vault), spec, out)
         });
+        if let Err(error) = written {
+            // An element of the issuer that the terminal's dialect cannot carry must not cost the answer.
+            tracing::warn!(%error, "an issuer's answer does not fit the terminal's dialect");
+            written = Core::written(&mut self.arena, |out| {
+                outward::stored_answer(&message, &stored, None, spec, out)
+            });
+        }
         self.metrics.refusal(asker.label, answer.reason);
         self.send_answer(asker, answer.code, written);
     }

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use refund_ledger::store::{Completion, Found, Item, Peek, Query, Request, StoreError};
+use refund_ledger::store::{By, Completion, Found, Item, Peek, Query, Request, StoreError};
 use refund_ledger::{AdviceKey, Change, Event, Key, Reason, Transaction, Working};
 
 use super::{Core, terminal::Asking};
@@ -122,6 +122,8 @@ pub(super) struct Committing {
     task: Task,
     keys: Vec<Key>,
     event: Event,
+    /// The records as they are once the item is durable.
+    next: Working,
     after: After,
 }
 
@@ -133,6 +135,12 @@ impl Task {
             found: Vec::new(),
             conflicts: 0,
         }
+    }
+
+    /// Everything is to be read anew.
+    fn forget(&mut self) {
+        self.read.clear();
+        self.found.clear();
     }
 }
 
@@ -169,10 +177,9 @@ impl Core {
         match outcome {
             Ok(Outcome::Done) => {}
             Ok(Outcome::Commit(decision)) => self.commit(task, decision),
-            Err(Interrupt::Busy(key)) => {
-                self.waiting += 1;
-                self.busy.entry(key).or_default().push_back(task);
-            }
+            // A record whose commit has no certain outcome stays locked until the restart.
+            Err(Interrupt::Busy(_)) if self.failed => self.give_up(&task.work),
+            Err(Interrupt::Busy(key)) => self.park(key, task),
             Err(Interrupt::Get(key)) => {
                 let ticket = self.fetch(task, Wanted::Record(key));
                 self.requests.push(Request::Get { ticket, key });
@@ -182,6 +189,13 @@ impl Core {
                 self.requests.push(Request::Find { ticket, query });
             }
         }
+    }
+
+    /// Waits for a record's commit. What the task has read may be older than what it finds then.
+    fn park(&mut self, key: Key, mut task: Task) {
+        task.forget();
+        self.waiting += 1;
+        self.busy.entry(key).or_default().push_back(task);
     }
 
     fn fetch(&mut self, task: Task, wanted: Wanted) -> u64 {
@@ -217,7 +231,7 @@ impl Core {
         self.requests.push(Request::Commit(Item {
             id,
             event: event.clone(),
-            next: before,
+            next: before.clone(),
         }));
         self.committing.insert(
             id,
@@ -225,6 +239,7 @@ impl Core {
                 task,
                 keys,
                 event,
+                next: before,
                 after,
             },
         );
@@ -277,24 +292,31 @@ impl Core {
             task,
             keys,
             event,
+            next,
             after,
         }) = self.committing.remove(&item)
         else {
             return;
         };
-        let advices = event.changes.into_iter().filter_map(|change| match change {
-            Change::CreateAdvice(advice) => Some(*advice),
+        let made = event.changes.iter().filter_map(|change| match change {
+            Change::CreateAdvice(advice) => next.advice(advice.key),
             _ => None,
         });
-        advices.for_each(|advice| self.enqueue(Arc::new(advice)));
-        self.follow(task, after);
+        made.for_each(|advice| {
+            self.enqueue(
+                advice.clone(),
+                next.get(advice.key.transaction).map(|about| &**about),
+            );
+        });
+        self.follow(task, after, &next);
         keys.into_iter().for_each(|key| self.free(key));
     }
 
-    fn follow(&mut self, task: Task, after: After) {
+    /// What follows a commit; `next` are the records as they are now.
+    fn follow(&mut self, task: Task, after: After, next: &Working) {
         match (after, &task.work) {
-            (After::Relay(key), Work::Ask(asking)) => self.relay(key, asking),
-            (After::Reply(key), Work::Ask(asking)) => self.reply_stored(key, asking, false),
+            (After::Relay(key), Work::Ask(asking)) => self.relay(key, asking, next),
+            (After::Reply(key), Work::Ask(asking)) => self.reply_stored(key, asking, next),
             (
                 After::ReplyAndRelease {
                     own,
@@ -303,15 +325,15 @@ impl Core {
                 },
                 Work::Ask(asking),
             ) => {
-                self.reply_stored(own, asking, false);
-                self.reversed_in_flight(target, reason);
+                self.reply_stored(own, asking, next);
+                self.reversed_in_flight(target, reason, next);
             }
-            (After::Finish { key, frame }, _) => self.finish(key, frame),
-            (After::Expired(key), _) => self.timed_out(key),
+            (After::Finish { key, frame }, _) => self.finish(key, frame, next),
+            (After::Expired(key), _) => self.timed_out(key, next),
             (After::Dropped(key, reason), _) => self.drop_flight(key, reason),
             (After::Again, _) => self.ready.push_back(Task::new(task.work)),
-            (After::Send(key), _) => self.transmit(key),
-            (After::Close(key), _) => self.close_advice(key),
+            (After::Send(key), _) => self.numbered(key, next),
+            (After::Close(key), _) => self.close_advice(key, next),
             (After::Relay(_) | After::Reply(_) | After::ReplyAndRelease { .. }, _) => {}
         }
     }
@@ -337,8 +359,7 @@ impl Core {
         let Some(Committing { mut task, keys, .. }) = self.committing.remove(&item) else {
             return;
         };
-        task.read.clear();
-        task.found.clear();
+        task.forget();
         task.conflicts += 1;
         let again = task.conflicts < CONFLICTS_MAX;
         if !again {
@@ -372,18 +393,23 @@ impl Core {
         }
     }
 
-    /// Answers `system` to whoever waits for the work.
+    /// Answers `system` to whoever waits for the work. What is not recorded about a request in flight or an advice is made
+    /// up for by the next start only, so that the node takes no more business.
     fn give_up(&mut self, work: &Work) {
         match work {
-            Work::Ask(asking) => self.reply_reason(asking, Reason::System),
+            Work::Ask(asking) => return self.reply_reason(asking, Reason::System),
             Work::Answered { key, .. }
             | Work::Expired { key }
             | Work::Late { key, .. }
-            | Work::Unsent { key, .. } => {
-                self.drop_flight(*key, Reason::System);
-            }
+            | Work::Unsent { key, .. } => self.drop_flight(*key, Reason::System),
             Work::AdviceSend { .. } | Work::AdviceDone { .. } | Work::AdviceDead { .. } => {}
         }
+        if !self.failed {
+            tracing::error!(
+                "what became of a message cannot be recorded: no more business until a restart"
+            );
+        }
+        self.failed = true;
     }
 
     /// A record, for a task that may have to wait for it. `since` as in [`refund_ledger::store::Store::peek`].
@@ -426,6 +452,24 @@ impl Core {
             .peek_all(query, since)
             .or_else(|| known.map(|(_, found)| found.clone()));
         found.ok_or(Interrupt::Find(query))
+    }
+
+    /// Waits where a record that a query would name is only just being written. What is named by its RRN is known to nobody
+    /// before it is.
+    pub(super) fn nobody_writes(&self, query: Query) -> Result<(), Interrupt> {
+        let names = |key: &&Key| {
+            key.merchant() == query.merchant
+                && match query.by {
+                    By::StanTime(stan, time) => key.stan() == stan && key.time() == time,
+                    By::Stan(stan) => key.stan() == stan,
+                    By::Time(time) => key.time() == time,
+                    By::Rrn(_) => false,
+                }
+        };
+        match self.busy.keys().find(names) {
+            Some(key) => Err(Interrupt::Busy(*key)),
+            None => Ok(()),
+        }
     }
 
     /// Whether one more request may wait.

@@ -1,0 +1,12 @@
+//! Stories: a core over a store in memory, terminals, a scripted issuer, and time that passes when a test says so.
+//!
+//! Every story runs in several worlds (see [`WORLDS`]): with a store that answers from memory and one that must be asked for
+//! every record, and with terminals and issuers that speak the same dialect or different ones. At its end the books of every
+//! original are audited, and nothing may be left over in the core.
+
+mod message;
+mod purchases;
+mod world;
+
+use self::message::Msg;
+use self::world::{World, story};
