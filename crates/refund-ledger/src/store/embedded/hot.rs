@@ -401,7 +401,8 @@ impl Keys {
             Keys::One(key) => (Some(key), None),
             Keys::Many(keys) => (None, Some(keys)),
         };
-        one.into_iter().chain(many.into_iter().flat_map(|keys| keys.iter()))
+        one.into_iter()
+            .chain(many.into_iter().flat_map(|keys| keys.iter()))
     }
 
     fn add(&mut self, key: Key) {

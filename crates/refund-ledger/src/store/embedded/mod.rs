@@ -7,6 +7,7 @@
 //! Threads: one commits, two read the cold store, one makes checkpoints, and one fills memory after a start and ends. No
 //! clock: time comes with the events.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -328,20 +329,25 @@ impl Shared {
             let changes = progress.changed.iter().chain(&progress.writing);
             changes.copied().filter(|key| *key >= first).collect()
         };
-        let cold = self.cold.page(first, limit).map_err(|error| StoreError {
+        let failed = |error: cold::ColdError| StoreError {
             message: error.to_string(),
-        })?;
+        };
+        let cold = self.cold.page(first, limit).map_err(failed)?;
         let last = cold
             .last()
             .filter(|_| cold.len() == limit)
             .map(|last| last.key);
         keys.retain(|key| last.is_none_or(|last| *key <= last));
-        let changed = keys.iter().filter_map(|key| self.hot.get(*key));
-        let mut all: std::collections::BTreeMap<Key, Arc<Transaction>> = cold
+        let mut all: BTreeMap<Key, Arc<Transaction>> = cold
             .into_iter()
             .map(|record| (record.key, record))
             .collect();
-        all.extend(changed.map(|record| (record.key, record)));
+        for key in keys {
+            // Written and out of memory by now, perhaps: then the cold store has it.
+            if let Some(record) = self.load(key).map_err(failed)? {
+                all.insert(key, record);
+            }
+        }
         let more = last.is_some() || all.len() > limit;
         let transactions: Vec<_> = all.into_values().take(limit).collect();
         let next = transactions.last().filter(|_| more);

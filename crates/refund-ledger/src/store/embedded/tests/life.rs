@@ -113,10 +113,10 @@ fn settle(open: &Transaction, original: &Transaction, at: u64) -> (crate::Event,
 
 #[test]
 fn random_work_with_crashes_and_checkpoints_between() {
-    for seed in 0..12 {
+    for seed in 0..8 {
         let story = format!("SEED={seed}");
         let mut random = Rng::with_seed(seed);
-        let dir = TempDir::new().unwrap();
+        let dir = folder();
         let options = EmbeddedOptions {
             hot_bytes: [1, 20_000, 1 << 30][random.usize(..3)],
             checkpoint_bytes: [1, 10_000, 1 << 30][random.usize(..3)],
@@ -159,9 +159,9 @@ fn random_work_with_crashes_and_checkpoints_between() {
 #[test]
 fn a_crash_at_any_step_of_a_checkpoint() {
     let mut steps = BTreeMap::new();
-    for seed in 0..6 {
+    for (seed, hot_bytes) in [(1, 1), (2, 1 << 30)] {
         let mut random = Rng::with_seed(seed);
-        let dir = TempDir::new().unwrap();
+        let dir = folder();
         let (at_step, reached) = std::sync::mpsc::channel();
         let (go_on, may_go_on) = std::sync::mpsc::channel();
         let (at_step, may_go_on) = (
@@ -169,7 +169,7 @@ fn a_crash_at_any_step_of_a_checkpoint() {
             std::sync::Mutex::new(may_go_on),
         );
         let plain = EmbeddedOptions {
-            hot_bytes: [1, 1 << 30][random.usize(..2)],
+            hot_bytes,
             checkpoint_bytes: 1 << 40,
             segment_bytes: 8192,
             retention_ms: 400,
@@ -188,7 +188,7 @@ fn a_crash_at_any_step_of_a_checkpoint() {
         for at in 0..60 {
             let item = model.random_change(&mut random, at);
             client.must_commit(item);
-            if at % 20 > 0 {
+            if at % 30 > 0 {
                 continue;
             }
             client
@@ -202,7 +202,7 @@ fn a_crash_at_any_step_of_a_checkpoint() {
                     client.must_commit(item);
                 }
                 *steps.entry(step).or_insert(0) += 1;
-                let copy = TempDir::new().unwrap();
+                let copy = folder();
                 copy_folder(&plain.dir, &copy.path().join("ledger"));
                 let dir = copy.path().join("ledger");
                 let report = verify(&dir).unwrap();
@@ -243,7 +243,7 @@ fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
 
 #[test]
 fn verify_finds_books_that_differ_from_their_movements() {
-    let dir = TempDir::new().unwrap();
+    let dir = folder();
     let options = options(&dir);
     assert!(
         matches!(verify(&options.dir), Err(OpenError::Io { .. })),
@@ -276,7 +276,7 @@ fn verify_finds_books_that_differ_from_their_movements() {
 #[test]
 fn what_is_old_and_quiet_is_dropped_and_what_is_open_stays() {
     const DAY: u64 = 24 * 3_600_000;
-    let dir = TempDir::new().unwrap();
+    let dir = folder();
     let options = EmbeddedOptions {
         retention_ms: 180 * DAY,
         ..options(&dir)
@@ -347,7 +347,7 @@ fn what_is_old_and_quiet_is_dropped_and_what_is_open_stays() {
 
 #[test]
 fn another_start_while_it_is_open_is_told_who_holds_it() {
-    let dir = TempDir::new().unwrap();
+    let dir = folder();
     let client = Client::new(|sink| EmbeddedStore::open(options(&dir), sink).unwrap());
     match EmbeddedStore::open(options(&dir), Arc::new(|_| {})) {
         Err(OpenError::Held { holder, .. }) => assert_eq!(holder, Some(std::process::id())),
@@ -359,7 +359,7 @@ fn another_start_while_it_is_open_is_told_who_holds_it() {
 
 #[test]
 fn a_ledger_that_lost_its_journal_is_damaged() {
-    let dir = TempDir::new().unwrap();
+    let dir = folder();
     let options = options(&dir);
     let mut client = Client::new(|sink| EmbeddedStore::open(options.clone(), sink).unwrap());
     client.must_commit(create(&purchase(1, 100)));
@@ -378,7 +378,7 @@ fn a_failing_disk_loses_nothing_that_was_answered() {
     let (mut unknown, mut survived) = (0, 0);
     for seed in 0..30 {
         let mut random = Rng::with_seed(seed);
-        let dir = TempDir::new().unwrap();
+        let dir = folder();
         let disk = SimulatedDisk::new(seed);
         let options = EmbeddedOptions {
             checkpoint_bytes: 4000,
@@ -434,7 +434,7 @@ fn a_failing_disk_loses_nothing_that_was_answered() {
 
 #[test]
 fn items_that_break_the_invariant_are_refused() {
-    let dir = TempDir::new().unwrap();
+    let dir = folder();
     let mut client = Client::new(|sink| EmbeddedStore::open(options(&dir), sink).unwrap());
     let mut wrong = purchase(1, 100);
     wrong.books.settled = MinorUnits(1001);

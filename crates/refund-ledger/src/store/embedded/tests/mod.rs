@@ -11,6 +11,13 @@ use crate::store::suite::{self, Engine};
 
 mod life;
 
+/// A folder in memory where the machine has one: syncs are then quick, and no test here needs a real disk.
+pub(super) fn folder() -> TempDir {
+    tempfile::tempdir_in("/dev/shm")
+        .or_else(|_| TempDir::new())
+        .unwrap()
+}
+
 pub(super) fn options(dir: &TempDir) -> EmbeddedOptions {
     EmbeddedOptions {
         segment_bytes: 64 << 10,
@@ -30,7 +37,7 @@ struct InFolder {
 impl InFolder {
     fn new(hot_bytes: u64, checkpoint_bytes: u64, clean: bool) -> InFolder {
         InFolder {
-            dir: TempDir::new().unwrap(),
+            dir: folder(),
             hot_bytes,
             checkpoint_bytes,
             clean,
