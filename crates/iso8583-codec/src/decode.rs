@@ -19,21 +19,26 @@ use crate::spec::{HeadEncoding, Spec, Step, StepKind};
 const FRAME_BYTES_MAX: usize = u16::MAX as usize;
 
 impl<'a> Message<'a> {
-    #[inline]
+    /// Inlined into the caller, where the message is filled in the place in which it is used: a copy would have to wait
+    /// for each of the many short writes before it.
+    #[inline(always)]
     pub(crate) fn decode(spec: &'a Spec, frame: &'a [u8]) -> Result<Self, DecodeError<'a>> {
-        // Filled where it is returned: a copy would have to wait for each of the many short writes before it.
-        let mut decoded = Ok(Self::blank(spec, frame));
-        if let Ok(message) = &mut decoded
-            && message.index().is_none()
-        {
-            decoded = explain(spec, frame);
+        let mut message = Self::blank(spec, frame);
+        if message.index() {
+            Ok(message)
+        } else {
+            explain(spec, frame)
         }
-        decoded
     }
 
-    /// Notes where each element starts; `None` if anything is wrong.
+    /// Notes where each element starts; `false` if anything is wrong.
+    #[inline(never)]
+    fn index(&mut self) -> bool {
+        self.try_index().is_some()
+    }
+
     #[inline]
-    fn index(&mut self) -> Option<()> {
+    fn try_index(&mut self) -> Option<()> {
         let frame = self.frame();
         let (mti, first, second, head) = match self.spec().head {
             HeadEncoding::Characters => {

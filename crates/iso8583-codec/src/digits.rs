@@ -26,39 +26,45 @@ fn eight(chunk: [u8; 8]) -> Option<u64> {
     Some(hundreds.wrapping_mul(10_000).wrapping_add(hundreds >> 32) & 0xFFFF_FFFF)
 }
 
-/// The number that these digits write; `None` if one is not a digit or the number does not fit (20 digits and more may
-/// not).
+/// Most digits whose number always fits.
+const DIGITS_MAX: usize = 19;
+
+/// The number that these digits write; `None` if one is not a digit or there are more than 19, which may not fit.
 #[inline]
 pub(crate) fn number(text: &[u8]) -> Option<u64> {
+    if text.len() > DIGITS_MAX {
+        return None;
+    }
     let (chunks, rest) = text.as_chunks::<8>();
     let mut value = 0u64;
     for chunk in chunks {
-        value = value
-            .checked_mul(100_000_000)?
-            .checked_add(eight(*chunk)?)?;
+        value = value.wrapping_mul(100_000_000).wrapping_add(eight(*chunk)?);
     }
+    let mut wrong = false;
     for byte in rest {
         let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            return None;
-        }
-        value = value.checked_mul(10)?.checked_add(u64::from(digit))?;
+        wrong |= digit > 9;
+        value = value.wrapping_mul(10).wrapping_add(u64::from(digit));
     }
-    Some(value)
+    (!wrong).then_some(value)
 }
 
-/// The number that these bytes write, two digits each; `None` if a nibble is no digit or the number does not fit.
+/// The number that these bytes write, two digits each; `None` if a nibble is no digit or there are more than 18 of them.
 #[inline]
 pub(crate) fn bcd_number(packed: &[u8]) -> Option<u64> {
-    packed.iter().try_fold(0u64, |value, byte| {
+    if packed.len() > DIGITS_MAX / 2 {
+        return None;
+    }
+    let mut value = 0u64;
+    let mut wrong = false;
+    for byte in packed {
         let (tens, ones) = (byte >> 4, byte & 0x0F);
-        if tens > 9 || ones > 9 {
-            return None;
-        }
-        value
-            .checked_mul(100)?
-            .checked_add(u64::from(tens.wrapping_mul(10).wrapping_add(ones)))
-    })
+        wrong |= (tens > 9) | (ones > 9);
+        value = value
+            .wrapping_mul(100)
+            .wrapping_add(u64::from(tens.wrapping_mul(10).wrapping_add(ones)));
+    }
+    (!wrong).then_some(value)
 }
 
 /// The lowest `N` decimal digits of `value`, with leading zeros.
@@ -89,9 +95,9 @@ mod tests {
 
     #[test]
     fn every_byte_at_every_place() {
-        for place in 0..20 {
+        for place in 0..19 {
             for byte in 0..=255u8 {
-                let mut text = *b"01234567890123456789";
+                let mut text = *b"0123456789012345678";
                 text[place] = byte;
                 assert_eq!(number(&text), naive(&text), "{byte:#04x} at {place}");
                 assert_eq!(all_digits(&text), byte.is_ascii_digit());
@@ -101,8 +107,14 @@ mod tests {
 
     #[test]
     fn what_does_not_fit() {
-        assert_eq!(number(b"18446744073709551615"), Some(u64::MAX));
-        assert_eq!(number(b"18446744073709551616"), None);
+        assert_eq!(
+            number(b"9999999999999999999"),
+            Some(9_999_999_999_999_999_999)
+        );
+        assert_eq!(number(b"00000000000000000001"), None);
+        assert_eq!(bcd_number(&[0x99; 9]), Some(999_999_999_999_999_999));
+        assert_eq!(bcd_number(&[0; 10]), None);
+        assert_eq!(bcd_number(&[0x12, 0x3A]), None);
         assert_eq!(number(b""), Some(0));
     }
 

@@ -372,25 +372,28 @@ impl<'a> Message<'a> {
         amount.map(Some).ok_or_else(|| self.not_numeric(95))
     }
 
+    /// The bytes of a fixed element of `N` bytes that are its characters, what elements mostly come down to: kept short, so
+    /// that it is inlined.
+    #[inline(always)]
+    fn plain<const N: usize>(&self, de: u8) -> Option<&'a [u8; N]> {
+        let step = self.spec.step(de);
+        let plain = step.kind == StepKind::Fixed
+            && step.value == ValueEncoding::Plain
+            && usize::from(step.bytes) == N;
+        if plain && self.has(de) {
+            self.frame.get(self.start(de)..)?.first_chunk()
+        } else {
+            None
+        }
+    }
+
     /// The characters of an element that has `N` of them, whatever they are.
     #[inline]
     fn array<const N: usize>(&self, de: u8) -> Result<Option<[u8; N]>, FieldError> {
-        if !self.has(de) {
-            return Ok(None);
+        match self.plain(de) {
+            Some(array) => Ok(Some(*array)),
+            None => self.converted_array(de),
         }
-        let step = self.spec.step(de);
-        // What every element of the text dialects comes down to, kept short so that it is inlined.
-        if step.kind == StepKind::Fixed
-            && step.value == ValueEncoding::Plain
-            && usize::from(step.bytes) == N
-            && let Some(array) = self
-                .frame
-                .get(self.start(de)..)
-                .and_then(<[u8]>::first_chunk)
-        {
-            return Ok(Some(*array));
-        }
-        self.converted_array(de)
     }
 
     #[inline(never)]
@@ -412,20 +415,29 @@ impl<'a> Message<'a> {
         array.map(Some).ok_or_else(|| self.wrong_length(de, N, N))
     }
 
-    /// The same, of printable characters, and of other than control characters if they may be `free`.
+    /// The same, of the characters of `set`, which is `an` or `ans`.
     #[inline]
     fn characters<const N: usize>(
         &self,
         de: u8,
         set: Format,
     ) -> Result<Option<[u8; N]>, FieldError> {
-        let array = self.array::<N>(de)?;
-        match array {
-            // What is checked are the bytes of the message: those just written would have to be waited for.
-            Some(_) if !self.raw(de).is_some_and(|raw| check::fits(set, raw)) => {
-                Err(self.not_characters(de, set))
-            }
-            _ => Ok(array),
+        // What is checked are the bytes of the message: those just written would have to be waited for.
+        match self.plain(de) {
+            Some(array) if check::fits(set, array) => Ok(Some(*array)),
+            _ => self.converted_characters(de, set),
+        }
+    }
+
+    #[inline(never)]
+    fn converted_characters<const N: usize>(
+        &self,
+        de: u8,
+        set: Format,
+    ) -> Result<Option<[u8; N]>, FieldError> {
+        match self.converted_array(de)? {
+            Some(array) if !check::fits(set, &array) => Err(self.not_characters(de, set)),
+            array => Ok(array),
         }
     }
 
