@@ -39,7 +39,7 @@ pub struct LogOptions {
     #[arg(long, global = true, value_enum, value_name = "human|json", default_value_t = LogFormat::Human,
         hide_possible_values = true, help_heading = "Logs, which go to stderr")]
     pub log_format: LogFormat,
-    /// Which logs are written, such as `debug` or `info,switch_core=debug` [default: $REFUNDRY_LOG, else info]
+    /// Which logs are written, such as `debug` or `info,switch_core=debug` [default: $REFUNDRY_LOG, else info; demo: error]
     #[arg(
         long,
         global = true,
@@ -104,6 +104,9 @@ pub struct DemoArgs {
     /// End after the last step instead of staying up; exit 0 only if every step came out as scripted
     #[arg(long)]
     pub exit: bool,
+    /// Play the day in this file (TOML) instead of the built-in one, fixtures/demo/day.toml, which says how to write one
+    #[arg(long, value_name = "FILE")]
+    pub script: Option<PathBuf>,
 }
 
 /// `refundry check`.
@@ -287,7 +290,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn dispatch(cli: &Cli) -> Result<(), Failure> {
-    telemetry::init(cli.log.log_format, cli.log.log_level.as_deref())
+    // The scripted faults of the demo are warned of, as they should be, but not between the rows of its table.
+    let default = match cli.command {
+        Command::Demo(_) => "error",
+        _ => telemetry::FILTER_DEFAULT,
+    };
+    telemetry::init(cli.log.log_format, cli.log.log_level.as_deref(), default)
         .map_err(|error| Failure::Usage(error.to_string()))?;
     match &cli.command {
         Command::Serve(args) => commands::serve::run(args),

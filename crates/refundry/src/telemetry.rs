@@ -9,8 +9,8 @@ use tracing_subscriber::EnvFilter;
 /// The environment variable that chooses what is logged where the command line does not.
 pub const FILTER_VARIABLE: &str = "REFUNDRY_LOG";
 
-/// What is logged where nobody chooses.
-const FILTER_DEFAULT: &str = "info";
+/// What most commands log where nobody chooses.
+pub const FILTER_DEFAULT: &str = "info";
 
 /// How logs are written.
 #[derive(ValueEnum, Copy, Clone, PartialEq, Eq, Debug)]
@@ -56,18 +56,19 @@ impl std::error::Error for TelemetryError {
     }
 }
 
-/// Begins to log. `filter` is the command line's choice; without one the variable [`FILTER_VARIABLE`] decides.
+/// Begins to log. `filter` is the command line's choice; without one the variable [`FILTER_VARIABLE`] decides, and without
+/// that `default`.
 ///
 /// # Errors
 /// [`TelemetryError`].
-pub fn init(format: LogFormat, filter: Option<&str>) -> Result<(), TelemetryError> {
+pub fn init(format: LogFormat, filter: Option<&str>, default: &str) -> Result<(), TelemetryError> {
     let variable = std::env::var(FILTER_VARIABLE)
         .ok()
         .filter(|value| !value.is_empty());
     let (origin, directives) = match (filter, variable) {
         (Some(filter), _) => ("--log-level", filter.to_owned()),
         (None, Some(filter)) => (FILTER_VARIABLE, filter),
-        (None, None) => ("the default", FILTER_DEFAULT.to_owned()),
+        (None, None) => ("the default", default.to_owned()),
     };
     let filter = EnvFilter::try_new(&directives)
         .map_err(|cause| TelemetryError::Filter { origin, cause })?;
