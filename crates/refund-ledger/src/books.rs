@@ -70,7 +70,11 @@ pub struct BooksError {
 
 impl fmt::Display for BooksError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the posting {:?} would break the books {:?}", self.posting, self.books)
+        write!(
+            f,
+            "the posting {:?} would break the books {:?}",
+            self.posting, self.books
+        )
     }
 }
 
@@ -79,7 +83,10 @@ impl std::error::Error for BooksError {}
 impl Books {
     /// What may still be refunded.
     pub fn left(&self) -> MinorUnits {
-        self.approved.less(self.settled).less(self.pending).less(self.taken)
+        self.approved
+            .less(self.settled)
+            .less(self.pending)
+            .less(self.taken)
     }
 
     /// Approved, less what partial reversals took: what a void must carry.
@@ -97,9 +104,16 @@ impl Books {
     /// # Errors
     /// Where an amount would fall below zero or the invariant would not hold.
     pub fn post(&self, posting: Posting) -> Result<Books, BooksError> {
-        let error = BooksError { books: *self, posting };
+        let error = BooksError {
+            books: *self,
+            posting,
+        };
         let add = |amount: MinorUnits, difference: i64| {
-            amount.0.checked_add_signed(difference).map(MinorUnits).ok_or(error)
+            amount
+                .0
+                .checked_add_signed(difference)
+                .map(MinorUnits)
+                .ok_or(error)
         };
         let books = Books {
             approved: add(self.approved, posting.approved)?,
@@ -113,7 +127,10 @@ impl Books {
 
     /// The invariant.
     pub fn holds(&self) -> bool {
-        let used = self.settled.plus(self.pending).and_then(|sum| sum.plus(self.taken));
+        let used = self
+            .settled
+            .plus(self.pending)
+            .and_then(|sum| sum.plus(self.taken));
         used.is_some_and(|used| used <= self.approved) && self.partial <= self.taken
     }
 }
@@ -141,14 +158,32 @@ mod tests {
 
     #[test]
     fn the_last_minor_unit_is_held_and_not_one_more() {
-        let held = books(100, 60, 0, 0).post(Posting { pending: 40, ..Posting::default() }).unwrap();
+        let held = books(100, 60, 0, 0)
+            .post(Posting {
+                pending: 40,
+                ..Posting::default()
+            })
+            .unwrap();
         assert_eq!(held.left(), MinorUnits(0));
-        assert!(held.post(Posting { pending: 1, ..Posting::default() }).is_err());
+        assert!(
+            held.post(Posting {
+                pending: 1,
+                ..Posting::default()
+            })
+            .is_err()
+        );
     }
 
     #[test]
     fn nothing_falls_below_zero() {
-        assert!(books(100, 0, 10, 0).post(Posting { pending: -11, ..Posting::default() }).is_err());
+        assert!(
+            books(100, 0, 10, 0)
+                .post(Posting {
+                    pending: -11,
+                    ..Posting::default()
+                })
+                .is_err()
+        );
         assert!(!books(u64::MAX, u64::MAX, 1, 0).holds());
     }
 }

@@ -398,10 +398,11 @@ pub fn late_approval(
             ));
         }
         (Kind::RefundVoid, _) if freed => {
-            if let Some(refund) = context
-                .refund
-                .filter(|refund| refund.void == VoidState::None)
-            {
+            // A refund that is itself being reversed, or is, has nothing that a void could take.
+            let stands = |refund: &&Transaction| {
+                refund.status == Status::Approved && refund.void == VoidState::None
+            };
+            if let Some(refund) = context.refund.filter(stands) {
                 patch.counted = Some((refund.counted, Column::None));
                 others.push(update(
                     refund,

@@ -2,8 +2,8 @@
 
 use super::{Context, event, negative, release, signed, update};
 use crate::{
-    Advice, AdviceKind, AdviceState, Cause, Change, Column, Event, Kind, Patch, Posting, Stan,
-    Status, Transaction, VoidState, WireTime,
+    Advice, AdviceKind, AdviceState, Cause, Change, Column, Event, Kind, MinorUnits, Patch,
+    Posting, Stan, Status, Transaction, VoidState, WireTime,
 };
 
 /// An advice is about to be sent for the first time, under this DE 11 and DE 7.
@@ -79,8 +79,10 @@ fn completed(transaction: &Transaction, context: Context<'_>) -> Vec<Change> {
         status: Some(Status::Reversed),
         ..Patch::default()
     };
-    // An approved void of a refund that is taken back: the refund stands again.
+    // An approved void of a refund that is taken back: the refund stands again. One that counts nothing took nothing: the
+    // refund is then pending for another reason.
     if let (Kind::RefundVoid, Some(refund)) = (transaction.kind, context.refund)
+        && transaction.counted > MinorUnits::ZERO
         && refund.column == Column::Pending
     {
         let amount = refund.counted;
@@ -89,7 +91,7 @@ fn completed(transaction: &Transaction, context: Context<'_>) -> Vec<Change> {
             counted: Some((amount, Column::Settled)),
             ..Patch::default()
         };
-        let none = Some((crate::MinorUnits::ZERO, Column::None));
+        let none = Some((MinorUnits::ZERO, Column::None));
         let mut changes = vec![
             update(
                 transaction,

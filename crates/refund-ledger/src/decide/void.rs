@@ -57,12 +57,9 @@ pub fn hold_refund_void(
     card: CardMatch,
     at: u64,
 ) -> Result<Event, Refusal> {
-    let settled = refund.column == Column::Settled;
-    let must_carry = if settled {
-        refund.counted
-    } else {
-        refund.request.amount
-    };
+    // With approval code 10 the issuer's amount, whatever became of the refund since.
+    let approved = refund.answer.as_ref().and_then(|answer| answer.amount);
+    let must_carry = approved.unwrap_or(refund.request.amount);
     check_void(&new, refund, card, must_carry)?;
     if refund.status == Status::Stored {
         return Err(Refusal::passing(Reason::Ceiling));
