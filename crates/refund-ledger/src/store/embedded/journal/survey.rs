@@ -226,7 +226,6 @@ impl Walk<'_, '_> {
                 ..end
             }),
             Some(following) if following == self.next => {
-                self.check_unmarked(last_batch.is_none())?;
                 let seen = matches!(self.place(path, first, offset)?, Place::EndMark);
                 let path = path.to_owned();
                 let offset = offset as u64;
@@ -349,11 +348,6 @@ impl Walk<'_, '_> {
             )),
             _ => Ok(()),
         }
-    }
-
-    /// So does another segment that follows one without a batch.
-    fn check_unmarked(&mut self, empty: bool) -> Result<(), JournalError> {
-        if empty { self.check_mark() } else { Ok(()) }
     }
 
     /// Judges what follows the last good batch of the last segment: whether any of it was durable once. Gives whether

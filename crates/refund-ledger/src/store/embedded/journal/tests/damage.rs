@@ -345,3 +345,116 @@ fn an_unknown_version_is_not_damage() {
         Err(JournalError::UnknownVersion { version: 2, .. })
     ));
 }
+
+/// A journal of one segment whose two batches hold `byte`s.
+fn of(byte: u8) -> Image {
+    let (disk, dir) = (SimulatedDisk::new(1), Path::new(DIR));
+    let (mut journal, _) = open(&disk, dir, options(1)).unwrap();
+    for _ in 0..2 {
+        journal.append(&mut batch(&[vec![byte; 700]]), 0).unwrap();
+    }
+    journal.close().unwrap();
+    disk.image()
+}
+
+fn flaw(image: &Image, from: u64) -> Flaw {
+    let disk = SimulatedDisk::new(1);
+    disk.set_image(image);
+    match open(&disk, Path::new(DIR), options(from)) {
+        Err(JournalError::Damaged(damage)) => damage.what,
+        Err(other) => panic!("{other}"),
+        Ok((_, records)) => panic!("opened with {} records", records.len()),
+    }
+}
+
+/// Where the batches of [`of`] stand: each takes two sectors.
+const FIRST: Range<usize> = 4096..5120;
+const SECOND: Range<usize> = 5120..6144;
+
+#[test]
+fn parts_of_two_histories_of_one_ledger() {
+    let (one, two) = (of(1), of(2));
+    let segment = Path::new(DIR).join(segment_name(1));
+    let clean = Path::new(DIR).join(CLEAN_NAME);
+    let mut image = one.clone();
+    image.insert(clean.clone(), two[&clean].clone());
+    assert_eq!(flaw(&image, 1), Flaw::OtherEnd);
+    let mut image = one.clone();
+    image.remove(&clean);
+    let second = two[&segment][SECOND].to_vec();
+    image.get_mut(&segment).unwrap()[SECOND].copy_from_slice(&second);
+    assert_eq!(flaw(&image, 1), Flaw::NotContinued);
+
+    let segments = |byte: u8| {
+        let (disk, dir) = (SimulatedDisk::new(1), Path::new(DIR));
+        let (mut journal, _) = open(&disk, dir, options(1)).unwrap();
+        for _ in 0..6 {
+            journal.append(&mut batch(&[vec![byte; 1500]]), 0).unwrap();
+        }
+        (disk.image(), journal.segments.clone())
+    };
+    let ((mut image, firsts), (other, same)) = (segments(1), segments(2));
+    assert!(firsts == same && firsts.len() > 2);
+    let path = Path::new(DIR).join(segment_name(firsts[1]));
+    image.insert(path.clone(), other[&path].clone());
+    assert_eq!(flaw(&image, 1), Flaw::NotContinued);
+}
+
+#[test]
+fn a_batch_that_stands_where_it_was_never_written() {
+    let mut image = of(1);
+    image.remove(&Path::new(DIR).join(CLEAN_NAME));
+    let segment = Path::new(DIR).join(segment_name(1));
+    let first = image[&segment][FIRST].to_vec();
+    for at in [SECOND.end, SECOND.end + 512] {
+        let mut image = image.clone();
+        let bytes = image.get_mut(&segment).unwrap();
+        bytes[at..at + first.len()].copy_from_slice(&first);
+        assert_eq!(flaw(&image, 1), Flaw::Misplaced(1));
+    }
+}
+
+#[test]
+fn a_segment_under_another_name() {
+    let disk = SimulatedDisk::new(1);
+    let (journal, _) = open(&disk, Path::new(DIR), options(1)).unwrap();
+    drop(journal);
+    let mut image = disk.image();
+    let bytes = image.remove(&Path::new(DIR).join(segment_name(1))).unwrap();
+    image.insert(Path::new(DIR).join(segment_name(3)), bytes);
+    assert_eq!(flaw(&image, 3), Flaw::Misnamed(1));
+}
+
+#[test]
+fn an_end_mark_that_is_gone() {
+    let sample = Sample::new(false);
+    let last = sample.batches.last().unwrap().0.clone();
+    let mut ends = BTreeMap::new();
+    for (path, place, _) in &sample.batches {
+        ends.insert(path.clone(), place.end);
+    }
+    for (path, end) in ends.iter().filter(|(path, _)| **path != last) {
+        let verdict = sample.alter(path, *end..*end + 512, |bytes| bytes.fill(0), "zeros");
+        assert!(matches!(verdict, Verdict::Refused(_)), "{}", path.display());
+    }
+}
+
+#[test]
+fn what_was_torn_is_zeroed() {
+    let mut image = of(1);
+    image.remove(&Path::new(DIR).join(CLEAN_NAME));
+    let segment = Path::new(DIR).join(segment_name(1));
+    image.get_mut(&segment).unwrap()[SECOND.end..].fill(7);
+    let disk = SimulatedDisk::new(1);
+    disk.set_image(&image);
+    assert!(
+        verify(&disk, Path::new(DIR), None, 1, &mut |_, _| Ok(()))
+            .unwrap()
+            .torn
+    );
+    assert_eq!(open(&disk, Path::new(DIR), options(1)).unwrap().1.len(), 2);
+    disk.restart();
+    let bytes = disk.image()[&segment].clone();
+    assert_eq!(bytes[..SECOND.end], image[&segment][..SECOND.end]);
+    assert!(bytes[SECOND.end..].iter().all(|byte| *byte == 0));
+}
