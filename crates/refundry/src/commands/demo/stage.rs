@@ -22,8 +22,11 @@ use crate::metrics::Metrics;
 /// The switch's configuration.
 const CONFIGURATION: &str = include_str!("../../../../../fixtures/demo/switch.toml");
 
-/// How long is waited for something that must come.
-pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+/// How long is waited for what the script says must come.
+pub(super) const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long the switch may take to sign on to the issuer.
+const SIGN_ON: Duration = Duration::from_secs(10);
 
 /// How often is looked.
 const GLANCE: Duration = Duration::from_millis(5);
@@ -113,7 +116,7 @@ impl Stage {
     async fn start(&mut self) -> Result<(), Failure> {
         let switch = Switch::start(&self.config, Some(self.metrics.clone())).await;
         let switch = switch.map_err(|error| Failure::Failed(error.to_string()))?;
-        let ready = within(PATIENCE, async || switch.is_ready().then_some(())).await;
+        let ready = within(SIGN_ON, async || switch.is_ready().then_some(())).await;
         self.switch = Some(switch);
         ready.ok_or_else(|| {
             Failure::Failed("the switch did not sign on to the issuer in time".to_owned())
