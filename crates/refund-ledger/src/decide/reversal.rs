@@ -144,10 +144,13 @@ fn check(reversal: &Reversal, target: &Transaction) -> Result<(), Refusal> {
     if reversal.replacement.is_some() && !target.kind.is_original() {
         return Err(Reason::Amount.into());
     }
-    if let Some(stays) = reversal.replacement
-        && target.status == Status::Approved
-        && target.void == VoidState::None
-        && stays >= target.books.standing()
+    let current = match target.status {
+        Status::Approved if target.void == VoidState::None => Some(target.books.standing()),
+        Status::InFlight => Some(target.request.amount),
+        _ => None,
+    };
+    if let (Some(stays), Some(current)) = (reversal.replacement, current)
+        && stays >= current
     {
         return Err(Reason::Amount.into());
     }

@@ -104,13 +104,33 @@ impl Msg {
                 (*de, bytes)
             })
             .collect();
-        let mut draft = Draft::new(mti);
-        for (de, value) in &values {
-            draft.set(*de, value);
+        // A draft takes 48 values at most; more are taken from messages.
+        let mut parts: Vec<BytesMut> = Vec::new();
+        for some in values.chunks(40) {
+            let mut draft = Draft::new(mti);
+            for (de, value) in some {
+                draft.set(*de, value);
+            }
+            let mut part = BytesMut::new();
+            draft.encode(spec, &mut part).unwrap();
+            parts.push(part);
         }
-        let mut out = BytesMut::new();
-        draft.encode(spec, &mut out).unwrap();
-        out.to_vec()
+        let [one] = &parts[..] else {
+            let parts: Vec<_> = parts
+                .iter()
+                .map(|part| spec.decode(part).unwrap())
+                .collect();
+            let mut draft = Draft::new(mti);
+            for part in &parts {
+                for de in part.elements() {
+                    draft.copy(de, part);
+                }
+            }
+            let mut out = BytesMut::new();
+            draft.encode(spec, &mut out).unwrap();
+            return out.to_vec();
+        };
+        one.to_vec()
     }
 
     pub(super) fn decode(spec: &Spec, frame: &[u8]) -> Msg {

@@ -4,9 +4,15 @@
 //! every record, and with terminals and issuers that speak the same dialect or different ones. At its end the books of every
 //! original are audited, and nothing may be left over in the core.
 
+mod faults;
 mod message;
+mod naming;
 mod purchases;
+mod repeats;
+mod reversals;
+mod tombstones;
+mod voids;
 mod world;
 
 use self::message::Msg;
-use self::world::{World, story};
+use self::world::{World, story, story_with};
