@@ -25,6 +25,13 @@ pub struct Reversal {
     pub reversed: Answer,
 }
 
+impl Reversal {
+    /// What stays where only a part is taken; zero that stays is a full reversal.
+    fn part_stays(&self) -> Option<MinorUnits> {
+        self.replacement.filter(|stays| *stays > MinorUnits::ZERO)
+    }
+}
+
 /// What a reversal that was taken over leads to.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum ReversalOutcome {
@@ -48,9 +55,7 @@ pub fn reverse(
     at: u64,
 ) -> Result<(Event, ReversalOutcome), Refusal> {
     check(&reversal, target)?;
-    let partial = reversal
-        .replacement
-        .filter(|amount| *amount > MinorUnits::ZERO);
+    let partial = reversal.part_stays();
     let (outcome, taken, changes) = match target.status {
         Status::Declined | Status::Refused | Status::Unsent => nothing(),
         Status::Reversing | Status::Reversed | Status::ReversedInFlight => nothing(),
