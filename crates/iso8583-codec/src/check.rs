@@ -384,3 +384,59 @@ pub(crate) fn is_hex(text: &[u8]) -> bool {
             .iter()
             .all(|digit| packed::hex_nibble(*digit).is_some())
 }
+
+#[cfg(test)]
+#[expect(clippy::indexing_slicing, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    /// Every byte at every place of values of every length up to three blocks.
+    fn check(set: Check, good: u8, holds: impl Fn(u8) -> bool) {
+        assert!(set.passes(&[]), "{set:?} of nothing");
+        for length in 1..=3 * BLOCK {
+            for place in 0..length {
+                for byte in 0..=255 {
+                    let mut value = vec![good; length];
+                    value[place] = byte;
+                    assert_eq!(
+                        set.passes(&value),
+                        holds(byte),
+                        "{set:?} {byte:#04x} at {place} of {length}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn sets_of_characters() {
+        check(Check::Nothing, 0, |_| true);
+        check(Check::Digits, b'5', |byte| byte.is_ascii_digit());
+        check(Check::Printable, b'x', |byte| (b' '..=b'~').contains(&byte));
+        check(Check::Free, b'x', |byte| !byte.is_ascii_control());
+        check(Check::Track, b'5', |byte| {
+            (b'0'..=b'?').contains(&byte) || byte == b'D'
+        });
+        check(Check::Hex, b'a', |byte| byte.is_ascii_hexdigit());
+        check(Check::Bcd, 0x42, |byte| byte >> 4 <= 9 && byte & 0x0F <= 9);
+    }
+
+    #[test]
+    fn signs() {
+        for byte in 0..=255 {
+            assert_eq!(
+                Check::Signed.passes(&[byte, b'1']),
+                byte == b'C' || byte == b'D'
+            );
+            assert_eq!(
+                Check::SignedBcd.passes(&[byte, 0x11]),
+                byte == b'C' || byte == b'D'
+            );
+        }
+        assert!(
+            !Check::Signed.passes(b"")
+                && !Check::Signed.passes(b"CC")
+                && !Check::SignedBcd.passes(b"C\x1A")
+        );
+    }
+}

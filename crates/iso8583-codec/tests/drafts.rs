@@ -203,6 +203,23 @@ fn elements_of_several_messages() {
     }
     assert_eq!(message.text(37).as_deref(), Some(&b"new         "[..]));
 
+    // What was copied can be changed and removed again, and copied from elsewhere.
+    let mut draft = Draft::from_message(&answer, REQUEST);
+    draft
+        .copy(37, &request)
+        .copy(41, &request)
+        .copy(3, &request)
+        .copy(7, &request);
+    draft.remove(37).set(41, b"own").copy(3, &answer);
+    let frame = encoded(&draft, spec).expect("representable");
+    let message = spec.decode(&frame).expect("just encoded");
+    assert!(!message.has(37) && !draft.has(37));
+    assert_eq!(message.text(41).as_deref(), Some(&b"own     "[..]));
+    assert_eq!(
+        (message.text(3), message.text(7)),
+        (answer.text(3), request.text(7))
+    );
+
     // What the other message does not have is removed.
     let frame = encoded(
         Draft::from_message(&answer, REQUEST).copy(39, &request),

@@ -311,6 +311,25 @@ fn typed_values_in_both_dialects() {
             assert_eq!(message.original_data(), Ok(original));
             assert_eq!(message.replacement_amount(), Ok(Some(10_000)));
         });
+        // Of any element of digits; the unused nibble of an odd number of them is none of them.
+        with_message(
+            spec,
+            &[
+                (22, b"051"),
+                (32, b"423"),
+                (53, b"1234567890123456"),
+                (90, &[b'1'; 42]),
+            ],
+            |message| {
+                assert_eq!(message.amount(22), Ok(Some(51)));
+                assert_eq!(message.amount(32), Ok(Some(423)));
+                assert_eq!(message.amount(53), Ok(Some(1_234_567_890_123_456)));
+                assert!(matches!(
+                    message.amount(90),
+                    Err(FieldError::WrongLength { de: 90, .. })
+                ));
+            },
+        );
         with_message(spec, &[(3, b"000000")], |message| {
             assert_eq!(message.pan(), Ok(None));
             assert_eq!(message.amount(4), Ok(None));

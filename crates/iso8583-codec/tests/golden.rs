@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::BytesMut;
 use iso8583_codec::describe::{parse_hex, to_json, to_table};
-use iso8583_codec::{Draft, Spec};
+use iso8583_codec::{Draft, Length, Spec};
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/messages");
 
@@ -72,4 +72,29 @@ fn messages() {
         .collect();
     assert!(files.len() >= 10, "fixtures are missing");
     files.iter().for_each(|path| check(path));
+}
+
+/// The rows of the dialects, so that nobody changes one without seeing it.
+#[test]
+fn rows() {
+    for name in Spec::NAMES {
+        let spec = Spec::by_name(name).unwrap();
+        let rows = (2..=128).filter_map(|de| spec.field(de)).map(|field| {
+            let (format, length) = (format!("{:?}", field.format), format!("{:?}", field.length));
+            let prefix = match field.length {
+                Length::Variable { .. } => format!("prefix {:?}", field.prefix),
+                Length::Fixed(_) => String::new(),
+            };
+            let row = format!(
+                "{:>3} {format:4} {length:36} {:10} {prefix}",
+                field.de,
+                format!("{:?}", field.value)
+            );
+            row.trim_end().to_owned() + "\n"
+        });
+        check_text(
+            &Path::new(FIXTURES).join(format!("rows.{name}.txt")),
+            &rows.collect::<String>(),
+        );
+    }
 }

@@ -79,6 +79,7 @@ fn the_card_number_is_masked_wherever_it_stands() {
         (48, b"card 4761739001010119 twice 4761739001010119"),
         (55, &icc),
         (62, b"34373631373339303031303130313139"),
+        (96, b"\x47\x61\x73\x90\x01\x01\x01\x19\0\0\0\0\0\0\0\0"),
         (102, PAN.as_bytes()),
     ];
     with_message(Spec::iso87_binary(), elements, |message| {
