@@ -154,7 +154,7 @@ fn check(reversal: &Reversal, target: &Transaction) -> Result<(), Refusal> {
         Status::InFlight => Some(target.request.amount),
         _ => None,
     };
-    if let (Some(stays), Some(current)) = (reversal.replacement, current)
+    if let (Some(stays), Some(current)) = (reversal.part_stays(), current)
         && stays >= current
     {
         return Err(Reason::Amount.into());

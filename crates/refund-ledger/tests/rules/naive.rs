@@ -281,7 +281,11 @@ impl Naive {
             return Err(No::at_last(Reason::Amount));
         }
         let part = taking.stays.filter(|stays| *stays > 0);
-        let standing = target.fate == Fate::Yes && self.void_state(of) == VoidState::None;
+        let standing = match target.fate {
+            Fate::Waiting => true,
+            Fate::Yes => self.void_state(of) == VoidState::None,
+            _ => false,
+        };
         if standing && part.is_some_and(|stays| stays >= self.stands(of)) {
             return Err(No::at_last(Reason::Amount));
         }
