@@ -401,12 +401,13 @@ impl<'a> Reader<'a> {
         })
     }
     fn format(&mut self) -> Result<(), Corrupt> {
+        let offset = self.at;
         let found = self.u8("a format number")?;
         if found == FORMAT {
             Ok(())
         } else {
             Err(Corrupt {
-                offset: self.at,
+                offset,
                 expected: "format number 1",
             })
         }
