@@ -5,7 +5,6 @@ use bytes::BytesMut;
 use iso8583_codec::{Draft, EncodeError, Message, Mti, Spec};
 
 /// Collects elements.
-#[derive(Debug)]
 pub(crate) struct Elements(Vec<u8>);
 
 impl Elements {

@@ -5,6 +5,7 @@ use iso8583_codec::{Message, Spec};
 use refund_ledger::decide;
 use refund_ledger::{Answer, Key, MinorUnits, Reason, Status, Transaction, Working};
 
+use super::frame::Frame;
 use super::link::{Pending, Turn};
 use super::reversal::order_of;
 use super::terminal::{Asker, Asking};
@@ -29,11 +30,11 @@ pub(super) struct Flight {
     /// Who waits for the answer.
     pub(super) waiters: Vec<Asker>,
     /// The message as sent, to compare answers with.
-    pub(super) sent: Bytes,
+    pub(super) sent: Frame,
     pub(super) sent_at: u64,
     pub(super) state: FlightState,
     /// An approval that came while the time-out was being recorded.
-    pub(super) late: Option<Bytes>,
+    pub(super) late: Option<Frame>,
     /// DE 39 of the reversal that came meanwhile.
     pub(super) reversal_reason: Option<[u8; 2]>,
     /// Answers that the switch gives go by this listener's codes.
@@ -77,7 +78,7 @@ impl Core {
             connection: 0,
             stan: issuer.stan.0,
             waiters: vec![asking.asker.clone()],
-            sent: Bytes::new(),
+            sent: Frame::default(),
             sent_at: self.now,
             state: FlightState::Waiting,
             late: None,
@@ -94,7 +95,7 @@ impl Core {
         match left {
             Ok((connection, message)) => {
                 flight.connection = connection;
-                flight.sent = message.clone();
+                flight.sent = message.clone().into();
                 self.links[link].expect(issuer.stan, Pending::Request(key));
                 let deadline = self.now + self.config.links[link].response_timeout;
                 self.links[link].push_timeout(deadline, key);
@@ -179,7 +180,7 @@ impl Core {
     pub(super) fn answered(
         &mut self,
         key: Key,
-        frame: &Bytes,
+        frame: &Frame,
         task: &Task,
     ) -> Result<Outcome, Interrupt> {
         let Some(record) = self.own_record(key, 0, task)? else {
@@ -279,7 +280,7 @@ impl Core {
     pub(super) fn late(
         &mut self,
         key: Key,
-        frame: &Bytes,
+        frame: &Frame,
         task: &Task,
     ) -> Result<Outcome, Interrupt> {
         let Some(record) = self.own_record(key, 0, task)? else {
@@ -371,7 +372,7 @@ impl Core {
 
     /// Who asked gets the issuer's answer, who waits with a repeat the same from the record; without it, all get what is on
     /// record.
-    pub(super) fn finish(&mut self, key: Key, frame: Option<Bytes>, next: &Working) {
+    pub(super) fn finish(&mut self, key: Key, frame: Option<Frame>, next: &Working) {
         let Some((flight, record)) = self.remove_flight(key).zip(next.get(key)) else {
             return;
         };
@@ -411,7 +412,7 @@ impl Core {
         };
         flight.state = FlightState::Late;
         // On its own, lest it keep the block alive that it was cut from.
-        flight.sent = Bytes::copy_from_slice(&flight.sent);
+        flight.sent = Frame::copy_of(&flight.sent);
         let waiters = std::mem::take(&mut flight.waiters);
         let late = flight.late.take();
         if let Some(record) = next.get(key) {

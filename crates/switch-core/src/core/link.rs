@@ -188,6 +188,12 @@ impl Link {
             .any(|connection| connection.id == id)
     }
 
+    /// STANs are counted from 1 again, as after a whole round.
+    #[cfg(test)]
+    pub(super) fn rewind(&mut self) {
+        self.stans = StanCounter::new(None);
+    }
+
     /// What STANs stand for, in no order.
     #[cfg(test)]
     pub(super) fn expected(&self) -> Vec<Pending> {

@@ -3,6 +3,7 @@
 mod ask;
 mod find;
 mod flight;
+mod frame;
 mod link;
 mod own;
 mod recover;
@@ -23,6 +24,7 @@ use refund_ledger::store::{Recovered, Request, Store};
 use refund_ledger::{AdviceKey, Key, Vault};
 
 use self::flight::Flight;
+use self::frame::Frame;
 use self::link::Link;
 use self::saf::Saf;
 use self::work::{Committing, Task, Wanted};
@@ -31,7 +33,7 @@ use crate::metrics::Metrics;
 use crate::numbers::RrnSource;
 
 /// Something that the edge must do.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Output {
     /// Send a message to a terminal.
     ToTerminal {
@@ -52,6 +54,23 @@ pub enum Output {
         /// The connection.
         connection: u64,
     },
+}
+
+impl fmt::Debug for Output {
+    /// Without the bytes of messages, which may be card data.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Output::ToTerminal {
+                connection,
+                message,
+            } => write!(f, "ToTerminal({connection}, {} bytes)", message.len()),
+            Output::ToLink {
+                connection,
+                message,
+            } => write!(f, "ToLink({connection}, {} bytes)", message.len()),
+            Output::CloseLink { connection } => write!(f, "CloseLink({connection})"),
+        }
+    }
 }
 
 /// The switch without its sockets. Times are unix microseconds and must not go back.
@@ -283,11 +302,11 @@ impl Core {
     }
 
     /// A copy of a frame that outlives its read buffer.
-    fn kept(arena: &mut BytesMut, frame: &[u8]) -> Bytes {
+    fn kept(arena: &mut BytesMut, frame: &[u8]) -> Frame {
         if arena.capacity() - arena.len() < frame.len() {
             arena.reserve(ARENA_BYTES.max(frame.len()));
         }
         arena.extend_from_slice(frame);
-        arena.split().freeze()
+        arena.split().freeze().into()
     }
 }

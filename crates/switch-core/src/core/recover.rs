@@ -67,7 +67,7 @@ impl Core {
             connection: 0,
             stan: issuer.stan.0,
             waiters: Vec::new(),
-            sent: sent.unwrap_or_default(),
+            sent: sent.unwrap_or_default().into(),
             sent_at: self.now,
             state,
             late: None,

@@ -4,13 +4,13 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use iso8583_codec::Message;
 use refund_ledger::decide;
 use refund_ledger::{
     Advice, AdviceKey, AdviceKind, AdviceState, Key, Stan, Transaction, WireTime, Working,
 };
 
+use super::frame::Frame;
 use super::link::{Pending, Turn};
 use super::work::{After, Decision, Interrupt, Outcome, Task, Work};
 use super::{Core, Output, Timer};
@@ -72,7 +72,7 @@ struct Waiting {
     turn: Turn,
     /// The connection of the present attempt.
     connection: u64,
-    sent: Bytes,
+    sent: Frame,
 }
 
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -176,7 +176,7 @@ impl Core {
             numbers,
             turn,
             connection: 0,
-            sent: Bytes::new(),
+            sent: Frame::default(),
         };
         self.saf.waiting.insert(key, waiting);
         self.make_due(key);
@@ -283,7 +283,7 @@ impl Core {
                 waiting.left = true;
                 waiting.connection = connection;
                 // On its own, lest it keep the block alive that it was cut from.
-                waiting.sent = Bytes::copy_from_slice(&message);
+                waiting.sent = Frame::copy_of(&message);
                 self.outputs.push(Output::ToLink {
                     connection,
                     message,

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use iso8583_codec::Message;
 use refund_ledger::{Key, Reason, Rrn, Transaction, Working};
 
+use super::frame::Frame;
 use super::work::Work;
 use super::{Core, Output};
 use crate::asked::{self, Asked, Malformed};
@@ -22,7 +23,7 @@ pub(super) struct Asking {
 pub(super) struct Asker {
     pub(super) connection: u64,
     pub(super) listener: usize,
-    pub(super) frame: Bytes,
+    pub(super) frame: Frame,
     pub(super) label: ClassLabel,
     /// Unix microseconds.
     pub(super) received: u64,

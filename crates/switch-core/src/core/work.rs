@@ -5,10 +5,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use refund_ledger::store::{By, Completion, Found, Item, Peek, Query, Request, StoreError};
 use refund_ledger::{AdviceKey, Change, Event, Key, Reason, Transaction, Working};
 
+use super::frame::Frame;
 use super::{Core, terminal::Asking};
 
 /// Tries of a decision that met a newer state in the store, before `system` is answered.
@@ -29,11 +29,11 @@ pub(super) enum Work {
     /// A terminal's request.
     Ask(Box<Asking>),
     /// The issuer answered a request in flight.
-    Answered { key: Key, frame: Bytes },
+    Answered { key: Key, frame: Frame },
     /// The issuer did not answer a request in flight, or its connection broke.
     Expired { key: Key },
     /// An approval came after the time-out.
-    Late { key: Key, frame: Bytes },
+    Late { key: Key, frame: Frame },
     /// The link went down before the request left.
     Unsent { key: Key, reason: Reason },
     /// An advice is about to be sent for the first time.
@@ -92,7 +92,7 @@ pub(super) enum After {
         reason: Option<[u8; 2]>,
     },
     /// Who waits gets the issuer's answer, or what is on record.
-    Finish { key: Key, frame: Option<Bytes> },
+    Finish { key: Key, frame: Option<Frame> },
     /// Who waits gets what is on record; the flight stays for a late answer.
     Expired(Key),
     /// Who waits gets this reason; nothing was relayed.

@@ -6,13 +6,6 @@ use super::{World, story, story_with};
 use crate::CoreConfig;
 use crate::core::tests::world::{DAY, MASTERCARD, UNIONPAY, VISA_2};
 
-/// Nobody needs an echo while half a year passes.
-fn quiet(config: &mut CoreConfig) {
-    for link in &mut config.links {
-        link.echo_interval = 1000 * DAY;
-    }
-}
-
 #[track_caller]
 fn refused(w: &mut World, message: &super::Msg, reason: Reason) {
     w.refused(
@@ -120,7 +113,7 @@ fn network_management_is_answered_by_the_switch() {
 
 #[test]
 fn the_first_fault_of_the_order_is_answered() {
-    story_with(quiet, |w| {
+    story(|w| {
         let original = w.purchase(1000);
         w.approved(&original);
         let declined = w.purchase(1000);
@@ -183,7 +176,7 @@ fn the_first_fault_of_the_order_is_answered() {
 
 #[test]
 fn the_window_counts_from_the_approval() {
-    story_with(quiet, |w| {
+    story(|w| {
         let original = w.purchase(1000);
         w.approved(&original);
         w.pass(180 * DAY - 1_000_000);

@@ -4,13 +4,18 @@
 //! every record, and with terminals and issuers that speak the same dialect or different ones. At its end the books of every
 //! original are audited, and nothing may be left over in the core.
 
+mod advices;
 mod faults;
+mod links;
 mod message;
 mod naming;
 mod purchases;
 mod repeats;
+mod restart;
 mod reversals;
+mod timeouts;
 mod tombstones;
+mod trouble;
 mod voids;
 mod world;
 

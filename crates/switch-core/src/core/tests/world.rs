@@ -152,12 +152,33 @@ impl World {
 
     /// The node ends and starts again; issuers are not connected yet.
     pub(crate) fn crash(&mut self) {
+        self.crash_and(|_| ());
+    }
+
+    /// The same, with something that happens before the start is over.
+    pub(crate) fn crash_and(&mut self, meanwhile: impl FnOnce(&mut World)) {
+        let setup = self.setup.clone();
+        self.start_again(&setup, meanwhile);
+    }
+
+    /// The same, with a changed configuration until the next start.
+    pub(crate) fn crash_with(&mut self, change: impl Fn(&mut CoreConfig) + 'static) {
+        let setup = self.setup.clone();
+        let changed: Setup = Arc::new(move |config| {
+            setup(config);
+            change(config);
+        });
+        self.start_again(&changed, |_| ());
+    }
+
+    fn start_again(&mut self, setup: &Setup, meanwhile: impl FnOnce(&mut World)) {
         self.completions = Completions::default();
         self.held.clear();
         self.holding = false;
         self.store = Arc::new(self.store.reopened(sink(&self.completions)));
         self.now += 2 * SECOND;
-        self.core = core(self.kit, &self.setup, &self.store, &self.vault, self.now);
+        self.core = core(self.kit, setup, &self.store, &self.vault, self.now);
+        meanwhile(self);
         self.core.tick(self.now);
         self.settle();
     }
@@ -324,6 +345,15 @@ impl World {
         assert!(self.relayed.is_empty(), "{:?}", self.relayed);
     }
 
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.relayed.is_empty()
+    }
+
+    /// The issuer does not read what it got.
+    pub(crate) fn drop_relayed(&mut self) {
+        self.relayed.clear();
+    }
+
     /// The first issuer answers what it got.
     pub(crate) fn issuer_answers(&mut self, request: &Msg, code: &str) {
         let answer = issuer_answer(request, code);
@@ -385,6 +415,13 @@ impl World {
     /// The commits that were held back are reported, in order; from now on all are.
     pub(crate) fn release(&mut self) {
         self.holding = false;
+        self.settle();
+    }
+
+    /// The first commit that was held back is reported.
+    pub(crate) fn release_first(&mut self) {
+        let first = self.held.pop_front().expect("nothing is held back");
+        self.core.completions(vec![first], self.now);
         self.settle();
     }
 
@@ -606,7 +643,7 @@ fn config(kit: Kit) -> CoreConfig {
         name: Name::new(name),
         spec: issuers,
         response_timeout: 15 * SECOND,
-        echo_interval: 60 * SECOND,
+        echo_interval: 1000 * DAY,
         sign_on: true,
         approved: [b"00", b"08", b"10", b"11", b"16", b"85"]
             .map(|code| *code)

@@ -1,0 +1,37 @@
+//! Messages that are kept for a while.
+
+use std::fmt;
+use std::ops::Deref;
+
+use bytes::Bytes;
+
+/// The bytes of a message. `Debug` shows how many, since they may be card data.
+#[derive(Clone, Default)]
+pub(super) struct Frame(Bytes);
+
+impl Frame {
+    /// A copy on its own: what is cut from a block keeps the whole block alive.
+    pub(super) fn copy_of(bytes: &[u8]) -> Frame {
+        Frame(Bytes::copy_from_slice(bytes))
+    }
+}
+
+impl From<Bytes> for Frame {
+    fn from(bytes: Bytes) -> Frame {
+        Frame(bytes)
+    }
+}
+
+impl Deref for Frame {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.0.len())
+    }
+}

@@ -1,0 +1,464 @@
+//! Delivery of advices: repeats, codes, order, age, dead letters; refunds that are taken over.
+
+use refund_ledger::Status;
+
+use super::{Msg, World, story, story_with};
+use crate::CoreConfig;
+use crate::core::tests::world::{BANK_A, HOUR, SECOND, VISA, issuer_answer};
+
+/// An approved purchase that is reversed; gives it and the advice.
+#[track_caller]
+fn reversed(w: &mut World) -> (Msg, Msg) {
+    let purchase = w.purchase(1000);
+    w.approved(&purchase);
+    let reversal = w.reversal(&purchase);
+    assert_eq!(w.ask(&reversal).code(), "00");
+    (purchase, w.issuer_gets())
+}
+
+/// Lets time pass until the issuer gets something.
+#[track_caller]
+fn next(w: &mut World, at_most: u64) -> (u64, Msg) {
+    let start = w.now;
+    while w.is_quiet() {
+        assert!(w.now < start + at_most, "nothing came");
+        w.pass(SECOND / 10);
+    }
+    (w.now - start, w.issuer_gets())
+}
+
+#[test]
+fn silence_is_followed_by_repeats_that_wait_longer_and_longer() {
+    story(|w| {
+        let (purchase, first) = reversed(w);
+        assert_eq!(first.mti, "0420");
+        for wait in [5, 10, 20, 40, 80, 160, 300, 300, 300] {
+            let (waited, repeat) = next(w, 500 * SECOND);
+            assert_eq!(repeat, first.as_mti("0421"), "DE 7 and DE 11 included");
+            let wait = (15 + wait) * SECOND;
+            assert!(
+                (wait..wait * 13 / 10 + SECOND).contains(&waited),
+                "{wait} {waited}"
+            );
+        }
+        w.issuer_answers(&first.as_mti("0421"), "00");
+        assert_eq!(w.status(&purchase), Status::Reversed);
+        w.pass(HOUR);
+        w.issuer_gets_nothing();
+    });
+}
+
+#[test]
+fn these_codes_are_followed_by_a_repeat() {
+    story(|w| {
+        let (purchase, first) = reversed(w);
+        for code in ["09", "68", "90", "91", "92", "96", "98"] {
+            w.issuer_answers(&first, code);
+            w.issuer_gets_nothing();
+            let (_, repeat) = next(w, 400 * SECOND);
+            assert_eq!(repeat, first.as_mti("0421"));
+        }
+        // An answer without a code likewise.
+        w.issuer_sends(&issuer_answer(&first, "00").without(39));
+        next(w, 400 * SECOND);
+        w.issuer_answers(&first, "00");
+        assert_eq!(w.status(&purchase), Status::Reversed);
+    });
+}
+
+#[test]
+fn any_other_code_makes_a_dead_letter_and_the_amount_stays_counted() {
+    story(|w| {
+        let purchase = w.purchase(1000);
+        w.approved(&purchase);
+        let refund = w.refund(&purchase, 600);
+        w.approved(&refund);
+        let reversal = w.reversal(&refund);
+        w.ask(&reversal);
+        w.advice_answered("57");
+        assert_eq!(w.queue(0), (0, 1));
+        assert_eq!(w.amounts(&purchase), [1000, 0, 600, 0]);
+        let other = w.refund(&purchase, 401);
+        w.refused(&other, "61");
+        w.pass(100 * HOUR);
+        w.issuer_gets_nothing();
+        // It blocks nobody: the next about the same original goes out.
+        let other = w.refund(&purchase, 400);
+        w.approved(&other);
+        let reversal = w.reversal(&other);
+        w.ask(&reversal);
+        w.advice_answered("00");
+        // For the terminal it is done.
+        let again = w.reversal(&refund);
+        w.refused(&again, "00");
+        w.restart();
+        assert_eq!(w.queue(0), (0, 1));
+    });
+}
+
+#[test]
+fn unknown_is_believed_of_what_was_never_approved() {
+    story(|w| {
+        let purchase = w.purchase(1000);
+        w.relay(&purchase);
+        w.pass(15 * SECOND);
+        w.answer();
+        w.advice_answered("25");
+        assert_eq!(w.status(&purchase), Status::Reversed);
+        assert_eq!(w.queue(0), (0, 0));
+
+        let (purchase, advice) = reversed(w);
+        w.issuer_answers(&advice, "25");
+        assert_eq!(w.status(&purchase), Status::Reversing);
+        assert_eq!(w.queue(0), (0, 1));
+
+        let purchase = w.purchase(1000);
+        w.approved(&purchase);
+        let partial = w.partial(&purchase, 400);
+        w.ask(&partial);
+        w.advice_answered("25");
+        assert_eq!(w.queue(0), (0, 2));
+    });
+}
+
+#[test]
+fn the_codes_that_complete_are_configured() {
+    let setup = |config: &mut CoreConfig| {
+        config.links[0].reversal_done = vec![*b"00", *b"25", *b"09"];
+    };
+    story_with(setup, |w| {
+        for code in ["00", "25", "09"] {
+            let (purchase, advice) = reversed(w);
+            w.issuer_answers(&advice, code);
+            assert_eq!(w.status(&purchase), Status::Reversed, "{code}");
+        }
+        assert_eq!(w.queue(0), (0, 0));
+    });
+}
+
+#[test]
+fn only_its_own_answer_completes_an_advice() {
+    story(|w| {
+        let (purchase, advice) = reversed(w);
+        let right = issuer_answer(&advice, "00");
+        for wrong in [
+            right.as_mti("0410"),
+            right.as_mti("0210"),
+            right.with(11, "999998"),
+            right.with(7, "1122133501"),
+            right.with(3, "200000"),
+            right.with(4, "000000000001"),
+            right.with(41, "TERM0002"),
+            right.with(42, "MERCHANT0000002"),
+        ] {
+            w.issuer_sends(&wrong);
+            assert_eq!(w.status(&purchase), Status::Reversing, "{wrong:?}");
+        }
+        w.hold();
+        w.issuer_sends(&right);
+        w.issuer_sends(&right.with(39, "57"));
+        w.release();
+        assert_eq!(w.status(&purchase), Status::Reversed);
+        assert_eq!(w.queue(0), (0, 0));
+    });
+}
+
+#[test]
+fn an_answer_to_an_earlier_attempt_is_as_good() {
+    story(|w| {
+        let (purchase, advice) = reversed(w);
+        w.pass(16 * SECOND);
+        w.issuer_gets_nothing();
+        w.issuer_answers(&advice, "00");
+        assert_eq!(w.status(&purchase), Status::Reversed);
+        w.pass(HOUR);
+        w.issuer_gets_nothing();
+    });
+}
+
+#[test]
+fn several_are_under_way_and_those_of_one_original_in_order() {
+    story(|w| {
+        // Four may be under way.
+        let mut advices: Vec<Msg> = (0..4).map(|_| reversed(w).1).collect();
+        let purchase = w.purchase(1000);
+        w.approved(&purchase);
+        let refunds = [w.refund(&purchase, 100), w.refund(&purchase, 200)];
+        refunds.iter().for_each(|refund| drop(w.approved(refund)));
+        for refund in &refunds {
+            let reversal = w.reversal(refund);
+            assert_eq!(w.ask(&reversal).code(), "00");
+        }
+        let partial = w.partial(&purchase, 500);
+        assert_eq!(w.ask(&partial).code(), "00");
+        w.issuer_gets_nothing();
+        assert_eq!(w.queue(0), (7, 0));
+        w.issuer_answers(&advices.remove(0), "00");
+        for amount in [100, 200] {
+            let advice = w.issuer_gets();
+            assert_eq!(advice.amount(), amount);
+            w.issuer_gets_nothing();
+            w.issuer_answers(&advices.pop().unwrap(), "00");
+            w.issuer_gets_nothing();
+            w.issuer_answers(&advice, "00");
+        }
+        let last = w.advice_answered("00");
+        assert!(last.has(95));
+        w.issuer_answers(&advices.pop().unwrap(), "00");
+        assert_eq!(w.queue(0), (0, 0));
+    });
+}
+
+#[test]
+fn one_that_waits_blocks_only_its_own_original() {
+    story(|w| {
+        let stuck: Vec<Msg> = (0..4).map(|_| reversed(w).1).collect();
+        for advice in &stuck {
+            w.issuer_answers(advice, "91");
+        }
+        let (purchase, advice) = reversed(w);
+        w.issuer_answers(&advice, "00");
+        assert_eq!(w.status(&purchase), Status::Reversed);
+        w.pass(7 * SECOND);
+        for _ in 0..4 {
+            w.advice_answered("00");
+        }
+    });
+}
+
+#[test]
+fn timers_do_not_pile_up() {
+    story(|w| {
+        let stuck: Vec<Msg> = (0..4).map(|_| reversed(w).1).collect();
+        for _ in 0..50 {
+            for advice in &stuck {
+                w.issuer_answers(advice, "91");
+            }
+            while w.is_quiet() {
+                w.pass(10 * SECOND);
+            }
+            while !w.is_quiet() {
+                w.issuer_gets();
+            }
+        }
+        w.pass(20 * SECOND);
+        assert!(w.core.timers.len() < 40, "{}", w.core.timers.len());
+        w.untidy = true;
+        w.drop_relayed();
+    });
+}
+
+#[test]
+fn while_the_link_is_down_advices_wait_and_are_no_repeats() {
+    story(|w| {
+        let purchase = w.purchase(1000);
+        w.approved(&purchase);
+        w.disconnect(BANK_A);
+        let reversal = w.reversal(&purchase);
+        assert_eq!(w.ask(&reversal).code(), "00");
+        w.pass(HOUR);
+        w.issuer_gets_nothing();
+        w.connect(0, BANK_A);
+        assert_eq!(w.advice_answered("00").mti, "0420");
+        // Down just when the numbers are on their way to the disk.
+        let purchase = w.purchase(1000);
+        w.approved(&purchase);
+        let reversal = w.reversal(&purchase);
+        w.send(&reversal);
+        w.answer();
+        let lost = w.issuer_gets();
+        w.disconnect(BANK_A);
+        w.connect(0, BANK_A);
+        let (_, repeat) = next(w, 10 * SECOND);
+        assert_eq!(repeat, lost.as_mti("0421"));
+        w.issuer_answers(&repeat, "00");
+        let purchase = w.purchase(1000);
+        w.approved(&purchase);
+        let reversal = w.reversal(&purchase);
+        w.hold();
+        w.send(&reversal);
+        w.release_first();
+        w.disconnect(BANK_A);
+        w.release();
+        w.answer();
+        w.issuer_gets_nothing();
+        w.connect(0, BANK_A);
+        let (_, first) = next(w, 10 * SECOND);
+        assert_eq!(first.mti, "0420");
+        w.issuer_answers(&first, "00");
+    });
+}
+
+#[test]
+fn over_its_age_an_advice_is_a_dead_letter() {
+    story(|w| {
+        // Never sent, sent and not answered, and behind another.
+        let (sent, _) = reversed(w);
+        let purchase = w.purchase(1000);
+        w.approved(&purchase);
+        let refund = w.refund(&purchase, 300);
+        w.approved(&refund);
+        w.disconnect(BANK_A);
+        let reversal = w.reversal(&refund);
+        assert_eq!(w.ask(&reversal).code(), "00");
+        let partial = w.partial(&purchase, 500);
+        assert_eq!(w.ask(&partial).code(), "00");
+        w.pass(71 * HOUR);
+        assert_eq!(w.queue(0), (3, 0));
+        w.restart();
+        w.drop_relayed();
+        w.pass(HOUR + SECOND);
+        w.drop_relayed();
+        assert_eq!(w.queue(0), (0, 3));
+        assert_eq!(w.status(&sent), Status::Reversing);
+        assert_eq!(w.amounts(&purchase), [1000, 0, 300, 500]);
+        w.pass(HOUR);
+        w.issuer_gets_nothing();
+    });
+}
+
+fn takes_over(config: &mut CoreConfig) {
+    config.store_and_forward = true;
+}
+
+/// A refund advice that is taken over while the link is down.
+#[track_caller]
+fn taken_over(w: &mut World, refund: &Msg) -> Msg {
+    w.disconnect(BANK_A);
+    let answer = w.refused(refund, "00");
+    assert_eq!(answer.mti, "0230");
+    answer
+}
+
+#[test]
+fn a_refund_is_taken_over_while_the_link_is_down() {
+    story_with(takes_over, |w| {
+        let purchase = w.purchase(1000);
+        let (known_as, _) = w.exchange(&purchase, "00");
+        let online = w.refund(&purchase, 100).as_mti("0220");
+        w.approved(&online);
+        let refund = w
+            .refund(&purchase, 600)
+            .as_mti("0220")
+            .with(35, format!("{VISA}=29122011143804400000"))
+            .with(48, "TEXT")
+            .with(52, "0123456789ABCDEF")
+            .with(55, "9F36020001");
+        let answer = taken_over(w, &refund);
+        assert_eq!(w.status(&refund), Status::Stored);
+        assert_eq!(w.amounts(&purchase), [1000, 100, 600, 0]);
+        assert_eq!(w.refused(&refund, "00"), answer);
+        // Only a 0220, and only within what is left.
+        let request = w.refund(&purchase, 100);
+        w.refused(&request, "91");
+        let above = w.refund(&purchase, 301).as_mti("0220");
+        w.refused(&above, "61");
+        let void = w.void(&refund);
+        w.refused(&void, "61");
+
+        w.connect(0, BANK_A);
+        let advice = w.issuer_gets();
+        assert_eq!(advice.mti, "0220");
+        for de in [2, 3, 4, 12, 13, 22, 25, 41, 42, 48, 49] {
+            assert_eq!(advice.get(de), refund.get(de), "DE {de}");
+        }
+        assert_eq!(advice.at(37), answer.at(37));
+        assert_eq!(
+            &advice.at(90)[..20],
+            format!("0200{}{}", known_as.at(11), known_as.at(7))
+        );
+        assert!([35, 52, 55].iter().all(|de| !advice.has(*de)));
+        let (_, repeat) = next(w, 30 * SECOND);
+        assert_eq!(repeat, advice.as_mti("0221"));
+        w.issuer_answers(&repeat, "96");
+        next(w, 60 * SECOND);
+        w.issuer_answers(&repeat, "00");
+        assert_eq!(w.status(&refund), Status::Approved);
+        assert_eq!(w.amounts(&purchase), [1000, 700, 0, 0]);
+        // It can be voided, and the issuer gets the numbers that it knows.
+        let void = w.void(&refund);
+        let relayed = w.relay(&void);
+        assert_eq!(
+            &relayed.at(90)[..20],
+            format!("0220{}{}", advice.at(11), advice.at(7))
+        );
+        w.issuer_answers(&relayed, "00");
+        w.answer();
+        assert_eq!(w.amounts(&purchase), [1000, 100, 0, 0]);
+    });
+}
+
+#[test]
+fn a_refund_that_was_taken_over_and_is_declined() {
+    story_with(takes_over, |w| {
+        let purchase = w.purchase(1000);
+        w.approved(&purchase);
+        let refund = w.refund(&purchase, 600).as_mti("0220");
+        taken_over(w, &refund);
+        w.connect(0, BANK_A);
+        w.advice_answered("57");
+        assert_eq!(w.queue(0), (0, 1));
+        assert_eq!(w.amounts(&purchase), [1000, 0, 600, 0]);
+        w.refused(&refund, "00");
+    });
+}
+
+#[test]
+fn a_refund_that_was_taken_over_and_is_reversed() {
+    story_with(takes_over, |w| {
+        let purchase = w.purchase(1000);
+        w.approved(&purchase);
+        for code in ["00", "57"] {
+            let refund = w.refund(&purchase, 600).as_mti("0220");
+            taken_over(w, &refund);
+            let reversal = w.reversal(&refund);
+            w.refused(&reversal, "00");
+            assert_eq!(w.amounts(&purchase)[2], 600);
+            w.connect(0, BANK_A);
+            let advice = w.advice_answered(code);
+            assert_eq!(advice.mti, "0220");
+            let undo = w.issuer_gets();
+            assert_eq!(
+                &undo.at(90)[..20],
+                format!("0220{}{}", advice.at(11), advice.at(7))
+            );
+            // Where it was declined, "unknown" is believed.
+            let answer = if code == "00" { "00" } else { "25" };
+            w.issuer_answers(&undo, answer);
+            assert_eq!(w.amounts(&purchase), [1000, 0, 0, 0]);
+            assert_eq!(w.status(&refund), Status::Reversed);
+        }
+    });
+}
+
+#[test]
+fn a_refund_that_was_taken_over_survives_a_restart() {
+    story_with(takes_over, |w| {
+        let purchase = w.purchase(1000);
+        w.approved(&purchase);
+        let refund = w.refund(&purchase, 600).as_mti("0220");
+        let answer = taken_over(w, &refund);
+        w.crash();
+        assert_eq!(w.refused(&refund, "00"), answer);
+        w.connect(0, BANK_A);
+        let advice = w.advice_answered("00");
+        assert_eq!(advice.mti, "0220");
+        assert_eq!(w.amounts(&purchase), [1000, 600, 0, 0]);
+    });
+}
+
+#[test]
+fn an_unreferenced_refund_is_taken_over_too() {
+    let setup = |config: &mut CoreConfig| {
+        takes_over(config);
+        config.policy.unreferenced = true;
+    };
+    story_with(setup, |w| {
+        let refund = w.blank("0220", "200000", 500);
+        taken_over(w, &refund);
+        w.connect(0, BANK_A);
+        let advice = w.advice_answered("00");
+        assert!(!advice.has(90));
+        assert_eq!(w.status(&refund), Status::Approved);
+    });
+}

@@ -1,0 +1,146 @@
+//! A ledger that fails, more than can be carried, and the end of a node.
+
+use refund_ledger::Status;
+
+use super::{Msg, story, story_with};
+use crate::CoreConfig;
+use crate::core::tests::world::{SECOND, VISA};
+
+#[test]
+fn a_failed_ledger_is_answered_honestly() {
+    story(|w| {
+        let original = w.purchase(1000);
+        w.approved(&original);
+        let waiting = [w.refund(&original, 100), w.refund(&original, 200)];
+        let relayed: Vec<Msg> = waiting.iter().map(|refund| w.relay(refund)).collect();
+        w.store.poison();
+        let purchase = w.purchase(100);
+        w.refused(&purchase, "96");
+        assert!(w.core.failed() && !w.core.ready());
+        w.refused(&original, "96");
+        let reversal = w.reversal(&original);
+        w.refused(&reversal, "96");
+        // Who waits is not left without an answer; nobody is told what is not durable.
+        w.issuer_answers(&relayed[0], "00");
+        assert_eq!(w.answer().code(), "96");
+        w.pass(20 * SECOND);
+        assert_eq!(w.answer().code(), "96");
+        w.issuer_gets_nothing();
+        // The restart takes everything back.
+        w.restart();
+        for _ in 0..2 {
+            w.advice_answered("00");
+        }
+        assert_eq!(w.amounts(&original), [1000, 0, 0, 0]);
+        w.refused(&waiting[0], "68");
+        w.approved(&purchase);
+    });
+}
+
+#[test]
+fn everybody_who_waits_behind_a_failed_commit_is_answered() {
+    story(|w| {
+        let original = w.purchase(1000);
+        w.approved(&original);
+        w.store.poison();
+        w.hold();
+        let refunds: Vec<Msg> = (0..5).map(|_| w.refund(&original, 10)).collect();
+        refunds.iter().for_each(|refund| w.send(refund));
+        w.no_answer();
+        w.release();
+        for _ in 0..5 {
+            assert_eq!(w.answer().code(), "96");
+        }
+        assert!(w.core.is_idle());
+        w.restart();
+        assert_eq!(w.amounts(&original), [1000, 0, 0, 0]);
+    });
+}
+
+#[test]
+fn more_than_may_wait_for_the_ledger_is_refused() {
+    let setup = |config: &mut CoreConfig| config.limits.waiting_max = 3;
+    story_with(setup, |w| {
+        w.hold();
+        let purchases: Vec<Msg> = (0..5).map(|_| w.purchase(100)).collect();
+        purchases.iter().for_each(|purchase| w.send(purchase));
+        assert_eq!(w.answer().code(), "96");
+        assert_eq!(w.answer().code(), "96");
+        w.no_answer();
+        w.release();
+        for _ in 0..3 {
+            let relayed = w.issuer_gets();
+            w.issuer_answers(&relayed, "00");
+            assert_eq!(w.answer().code(), "00");
+        }
+        w.approved(&purchases[4]);
+    });
+}
+
+#[test]
+fn more_than_an_issuer_may_owe_is_refused() {
+    let setup = |config: &mut CoreConfig| config.limits.in_flight_max = 2;
+    story_with(setup, |w| {
+        let purchases: Vec<Msg> = (0..3).map(|_| w.purchase(100)).collect();
+        let relayed = [w.relay(&purchases[0]), w.relay(&purchases[1])];
+        w.refused(&purchases[2], "96");
+        // Those that timed out count as long as their late answer may come.
+        w.issuer_answers(&relayed[0], "00");
+        w.answer();
+        w.approved(&purchases[2]);
+        w.issuer_answers(&relayed[1], "00");
+        w.answer();
+    });
+}
+
+#[test]
+fn a_draining_node_finishes_what_it_has() {
+    story(|w| {
+        let purchase = w.purchase(100);
+        let relayed = w.relay(&purchase);
+        let silent = w.purchase(100);
+        w.relay(&silent);
+        w.core.drain();
+        assert!(!w.core.ready() && !w.core.is_idle());
+        let late = w.purchase(100);
+        w.refused(&late, "96");
+        w.issuer_answers(&relayed, "00");
+        assert_eq!(w.answer().code(), "00");
+        assert!(!w.core.is_idle());
+        w.core.give_up_waiting(w.now);
+        w.settle();
+        assert_eq!(w.answer().code(), "68");
+        assert!(w.core.is_idle());
+        assert_eq!(w.status(&silent), Status::Reversing);
+        w.issuer_gets();
+        w.restart();
+        let advice = w.advice_answered("00");
+        assert_eq!(advice.mti, "0421");
+    });
+}
+
+#[test]
+fn debug_output_shows_no_card() {
+    story(|w| {
+        let purchase = w
+            .purchase(100)
+            .with(35, format!("{VISA}=29122011143804400000"));
+        let relayed = w.relay(&purchase);
+        w.pass(15 * SECOND);
+        w.answer();
+        let advice = w.issuer_gets();
+        let text = format!(
+            "{:?} {:?} {:?} {:?} {:?}",
+            w.core,
+            w.core.flights,
+            w.core.saf,
+            w.core.links,
+            w.records()
+        );
+        for secret in [VISA, &VISA[..12], "29122011143804400000"] {
+            assert!(!text.contains(secret));
+        }
+        w.issuer_answers(&relayed, "05");
+        w.issuer_answers(&advice, "00");
+    });
+}
