@@ -1,0 +1,102 @@
+//! The ledger's rules on plain records: what one refund costs before any disk. Sketch: a few record clones of about 500
+//! bytes each and no lock, so below a microsecond.
+
+use std::sync::Arc;
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use refund_ledger::decide::{self, CardMatch, Context, Policy};
+use refund_ledger::{Event, Kind, MinorUnits, Reader, Reason, Transaction, Working, Writer};
+
+#[path = "../crates/refund-ledger/tests/rules/make.rs"]
+#[allow(dead_code, reason = "the tests use more of it")]
+mod make;
+
+const POLICY: Policy = Policy {
+    window: 180 * 24 * 3600 * 1000,
+    same_card: true,
+    unreferenced: false,
+};
+
+const NOW: u64 = 1_700_000_000_000;
+
+fn purchase() -> Transaction {
+    let new = make::transaction(Kind::Purchase, 1, 1_000_000, NOW);
+    let event = decide::open(new.clone(), NOW);
+    let opened = apply(&event, []);
+    let opened = opened.get(new.key).expect("it was created");
+    let answer = make::answer(Reason::Approved);
+    let approved = decide::approve(opened, Context::default(), new.request.amount, answer, NOW);
+    let approved = apply(&approved, [opened.clone()]);
+    Transaction::clone(approved.get(new.key).expect("it is at hand"))
+}
+
+fn refund() -> Transaction {
+    make::transaction(Kind::Refund, 2, 400, NOW)
+}
+
+fn hold(new: Transaction, original: &Transaction) -> Event {
+    decide::hold_refund(new, original, CardMatch::Same, &POLICY, NOW).expect("there is room")
+}
+
+fn apply<const N: usize>(event: &Event, records: [Arc<Transaction>; N]) -> Working {
+    let mut working = Working::new();
+    records.into_iter().for_each(|record| working.put(record));
+    working.apply(event).expect("the event fits the records");
+    working
+}
+
+fn rules(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("ledger/rules");
+    group.throughput(Throughput::Elements(1));
+    let original = Arc::new(purchase());
+    group.bench_function("hold_refund", |bencher| {
+        bencher.iter_batched(
+            refund,
+            |new| apply(&hold(new, &original), [original.clone()]),
+            BatchSize::SmallInput,
+        );
+    });
+
+    let new = refund();
+    let held = apply(&hold(new.clone(), &original), [original.clone()]);
+    let refund = held.get(new.key).expect("it was created").clone();
+    let original = held.get(original.key).expect("it is at hand").clone();
+    group.bench_function("settle_refund", |bencher| {
+        bencher.iter_batched(
+            || make::answer(Reason::Approved),
+            |answer| {
+                let context = Context {
+                    purchase: Some(&original),
+                    refund: None,
+                };
+                let event = decide::approve(&refund, context, MinorUnits(400), answer, NOW);
+                apply(&event, [refund.clone(), original.clone()])
+            },
+            BatchSize::SmallInput,
+        );
+    });
+    group.finish();
+}
+
+fn stored_form(criterion: &mut Criterion) {
+    let event = hold(refund(), &purchase());
+    let mut bytes = Vec::new();
+    Writer(&mut bytes).event(&event);
+    let mut group = criterion.benchmark_group("ledger/stored_form");
+    group.throughput(Throughput::Bytes(bytes.len() as u64));
+    group.bench_function("write_hold", |bencher| {
+        let mut buffer = Vec::with_capacity(bytes.len());
+        bencher.iter(|| {
+            buffer.clear();
+            Writer(&mut buffer).event(std::hint::black_box(&event));
+            buffer.len()
+        });
+    });
+    group.bench_function("read_hold", |bencher| {
+        bencher.iter(|| Reader::new(std::hint::black_box(&bytes)).event());
+    });
+    group.finish();
+}
+
+criterion_group!(benches, rules, stored_form);
+criterion_main!(benches);
