@@ -13,6 +13,8 @@
 //! What is *not* here: no sockets, no tasks, no clock, no randomness but a seeded one. `refundry` drives it in earnest, tests
 //! drive it from a seed.
 
+#![forbid(unsafe_code)]
+
 mod asked;
 mod civil;
 mod config;

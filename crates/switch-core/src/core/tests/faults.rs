@@ -2,19 +2,9 @@
 
 use refund_ledger::Reason;
 
-use super::{World, story, story_with};
+use super::{story, story_with};
 use crate::CoreConfig;
 use crate::core::tests::world::{DAY, MASTERCARD, UNIONPAY, VISA_2};
-
-#[track_caller]
-fn refused(w: &mut World, message: &super::Msg, reason: Reason) {
-    w.refused(
-        message,
-        std::str::from_utf8(&crate::iso87_code(reason)).unwrap(),
-    );
-    let answer = w.record(message).answer.clone().unwrap();
-    assert_eq!(answer.reason, reason);
-}
 
 #[test]
 fn needed_elements_of_each_message() {
@@ -125,52 +115,52 @@ fn the_first_fault_of_the_order_is_answered() {
         w.refused(&same_key, "94");
         // Amount before unreferenced and unknown original.
         let bare = w.blank("0200", "200000", 0);
-        refused(w, &bare, Reason::Amount);
+        w.refused_for(&bare, Reason::Amount);
         let bare = w.blank("0200", "200000", 1);
-        refused(w, &bare, Reason::Unreferenced);
+        w.refused_for(&bare, Reason::Unreferenced);
         let unseen = w.purchase(1000).with(41, "TERM0002");
         let unknown = w.void(&unseen).with(4, "000000000000");
-        refused(w, &unknown, Reason::Amount);
+        w.refused_for(&unknown, Reason::Amount);
         // Unknown original before terminal before amount.
         let unknown = w.void(&unseen).with(41, "TERM0003");
-        refused(w, &unknown, Reason::UnknownOriginal);
+        w.refused_for(&unknown, Reason::UnknownOriginal);
         let elsewhere = w
             .void(&original)
             .with(41, "TERM0002")
             .with(4, "000000000999");
-        refused(w, &elsewhere, Reason::Terminal);
+        w.refused_for(&elsewhere, Reason::Terminal);
         // Amount before original declined before card.
         let void = w.void(&declined).with(4, "000000000999");
-        refused(w, &void, Reason::Amount);
+        w.refused_for(&void, Reason::Amount);
         let void = w.void(&declined).with(2, VISA_2);
-        refused(w, &void, Reason::OriginalDeclined);
+        w.refused_for(&void, Reason::OriginalDeclined);
         let refund = w.refund(&declined, 100).with(2, VISA_2);
-        refused(w, &refund, Reason::OriginalDeclined);
+        w.refused_for(&refund, Reason::OriginalDeclined);
         // Card before currency.
         let refund = w.refund(&original, 100).with(2, VISA_2).with(49, "840");
-        refused(w, &refund, Reason::Card);
+        w.refused_for(&refund, Reason::Card);
         // Exhausted before has_refunds, has_refunds before ceiling, ceiling before the link's state.
         let refund = w.refund(&original, 400);
         w.approved(&refund);
         let void = w.void(&original);
-        refused(w, &void, Reason::HasRefunds);
+        w.refused_for(&void, Reason::HasRefunds);
         w.disconnect(11);
         let refund = w.refund(&original, 601);
-        refused(w, &refund, Reason::Ceiling);
+        w.refused_for(&refund, Reason::Ceiling);
         let refund = w.refund(&original, 600);
         w.refused(&refund, "91");
         w.connect(0, 11);
         w.approved(&refund);
         let void = w.void(&original);
-        refused(w, &void, Reason::Exhausted);
+        w.refused_for(&void, Reason::Exhausted);
         let refund = w.refund(&original, 1);
-        refused(w, &refund, Reason::Exhausted);
+        w.refused_for(&refund, Reason::Exhausted);
         // Currency before window before exhausted.
         w.pass(181 * DAY);
         let refund = w.refund(&original, 1).with(49, "840");
-        refused(w, &refund, Reason::Currency);
+        w.refused_for(&refund, Reason::Currency);
         let refund = w.refund(&original, 1);
-        refused(w, &refund, Reason::Window);
+        w.refused_for(&refund, Reason::Window);
     });
 }
 
@@ -184,10 +174,10 @@ fn the_window_counts_from_the_approval() {
         w.approved(&refund);
         w.pass(2_000_000);
         let refund = w.refund(&original, 1);
-        refused(w, &refund, Reason::Window);
+        w.refused_for(&refund, Reason::Window);
         // By another terminal, and by RRN, the same.
         let refund = w.refund(&original, 1).with(41, "TERM0002");
-        refused(w, &refund, Reason::Window);
+        w.refused_for(&refund, Reason::Window);
     });
 }
 
@@ -199,13 +189,13 @@ fn of_a_voided_original_exhausted_comes_before_amount() {
         let void = w.void(&original);
         let relayed = w.relay(&void);
         let wrong = w.void(&original).with(4, "000000000999");
-        refused(w, &wrong, Reason::Exhausted);
+        w.refused_for(&wrong, Reason::Exhausted);
         w.issuer_answers(&relayed, "00");
         w.answer();
         let wrong = w.void(&original).with(4, "000000000999");
-        refused(w, &wrong, Reason::Exhausted);
+        w.refused_for(&wrong, Reason::Exhausted);
         let refund = w.refund(&original, 1);
-        refused(w, &refund, Reason::Exhausted);
+        w.refused_for(&refund, Reason::Exhausted);
     });
 }
 
@@ -219,12 +209,12 @@ fn another_card_of_the_original_issuer() {
         w.approved(&refund);
         for pan in [MASTERCARD, UNIONPAY] {
             let refund = w.refund(&original, 100).with(2, pan);
-            refused(w, &refund, Reason::Card);
+            w.refused_for(&refund, Reason::Card);
         }
         let voided = w.purchase(1000);
         w.approved(&voided);
         let void = w.void(&voided).with(2, VISA_2);
-        refused(w, &void, Reason::Card);
+        w.refused_for(&void, Reason::Card);
     });
 }
 
@@ -249,6 +239,6 @@ fn unreferenced_refunds_are_routed_by_their_card_where_allowed() {
         let refund = w
             .blank("0200", "200000", 100)
             .with(90, "0200".to_owned() + &"0".repeat(38));
-        refused(w, &refund, Reason::UnknownOriginal);
+        w.refused_for(&refund, Reason::UnknownOriginal);
     });
 }

@@ -5,16 +5,6 @@ use refund_ledger::{Reason, Status};
 use super::{Msg, World, story};
 use crate::core::tests::world::SECOND;
 
-#[track_caller]
-fn refused(w: &mut World, message: &Msg, reason: Reason) {
-    w.refused(
-        message,
-        std::str::from_utf8(&crate::iso87_code(reason)).unwrap(),
-    );
-    let answer = w.record(message).answer.clone().unwrap();
-    assert_eq!(answer.reason, reason);
-}
-
 /// A reversal that is taken over; gives the advice.
 #[track_caller]
 fn taken_over(w: &mut World, reversal: &Msg) -> Msg {
@@ -91,7 +81,7 @@ fn a_reversal_counts_from_the_moment_it_is_durable() {
         assert_eq!(w.amounts(&purchase), [1000, 0, 0, 1000]);
         let advice = w.issuer_gets();
         let refund = w.refund(&purchase, 1);
-        refused(w, &refund, Reason::Exhausted);
+        w.refused_for(&refund, Reason::Exhausted);
         // While it is under way, another one has nothing to do.
         let again = w.reversal(&purchase);
         w.refused(&again, "00");
@@ -113,7 +103,7 @@ fn nothing_is_owed_for_what_was_never_executed() {
         let reversal = w.reversal(&zero).without(4);
         w.refused(&reversal, "00");
         let refund = w.refund(&declined, 1);
-        refused(w, &refund, Reason::OriginalDeclined);
+        w.refused_for(&refund, Reason::OriginalDeclined);
         let reversal = w.reversal(&refund);
         w.refused(&reversal, "00");
     });
@@ -126,12 +116,12 @@ fn amounts_of_a_full_reversal() {
         w.approved(&purchase);
         for wrong in ["000000000999", "000000000000"] {
             let reversal = w.reversal(&purchase).with(4, wrong);
-            refused(w, &reversal, Reason::Amount);
+            w.refused_for(&reversal, Reason::Amount);
         }
         let refund = w.refund(&purchase, 1);
         w.approved(&refund);
         let reversal = w.reversal(&purchase);
-        refused(w, &reversal, Reason::ReversalHasRefunds);
+        w.refused_for(&reversal, Reason::ReversalHasRefunds);
         // Once the refund is gone, what is left can be reversed.
         let undo = w.reversal(&refund);
         let advice = taken_over(w, &undo);
@@ -155,7 +145,7 @@ fn of_a_partial_approval_either_amount_names_the_whole() {
             );
             w.answer();
             let other = w.reversal(&purchase).with(4, "000000000700");
-            refused(w, &other, Reason::Amount);
+            w.refused_for(&other, Reason::Amount);
             let reversal = w.reversal(&purchase).with(4, amount);
             let advice = taken_over(w, &reversal);
             w.issuer_answers(&advice, "00");
@@ -171,7 +161,7 @@ fn partial_reversals_with_smaller_and_smaller_amounts() {
         w.approved(&purchase);
         for too_much in [1000, 1001] {
             let partial = w.partial(&purchase, too_much);
-            refused(w, &partial, Reason::Amount);
+            w.refused_for(&partial, Reason::Amount);
         }
         let partial = w.partial(&purchase, 800);
         let advice = taken_over(w, &partial);
@@ -180,20 +170,20 @@ fn partial_reversals_with_smaller_and_smaller_amounts() {
         w.issuer_answers(&advice, "00");
         assert_eq!(w.amounts(&purchase), [1000, 0, 0, 200]);
         let partial = w.partial(&purchase, 800);
-        refused(w, &partial, Reason::Amount);
+        w.refused_for(&partial, Reason::Amount);
         let refund = w.refund(&purchase, 300);
         w.approved(&refund);
         let partial = w.partial(&purchase, 299);
-        refused(w, &partial, Reason::Ceiling);
+        w.refused_for(&partial, Reason::Ceiling);
         let partial = w.partial(&purchase, 300);
         let advice = taken_over(w, &partial);
         w.issuer_answers(&advice, "00");
         assert_eq!(w.amounts(&purchase), [1000, 300, 0, 700]);
         let refund = w.refund(&purchase, 1);
-        refused(w, &refund, Reason::Exhausted);
+        w.refused_for(&refund, Reason::Exhausted);
         // Zero is a full reversal.
         let full = w.partial(&purchase, 0);
-        refused(w, &full, Reason::ReversalHasRefunds);
+        w.refused_for(&full, Reason::ReversalHasRefunds);
     });
 }
 
@@ -222,7 +212,7 @@ fn partial_reversals_are_for_originals_only() {
         let refund = w.refund(&purchase, 500);
         w.approved(&refund);
         let partial = w.partial(&refund, 100);
-        refused(w, &partial, Reason::Amount);
+        w.refused_for(&partial, Reason::Amount);
         let preauth = w.blank("0100", "000000", 1000);
         w.approved(&preauth);
         let partial = w.partial(&preauth, 100);
@@ -243,9 +233,9 @@ fn a_refund_that_is_reversed_is_free_at_the_completion_not_before() {
         let advice = taken_over(w, &reversal);
         assert_eq!(w.amounts(&purchase), [1000, 0, 1000, 0]);
         let again = w.refund(&purchase, 1);
-        refused(w, &again, Reason::Ceiling);
+        w.refused_for(&again, Reason::Ceiling);
         let undo = w.void(&refund);
-        refused(w, &undo, Reason::Exhausted);
+        w.refused_for(&undo, Reason::Exhausted);
         w.issuer_answers(&advice, "00");
         assert_eq!(w.amounts(&purchase), [1000, 0, 0, 0]);
         let again = w.refund(&purchase, 1000);
@@ -273,7 +263,7 @@ fn a_request_reversed_in_flight_and_approved_after() {
         let again = w.reversal(&purchase);
         w.refused(&again, "00");
         let refund = w.refund(&purchase, 1);
-        refused(w, &refund, Reason::Exhausted);
+        w.refused_for(&refund, Reason::Exhausted);
         w.issuer_answers(&relayed, "00");
         w.no_answer();
         let advice = w.advice_answered("00");
@@ -393,7 +383,7 @@ fn a_partial_reversal_of_what_is_in_flight_is_too_early() {
         let partial = w.partial(&purchase, 400);
         w.refused(&partial, "61");
         let nonsense = w.partial(&purchase, 1000);
-        refused(w, &nonsense, Reason::Amount);
+        w.refused_for(&nonsense, Reason::Amount);
         w.issuer_answers(&relayed, "00");
         assert_eq!(w.answer().code(), "00");
         let advice = taken_over(w, &partial);

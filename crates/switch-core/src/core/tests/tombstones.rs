@@ -2,25 +2,15 @@
 
 use refund_ledger::{Reason, Status};
 
-use super::{Msg, World, story};
+use super::story;
 use crate::core::tests::world::{DAY, SECOND};
-
-#[track_caller]
-fn refused(w: &mut World, message: &Msg, reason: Reason) {
-    w.refused(
-        message,
-        std::str::from_utf8(&crate::iso87_code(reason)).unwrap(),
-    );
-    let answer = w.record(message).answer.clone().unwrap();
-    assert_eq!(answer.reason, reason);
-}
 
 #[test]
 fn the_late_original_is_not_relayed() {
     story(|w| {
         let late = w.purchase(1000);
         let reversal = w.reversal(&late);
-        refused(w, &reversal, Reason::ReversalUnknown);
+        w.refused_for(&reversal, Reason::ReversalUnknown);
         let answer = w.refused(&late, "68");
         assert_eq!(w.status(&late), Status::Refused);
         assert_eq!(w.refused(&late, "68"), answer, "stored");
@@ -34,7 +24,7 @@ fn the_late_original_is_not_relayed() {
         let again = w.reversal(&late);
         w.refused(&again, "00");
         let refund = w.refund(&late, 1);
-        refused(w, &refund, Reason::OriginalDeclined);
+        w.refused_for(&refund, Reason::OriginalDeclined);
         // Whatever its content is, under that key nothing else comes either.
         w.refused(&late.with(4, "000000000001"), "94");
     });
@@ -99,7 +89,7 @@ fn for_the_own_terminal_only_and_also_where_the_terminal_was_the_fault() {
         let purchase = w.purchase(1000);
         w.approved(&purchase);
         let reversal = w.reversal(&purchase).with(41, "TERM0002");
-        refused(w, &reversal, Reason::ReversalTerminal);
+        w.refused_for(&reversal, Reason::ReversalTerminal);
         assert_eq!(w.left(&purchase), 1000);
         w.refused(&purchase.with(41, "TERM0002"), "68");
         w.approved(&purchase.with(41, "TERM0003"));

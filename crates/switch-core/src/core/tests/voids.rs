@@ -2,18 +2,8 @@
 
 use refund_ledger::{Reason, Status, VoidState};
 
-use super::{World, story};
+use super::story;
 use crate::core::tests::world::SECOND;
-
-#[track_caller]
-fn refused(w: &mut World, message: &super::Msg, reason: Reason) {
-    w.refused(
-        message,
-        std::str::from_utf8(&crate::iso87_code(reason)).unwrap(),
-    );
-    let answer = w.record(message).answer.clone().unwrap();
-    assert_eq!(answer.reason, reason);
-}
 
 #[test]
 fn refunds_up_to_the_last_minor_unit() {
@@ -25,7 +15,7 @@ fn refunds_up_to_the_last_minor_unit() {
         assert_eq!(w.amounts(&original), [1000, 0, 600, 0]);
         // What is pending is not left, and a decline frees it.
         let second = w.refund(&original, 401);
-        refused(w, &second, Reason::Ceiling);
+        w.refused_for(&second, Reason::Ceiling);
         w.issuer_answers(&relayed, "05");
         assert_eq!(w.answer().code(), "05");
         assert_eq!(w.amounts(&original), [1000, 0, 0, 0]);
@@ -35,7 +25,7 @@ fn refunds_up_to_the_last_minor_unit() {
         }
         assert_eq!(w.amounts(&original), [1000, 1000, 0, 0]);
         let one = w.refund(&original, 1);
-        refused(w, &one, Reason::Exhausted);
+        w.refused_for(&one, Reason::Exhausted);
     });
 }
 
@@ -48,7 +38,7 @@ fn refunds_as_advices_online_are_like_requests() {
         let (relayed, answer) = w.exchange(&refund, "00");
         assert_eq!((&*relayed.mti, &*answer.mti), ("0220", "0230"));
         let refund = w.refund(&original, 600).as_mti("0221");
-        refused(w, &refund, Reason::Ceiling);
+        w.refused_for(&refund, Reason::Ceiling);
         w.disconnect(11);
         let refund = w.refund(&original, 400).as_mti("0220");
         w.refused(&refund, "91");
@@ -63,13 +53,13 @@ fn only_a_purchase_can_be_refunded() {
         let refund = w.refund(&original, 600);
         w.approved(&refund);
         let of_refund = w.refund(&refund, 1);
-        refused(w, &of_refund, Reason::UnknownOriginal);
+        w.refused_for(&of_refund, Reason::UnknownOriginal);
         let fresh = w.purchase(1000);
         let relayed = w.relay(&fresh);
         let early = w.refund(&fresh, 1);
-        refused(w, &early, Reason::Ceiling);
+        w.refused_for(&early, Reason::Ceiling);
         let early = w.void(&fresh);
-        refused(w, &early, Reason::Ceiling);
+        w.refused_for(&early, Reason::Ceiling);
         w.issuer_answers(&relayed, "00");
         w.answer();
     });
@@ -81,12 +71,12 @@ fn a_void_takes_what_stands() {
         let original = w.purchase(1000);
         w.approved(&original);
         let part = w.void(&original).with(4, "000000000999");
-        refused(w, &part, Reason::Amount);
+        w.refused_for(&part, Reason::Amount);
         let void = w.void(&original);
         let relayed = w.relay(&void);
         assert_eq!(w.amounts(&original), [1000, 0, 1000, 0]);
         for other in [w.void(&original), w.refund(&original, 1)] {
-            refused(w, &other, Reason::Exhausted);
+            w.refused_for(&other, Reason::Exhausted);
         }
         // Declined: the original stands again.
         w.issuer_answers(&relayed, "05");
@@ -96,7 +86,7 @@ fn a_void_takes_what_stands() {
         w.approved(&void);
         assert_eq!(w.amounts(&original), [1000, 0, 0, 1000]);
         let other = w.void(&original);
-        refused(w, &other, Reason::Exhausted);
+        w.refused_for(&other, Reason::Exhausted);
         // A reversal of what is voided: nothing is to be done.
         let reversal = w.reversal(&original);
         w.refused(&reversal, "00");
@@ -112,13 +102,13 @@ fn what_stands_is_less_partial_reversals_but_not_less_refunds() {
         assert_eq!(w.ask(&partial).code(), "00");
         w.advice_answered("00");
         let void = w.void(&original);
-        refused(w, &void, Reason::Amount);
+        w.refused_for(&void, Reason::Amount);
         let refund = w.refund(&original, 100);
         w.approved(&refund);
         let void = w.void(&original).with(4, "000000000600");
-        refused(w, &void, Reason::Amount);
+        w.refused_for(&void, Reason::Amount);
         let void = w.void(&original).with(4, "000000000700");
-        refused(w, &void, Reason::HasRefunds);
+        w.refused_for(&void, Reason::HasRefunds);
         let undo = w.void(&refund);
         w.approved(&undo);
         let void = w.void(&original).with(4, "000000000700");
@@ -151,7 +141,7 @@ fn a_void_in_doubt_or_being_reversed_exhausts_the_original() {
         assert_eq!(w.amounts(&original), [1000, 0, 1000, 0]);
         let refund = w.refund(&original, 1);
         let advice = w.issuer_gets();
-        refused(w, &refund, Reason::Exhausted);
+        w.refused_for(&refund, Reason::Exhausted);
         w.issuer_answers(&advice, "00");
         assert_eq!(w.record(&original).void, VoidState::None);
         let refund = w.refund(&original, 1000);
@@ -170,9 +160,9 @@ fn a_void_of_a_refund_frees_it_when_the_issuer_approves() {
         let refund = w.refund(&original, 600);
         let (known_as, _) = w.exchange(&refund, "00");
         let wrong = w.void(&refund).with(4, "000000000599");
-        refused(w, &wrong, Reason::Amount);
+        w.refused_for(&wrong, Reason::Amount);
         let elsewhere = w.void(&refund).with(41, "TERM0002");
-        refused(w, &elsewhere, Reason::Terminal);
+        w.refused_for(&elsewhere, Reason::Terminal);
         let undo = w.void(&refund);
         let relayed = w.relay(&undo);
         assert_eq!(
@@ -181,7 +171,7 @@ fn a_void_of_a_refund_frees_it_when_the_issuer_approves() {
         );
         assert_eq!(w.amounts(&original), [1000, 600, 0, 0], "not before");
         let second = w.void(&refund);
-        refused(w, &second, Reason::Exhausted);
+        w.refused_for(&second, Reason::Exhausted);
         let reversal = w.reversal(&refund);
         w.refused(&reversal, "21");
         w.issuer_answers(&relayed, "05");
@@ -204,17 +194,17 @@ fn a_void_of_a_refund_names_a_refund() {
         let refund = w.refund(&original, 600);
         w.approved(&refund);
         let wrong = w.void(&refund).with(3, "020000");
-        refused(w, &wrong, Reason::UnknownOriginal);
+        w.refused_for(&wrong, Reason::UnknownOriginal);
         let wrong = w.void(&original).with(3, "220000");
-        refused(w, &wrong, Reason::UnknownOriginal);
+        w.refused_for(&wrong, Reason::UnknownOriginal);
         let declined = w.refund(&original, 100);
         w.exchange(&declined, "05");
         let undo = w.void(&declined);
-        refused(w, &undo, Reason::OriginalDeclined);
+        w.refused_for(&undo, Reason::OriginalDeclined);
         let above = w.refund(&original, 1001);
-        refused(w, &above, Reason::Ceiling);
+        w.refused_for(&above, Reason::Ceiling);
         let undo = w.void(&above);
-        refused(w, &undo, Reason::OriginalDeclined);
+        w.refused_for(&undo, Reason::OriginalDeclined);
     });
 }
 
@@ -260,7 +250,7 @@ fn a_void_of_a_refund_that_is_reversed_makes_the_refund_stand_again() {
         w.approved(&other);
         // There is no room for the refund any more.
         let reversal = w.reversal(&undo);
-        refused(w, &reversal, Reason::Ceiling);
+        w.refused_for(&reversal, Reason::Ceiling);
         let undo_other = w.void(&other);
         w.approved(&undo_other);
         let reversal = w.reversal(&undo);

@@ -1,15 +1,16 @@
 //! Store and forward: advices toward issuers, several under way per link, in order per original, until they are
 //! acknowledged or given up.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+mod queue;
+
 use std::sync::Arc;
 
 use iso8583_codec::Message;
 use refund_ledger::decide;
-use refund_ledger::{
-    Advice, AdviceKey, AdviceKind, AdviceState, Key, Stan, Transaction, WireTime, Working,
-};
+use refund_ledger::{Advice, AdviceKey, AdviceKind, AdviceState, Transaction, Working};
 
+pub(super) use self::queue::Saf;
+use self::queue::{WaitState, Waiting};
 use super::frame::Frame;
 use super::link::{Pending, Turn};
 use super::work::{After, Decision, Interrupt, Outcome, Task, Work};
@@ -21,125 +22,6 @@ const RETRIED: [&[u8; 2]; 7] = [b"09", b"68", b"90", b"91", b"92", b"96", b"98"]
 
 /// How soon an advice that could not be given up is looked at again; microseconds.
 const BURY_INTERVAL: u64 = 1_000_000;
-
-/// The queue of all links.
-#[derive(Debug)]
-pub(super) struct Saf {
-    waiting: HashMap<AdviceKey, Waiting>,
-    /// Advices of one original, in order; the first may be under way.
-    orders: HashMap<Key, VecDeque<AdviceKey>>,
-    links: Vec<LinkQueue>,
-}
-
-#[derive(Debug)]
-struct LinkQueue {
-    /// Heads of their order that may be sent, by the time from which.
-    due: BTreeSet<(u64, AdviceKey)>,
-    /// All that wait, by their creation, unix milliseconds.
-    ages: BTreeSet<(u64, AdviceKey)>,
-    under_way: usize,
-    dead: usize,
-    /// When [`Timer::Pump`] and [`Timer::Age`] go off next; those that go off earlier or later are stale.
-    pump_at: u64,
-    age_at: u64,
-}
-
-impl LinkQueue {
-    fn new() -> LinkQueue {
-        LinkQueue {
-            due: BTreeSet::new(),
-            ages: BTreeSet::new(),
-            under_way: 0,
-            dead: 0,
-            pump_at: u64::MAX,
-            age_at: u64::MAX,
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Waiting {
-    advice: Arc<Advice>,
-    link: usize,
-    attempts: u32,
-    due: u64,
-    state: WaitState,
-    /// DE 11 and DE 7, on record or about to be.
-    numbers: Option<(Stan, WireTime)>,
-    /// It left at least once, or may have before a restart: from now on it is a repeat.
-    left: bool,
-    /// That of the message it is about.
-    turn: Turn,
-    /// The connection of the present attempt.
-    connection: u64,
-    sent: Frame,
-}
-
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-enum WaitState {
-    /// In `due`, or behind another of its order.
-    Idle,
-    /// Its first attempt is being recorded.
-    Recording,
-    /// Sent, no answer yet.
-    UnderWay,
-    /// Its end is being recorded.
-    Closing,
-}
-
-impl Saf {
-    pub(super) fn new(links: usize) -> Saf {
-        Saf {
-            waiting: HashMap::new(),
-            orders: HashMap::new(),
-            links: (0..links).map(|_| LinkQueue::new()).collect(),
-        }
-    }
-
-    /// Depth, dead letters and the creation (unix milliseconds) of the oldest of a link.
-    pub(super) fn figures(&self, link: usize) -> (usize, usize, Option<u64>) {
-        let queue = &self.links[link];
-        let oldest = queue.ages.first().map(|(created, _)| *created);
-        (queue.ages.len(), queue.dead, oldest)
-    }
-
-    /// Whether another reversal of the same transaction waits.
-    fn reverses_too(&self, advice: &Advice) -> bool {
-        let same_order = self.orders.get(&advice.order).into_iter().flatten();
-        same_order
-            .filter(|key| {
-                key.transaction == advice.key.transaction && key.ordinal != advice.key.ordinal
-            })
-            .filter_map(|key| self.waiting.get(key))
-            .any(|other| other.advice.kind == AdviceKind::Reversal)
-    }
-
-    fn head(&self, order: Key) -> Option<AdviceKey> {
-        self.orders.get(&order)?.front().copied()
-    }
-
-    #[cfg(test)]
-    pub(super) fn holds(&self, link: usize, key: AdviceKey) -> bool {
-        self.waiting
-            .get(&key)
-            .is_some_and(|waiting| waiting.link == link)
-    }
-
-    /// Counts and queues agree with what waits.
-    #[cfg(test)]
-    pub(super) fn check_tidy(&self, link: usize) {
-        let queue = &self.links[link];
-        let of_link = || self.waiting.values().filter(|waiting| waiting.link == link);
-        let active = |waiting: &&Waiting| {
-            matches!(waiting.state, WaitState::Recording | WaitState::UnderWay)
-        };
-        assert_eq!(queue.ages.len(), of_link().count());
-        assert_eq!(queue.under_way, of_link().filter(active).count());
-        let ordered: usize = self.orders.values().map(VecDeque::len).sum();
-        assert_eq!(ordered, self.waiting.len());
-        assert!(queue.due.iter().all(|(_, key)| self.holds(link, *key)));
-    }
-}
 
 impl Core {
     /// Takes a durable advice into the queue; `about` is what it reverses or delivers, where it is known.

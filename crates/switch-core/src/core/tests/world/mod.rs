@@ -1,20 +1,22 @@
 //! The world that a story plays in.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+mod issuer;
+mod record;
+mod terminal;
+
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use iso8583_codec::Spec;
 use refund_ledger::decide::Policy;
 use refund_ledger::store::memory::MemoryStore;
-use refund_ledger::store::{Completion, Cursor, Sink, Store};
-use refund_ledger::{
-    Books, Institution, KeyId, Kind, MinorUnits, Name, Status, Transaction, Vault, audit,
-};
+use refund_ledger::store::{Completion, Sink, Store};
+use refund_ledger::{Institution, KeyId, Name, Vault};
 use zeroize::Zeroizing;
 
+pub(crate) use self::issuer::issuer_answer;
 use super::Msg;
 use crate::civil::transmission_time;
-use crate::core::link::Pending;
 use crate::core::{Core, Output};
 use crate::{CoreConfig, Limits, LinkConfig, ListenerConfig, Routes, SafConfig, VoidAs};
 
@@ -194,204 +196,6 @@ impl World {
         self.settle();
     }
 
-    // What terminals do.
-
-    /// A message with the next STAN and the present time.
-    pub(crate) fn blank(&mut self, mti: &str, code: &str, amount: u64) -> Msg {
-        self.stan += 1;
-        Msg::new(mti)
-            .with(2, VISA)
-            .with(3, code)
-            .with(4, format!("{amount:012}"))
-            .with(7, format!("{:010}", transmission_time(self.now)))
-            .with(11, format!("{:06}", self.stan))
-            .with(12, "143500")
-            .with(13, "1122")
-            .with(22, "051")
-            .with(25, "00")
-            .with(41, TERMINAL)
-            .with(42, MERCHANT)
-            .with(49, "978")
-    }
-
-    pub(crate) fn purchase(&mut self, amount: u64) -> Msg {
-        self.blank("0200", "000000", amount)
-    }
-
-    /// A refund of `original`, named by DE 90.
-    pub(crate) fn refund(&mut self, original: &Msg, amount: u64) -> Msg {
-        self.blank("0200", "200000", amount)
-            .with(90, original.named())
-    }
-
-    pub(crate) fn void(&mut self, original: &Msg) -> Msg {
-        let code = if original.at(3).starts_with("20") {
-            "220000"
-        } else {
-            "020000"
-        };
-        self.blank("0200", code, original.amount())
-            .with(90, original.named())
-    }
-
-    pub(crate) fn reversal(&mut self, original: &Msg) -> Msg {
-        self.blank("0400", original.at(3), original.amount())
-            .with(39, "17")
-            .with(90, original.named())
-    }
-
-    /// A reversal after which `stays` stays.
-    pub(crate) fn partial(&mut self, original: &Msg, stays: u64) -> Msg {
-        self.reversal(original)
-            .with(95, format!("{stays:012}C00000000C00000000            "))
-    }
-
-    /// Terminal connection 1 sends a message.
-    pub(crate) fn send(&mut self, message: &Msg) {
-        self.send_over(1, 0, message);
-    }
-
-    pub(crate) fn send_over(&mut self, connection: u64, listener: usize, message: &Msg) {
-        let frame = message.encode(self.listener_spec(listener));
-        self.send_bytes(connection, listener, &frame);
-    }
-
-    pub(crate) fn send_bytes(&mut self, connection: u64, listener: usize, frame: &[u8]) {
-        self.core
-            .terminal_frame(connection, listener, frame, self.now);
-        self.settle();
-    }
-
-    /// Sends a message and gives its answer, which must come at once.
-    pub(crate) fn ask(&mut self, message: &Msg) -> Msg {
-        self.send(message);
-        self.answer()
-    }
-
-    /// Sends a message that the switch answers itself, and expects this code.
-    #[track_caller]
-    pub(crate) fn refused(&mut self, message: &Msg, code: &str) -> Msg {
-        let answer = self.ask(message);
-        assert_eq!(answer.code(), code, "{message:?}");
-        self.issuer_gets_nothing();
-        answer
-    }
-
-    /// Sends a message that the issuer approves.
-    #[track_caller]
-    pub(crate) fn approved(&mut self, message: &Msg) -> Msg {
-        let (_, answer) = self.exchange(message, "00");
-        assert_eq!(answer.code(), "00");
-        answer
-    }
-
-    /// Sends a message that the issuer answers with `code`; gives what it got, and what the terminal got.
-    #[track_caller]
-    pub(crate) fn exchange(&mut self, message: &Msg, code: &str) -> (Msg, Msg) {
-        let relayed = self.relay(message);
-        self.issuer_answers(&relayed, code);
-        (relayed, self.answer())
-    }
-
-    /// Sends a message that is relayed; gives what the issuer got.
-    #[track_caller]
-    pub(crate) fn relay(&mut self, message: &Msg) -> Msg {
-        self.send(message);
-        if self.relayed.is_empty() {
-            panic!("not relayed: {message:?}; {:?}", self.answers);
-        }
-        self.issuer_gets()
-    }
-
-    /// The oldest answer that a terminal got.
-    #[track_caller]
-    pub(crate) fn answer(&mut self) -> Msg {
-        self.answer_bytes().1
-    }
-
-    #[track_caller]
-    pub(crate) fn answer_bytes(&mut self) -> (Vec<u8>, Msg) {
-        let (_, bytes, answer) = self.answers.pop_front().expect("no answer");
-        (bytes, answer)
-    }
-
-    /// The oldest answer, with the connection that it went to.
-    #[track_caller]
-    pub(crate) fn answer_over(&mut self) -> (u64, Msg) {
-        let (connection, _, answer) = self.answers.pop_front().expect("no answer");
-        (connection, answer)
-    }
-
-    #[track_caller]
-    pub(crate) fn no_answer(&self) {
-        assert!(self.answers.is_empty(), "{:?}", self.answers);
-    }
-
-    // What issuers do.
-
-    /// The oldest message that an issuer got.
-    #[track_caller]
-    pub(crate) fn issuer_gets(&mut self) -> Msg {
-        self.issuer_gets_over().1
-    }
-
-    #[track_caller]
-    pub(crate) fn issuer_gets_over(&mut self) -> (u64, Msg) {
-        self.relayed.pop_front().expect("the issuer got nothing")
-    }
-
-    #[track_caller]
-    pub(crate) fn issuer_gets_nothing(&self) {
-        assert!(self.relayed.is_empty(), "{:?}", self.relayed);
-    }
-
-    pub(crate) fn is_quiet(&self) -> bool {
-        self.relayed.is_empty()
-    }
-
-    /// The issuer does not read what it got.
-    pub(crate) fn drop_relayed(&mut self) {
-        self.relayed.clear();
-    }
-
-    /// The first issuer answers what it got.
-    pub(crate) fn issuer_answers(&mut self, request: &Msg, code: &str) {
-        let answer = issuer_answer(request, code);
-        self.issuer_sends(&answer);
-    }
-
-    pub(crate) fn issuer_sends(&mut self, message: &Msg) {
-        let connection = if self.now_connected(BANK_A) {
-            BANK_A
-        } else {
-            BANK_A + 1000
-        };
-        self.issuer_sends_over(connection, message);
-    }
-
-    fn now_connected(&self, connection: u64) -> bool {
-        self.core.links[link_of(connection)].has_connection(connection)
-    }
-
-    pub(crate) fn issuer_sends_over(&mut self, connection: u64, message: &Msg) {
-        let link = link_of(connection);
-        let frame = message.encode(self.core.config.links[link].spec);
-        self.core.link_frame(link, connection, &frame, self.now);
-        self.settle();
-    }
-
-    /// The issuer acknowledges the advice that it got last, which must be a reversal advice.
-    #[track_caller]
-    pub(crate) fn advice_answered(&mut self, code: &str) -> Msg {
-        let advice = self.issuer_gets();
-        assert!(
-            advice.mti.starts_with("042") || advice.mti.starts_with("022"),
-            "{advice:?}"
-        );
-        self.issuer_answers(&advice, code);
-        advice
-    }
-
     // Time, and what the store does.
 
     /// Lets time pass.
@@ -488,130 +292,9 @@ impl World {
         }
     }
 
-    /// Toward one issuer a pair of STAN and DE 7 never comes twice, but for the repeats of an advice.
-    fn note_numbers(&mut self, link: usize, message: &Msg) {
-        if message.mti.as_bytes()[2] & 1 == 1 {
-            return;
-        }
-        let pair = (link, message.at(11).to_owned(), message.at(7).to_owned());
-        let first = self.numbers.get(&pair);
-        let is_repeat = |first: &Msg| {
-            message.mti.ends_with('1') && first.repeated() == *message
-                || message.mti.ends_with('1') && first == message
-        };
-        assert!(
-            first.is_none_or(is_repeat),
-            "numbers come again: {message:?} after {first:?}"
-        );
-        self.numbers.insert(pair, message.clone());
-    }
-
     pub(crate) fn listener_spec(&self, listener: usize) -> &'static Spec {
         self.core.config.listeners[listener].spec
     }
-
-    // What is on record.
-
-    pub(crate) fn records(&self) -> Vec<Arc<Transaction>> {
-        self.store
-            .scan(&Cursor::default(), 10_000)
-            .unwrap()
-            .transactions
-    }
-
-    /// The newest record of a message, by its STAN, terminal and DE 7.
-    #[track_caller]
-    pub(crate) fn record(&self, message: &Msg) -> Arc<Transaction> {
-        let stan: u32 = message.at(11).parse().unwrap();
-        let class = message.mti.as_bytes()[1] - b'0';
-        let is_it = |record: &&Arc<Transaction>| {
-            record.request.stan.0 == stan
-                && record.class().0 == class
-                && record.request.terminal == *message.at(41).as_bytes()
-                && format!("{:010}", record.request.time.0) == message.at(7)
-        };
-        let records = self.records();
-        records
-            .iter()
-            .filter(is_it)
-            .max_by_key(|record| record.key)
-            .expect("no record")
-            .clone()
-    }
-
-    pub(crate) fn status(&self, message: &Msg) -> Status {
-        self.record(message).status
-    }
-
-    pub(crate) fn books(&self, message: &Msg) -> Books {
-        self.record(message).books
-    }
-
-    pub(crate) fn left(&self, message: &Msg) -> u64 {
-        self.books(message).left().0
-    }
-
-    /// Approved, settled, pending, taken.
-    pub(crate) fn amounts(&self, message: &Msg) -> [u64; 4] {
-        let books = self.books(message);
-        [books.approved, books.settled, books.pending, books.taken].map(|MinorUnits(units)| units)
-    }
-
-    /// Advices that wait, and dead letters.
-    pub(crate) fn queue(&self, link: usize) -> (usize, usize) {
-        let (depth, dead, _) = self.core.saf.figures(link);
-        (depth, dead)
-    }
-
-    /// What must hold at the end of every story.
-    fn end(&mut self) {
-        self.settle();
-        self.no_answer();
-        self.issuer_gets_nothing();
-        self.audit();
-        if self.untidy {
-            return;
-        }
-        assert!(!self.core.failed());
-        assert!(self.core.is_idle(), "{:?}", self.core);
-        check_tidy(&self.core);
-    }
-
-    /// The books of every original are what its movements make of them.
-    pub(crate) fn audit(&self) {
-        let records = self.records();
-        let by_key: BTreeMap<_, _> = records.iter().map(|record| (record.key, record)).collect();
-        for original in records.iter().filter(|record| record.kind.is_original()) {
-            let movements = records.iter().filter(|record| {
-                let names = |key| key == original.key;
-                record.kind != Kind::SameAs
-                    && record.original.is_some_and(|key| {
-                        names(key)
-                            || by_key
-                                .get(&key)
-                                .is_some_and(|named| named.original.is_some_and(names))
-                    })
-            });
-            let differences = audit(original, movements.map(|record| &**record), 0);
-            assert!(differences.is_empty(), "{differences:?} of {original:?}");
-        }
-    }
-}
-
-/// What an issuer says to a request.
-pub(crate) fn issuer_answer(request: &Msg, code: &str) -> Msg {
-    let digits = request.mti.as_bytes();
-    let mti = format!("0{}{}0", digits[1] as char, digits[2] - b'0' + 1);
-    let mut answer = Msg::new(&mti).with(39, code);
-    for de in [2, 3, 4, 7, 11, 12, 13, 32, 37, 41, 42, 49] {
-        if let Some(value) = request.get(de) {
-            answer = answer.with(de, value);
-        }
-    }
-    if code == "00" && request.mti.starts_with("02") {
-        answer = answer.with(38, "A1B2C3");
-    }
-    answer
 }
 
 pub(crate) fn link_of(connection: u64) -> usize {
@@ -681,22 +364,5 @@ fn config(kit: Kit) -> CoreConfig {
             in_flight_max: 4,
         },
         limits: Limits::default(),
-    }
-}
-
-/// Nothing is left over from work that is done.
-fn check_tidy(core: &Core) {
-    assert!(core.busy.is_empty() && core.fetching.is_empty() && core.ready.is_empty());
-    assert_eq!((core.waiting, core.committing.len()), (0, 0));
-    for (index, link) in core.links.iter().enumerate() {
-        for pending in link.expected() {
-            let alive = match pending {
-                Pending::Request(key) => core.flights.contains_key(&key),
-                Pending::Advice(key) => core.saf.holds(index, key),
-                Pending::Network(probe) => link.has_connection(probe.connection),
-            };
-            assert!(alive, "{pending:?} is over");
-        }
-        core.saf.check_tidy(index);
     }
 }

@@ -1,0 +1,128 @@
+//! The queue of advices: what waits, in which order, for how long.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+
+use refund_ledger::{Advice, AdviceKey, AdviceKind, Key, Stan, WireTime};
+
+use crate::core::frame::Frame;
+use crate::core::link::Turn;
+
+/// The queue of all links.
+#[derive(Debug)]
+pub(in crate::core) struct Saf {
+    pub(super) waiting: HashMap<AdviceKey, Waiting>,
+    /// Advices of one original, in order; the first may be under way.
+    pub(super) orders: HashMap<Key, VecDeque<AdviceKey>>,
+    pub(super) links: Vec<LinkQueue>,
+}
+
+#[derive(Debug)]
+pub(super) struct LinkQueue {
+    /// Heads of their order that may be sent, by the time from which.
+    pub(super) due: BTreeSet<(u64, AdviceKey)>,
+    /// All that wait, by their creation, unix milliseconds.
+    pub(super) ages: BTreeSet<(u64, AdviceKey)>,
+    pub(super) under_way: usize,
+    pub(super) dead: usize,
+    /// When `Timer::Pump` and `Timer::Age` go off next; those that go off earlier or later are stale.
+    pub(super) pump_at: u64,
+    pub(super) age_at: u64,
+}
+
+impl LinkQueue {
+    fn new() -> LinkQueue {
+        LinkQueue {
+            due: BTreeSet::new(),
+            ages: BTreeSet::new(),
+            under_way: 0,
+            dead: 0,
+            pump_at: u64::MAX,
+            age_at: u64::MAX,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) advice: Arc<Advice>,
+    pub(super) link: usize,
+    pub(super) attempts: u32,
+    pub(super) due: u64,
+    pub(super) state: WaitState,
+    /// DE 11 and DE 7, on record or about to be.
+    pub(super) numbers: Option<(Stan, WireTime)>,
+    /// It left at least once, or may have before a restart: from now on it is a repeat.
+    pub(super) left: bool,
+    /// That of the message it is about.
+    pub(super) turn: Turn,
+    /// The connection of the present attempt.
+    pub(super) connection: u64,
+    pub(super) sent: Frame,
+}
+
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(super) enum WaitState {
+    /// In `due`, or behind another of its order.
+    Idle,
+    /// Its first attempt is being recorded.
+    Recording,
+    /// Sent, no answer yet.
+    UnderWay,
+    /// Its end is being recorded.
+    Closing,
+}
+
+impl Saf {
+    pub(in crate::core) fn new(links: usize) -> Saf {
+        Saf {
+            waiting: HashMap::new(),
+            orders: HashMap::new(),
+            links: (0..links).map(|_| LinkQueue::new()).collect(),
+        }
+    }
+
+    /// Depth, dead letters and the creation (unix milliseconds) of the oldest of a link.
+    pub(in crate::core) fn figures(&self, link: usize) -> (usize, usize, Option<u64>) {
+        let queue = &self.links[link];
+        let oldest = queue.ages.first().map(|(created, _)| *created);
+        (queue.ages.len(), queue.dead, oldest)
+    }
+
+    /// Whether another reversal of the same transaction waits.
+    pub(super) fn reverses_too(&self, advice: &Advice) -> bool {
+        let same_order = self.orders.get(&advice.order).into_iter().flatten();
+        same_order
+            .filter(|key| {
+                key.transaction == advice.key.transaction && key.ordinal != advice.key.ordinal
+            })
+            .filter_map(|key| self.waiting.get(key))
+            .any(|other| other.advice.kind == AdviceKind::Reversal)
+    }
+
+    pub(super) fn head(&self, order: Key) -> Option<AdviceKey> {
+        self.orders.get(&order)?.front().copied()
+    }
+
+    #[cfg(test)]
+    pub(in crate::core) fn holds(&self, link: usize, key: AdviceKey) -> bool {
+        self.waiting
+            .get(&key)
+            .is_some_and(|waiting| waiting.link == link)
+    }
+
+    /// Counts and queues agree with what waits.
+    #[cfg(test)]
+    pub(in crate::core) fn check_tidy(&self, link: usize) {
+        let queue = &self.links[link];
+        let of_link = || self.waiting.values().filter(|waiting| waiting.link == link);
+        let active = |waiting: &&Waiting| {
+            matches!(waiting.state, WaitState::Recording | WaitState::UnderWay)
+        };
+        assert_eq!(queue.ages.len(), of_link().count());
+        assert_eq!(queue.under_way, of_link().filter(active).count());
+        let ordered: usize = self.orders.values().map(VecDeque::len).sum();
+        assert_eq!(ordered, self.waiting.len());
+        assert!(queue.due.iter().all(|(_, key)| self.holds(link, *key)));
+    }
+}
