@@ -600,7 +600,13 @@ fn keeps_advices_until_they_are_done(mut engine: impl Engine) {
     engine.close(client.store);
 }
 
-fn advance(present: &Advice, state: AdviceState, attempts: u32, at: u64) -> (Event, Working) {
+/// Brings an advice on.
+pub(crate) fn advance(
+    present: &Advice,
+    state: AdviceState,
+    attempts: u32,
+    at: u64,
+) -> (Event, Working) {
     let event = Event {
         cause: Cause::AdviceSent,
         at,

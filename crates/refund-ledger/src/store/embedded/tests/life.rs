@@ -7,18 +7,25 @@ use fastrand::Rng;
 use super::*;
 use crate::store::Completion;
 use crate::store::embedded::disk::{Fault, SimulatedDisk};
-use crate::store::suite::{Client, change, create, hold, patch, purchase, refund};
-use crate::{MinorUnits, Patch, Posting, Status};
+use crate::store::suite::{Client, advance, advice, change, create, hold, patch, purchase, refund};
+use crate::{Change, MinorUnits, Patch, Posting, Status};
 
 /// What must be in the store.
 #[derive(Default)]
 struct Model {
     records: BTreeMap<Key, Arc<Transaction>>,
+    /// Those that are not done.
+    advices: BTreeMap<AdviceKey, Arc<Advice>>,
     numbers: u32,
 }
 
 impl Model {
     fn random_change(&mut self, random: &mut Rng, at: u64) -> (crate::Event, crate::Working) {
+        if random.u8(..3) == 0
+            && let Some(item) = self.random_advice(random, at)
+        {
+            return item;
+        }
         self.numbers += 1;
         let purchases = |one: &&Arc<Transaction>| one.kind == crate::Kind::Purchase;
         let count = self.records.values().filter(purchases).count();
@@ -52,9 +59,47 @@ impl Model {
                 }
             }
         };
+        self.take(item)
+    }
+
+    /// Begins an advice, or brings one on.
+    fn random_advice(
+        &mut self,
+        random: &mut Rng,
+        at: u64,
+    ) -> Option<(crate::Event, crate::Working)> {
+        if let Some(known) = self.advices.values().next()
+            && random.bool()
+        {
+            let state = [AdviceState::Sent, AdviceState::Done][random.usize(..2)];
+            let item = advance(known, state, known.attempts + 1, at);
+            return Some(self.take(item));
+        }
+        let record = self.records.values().find(|one| one.is_open())?;
+        let begun = Advice {
+            key: AdviceKey {
+                transaction: record.key,
+                ordinal: self.numbers as u8,
+            },
+            ..advice(record, at)
+        };
+        if self.advices.contains_key(&begun.key) {
+            return None;
+        }
+        self.numbers += 1;
+        let begin = vec![Change::CreateAdvice(Box::new(begun))];
+        Some(self.take(change(at, begin, &[])))
+    }
+
+    fn take(&mut self, item: (crate::Event, crate::Working)) -> (crate::Event, crate::Working) {
         for record in item.1.transactions() {
             self.records.insert(record.key, record.clone());
         }
+        for advice in item.1.all_advices() {
+            self.advices.insert(advice.key, advice.clone());
+        }
+        self.advices
+            .retain(|_, advice| advice.state != AdviceState::Done);
         item
     }
 
@@ -62,6 +107,9 @@ impl Model {
         let scanned = client.scan(1 + random.usize(..200));
         assert_eq!(scanned.len(), self.records.len(), "{story}");
         assert!(scanned.iter().eq(self.records.values()), "{story}");
+        let mut advices = client.store.advices();
+        advices.sort_by_key(|advice| advice.key);
+        assert!(advices.iter().eq(self.advices.values()), "{story}");
         let mut counts = BTreeMap::new();
         for record in self.records.values().filter(|one| one.kind.is_original()) {
             *counts.entry(record.status.name()).or_insert(0) += 1;
@@ -223,7 +271,7 @@ fn a_crash_at_any_step_of_a_checkpoint() {
     }
     assert_eq!(
         steps.keys().copied().collect::<Vec<_>>(),
-        ["chunk", "forgotten", "noted", "synced"],
+        ["advices", "chunk", "forgotten", "noted", "synced"],
         "{steps:?}"
     );
 }

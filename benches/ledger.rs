@@ -1,0 +1,252 @@
+//! The ledger's way to the disk: its journal beside a bare preallocated append file, and the whole store. Every change is
+//! synced before it counts; `waiting` is how many changes one sync serves.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use criterion::measurement::WallTime;
+use criterion::{
+    BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
+};
+use refund_ledger::store::embedded::disk::{Disk, DiskFile, RealDisk};
+use refund_ledger::store::embedded::journal::{
+    Batch, Journal, JournalOptions, LedgerId, SEGMENT_BYTES,
+};
+use refund_ledger::store::embedded::{EmbeddedOptions, EmbeddedStore};
+use refund_ledger::store::{Completion, Item, Request, Store};
+use refund_ledger::{
+    Answer, Books, Card, CardDigest, Cause, Change, Class, Column, Currency, Event, Institution,
+    Issuer, Key, KeyId, Kind, MerchantKey, MinorUnits, Name, Reason, Rrn, Sealed, Stan, Status,
+    Transaction, VoidState, WireTime, Working, Writer,
+};
+
+/// How many changes wait for one sync.
+const WAITING: [usize; 4] = [1, 64, 512, 4096];
+
+/// The bare file starts over at its beginning after so many bytes.
+const BARE_FILE_BYTES: u64 = 1 << 30;
+
+fn group<'c>(criterion: &'c mut Criterion, name: &str) -> BenchmarkGroup<'c, WallTime> {
+    let mut group = criterion.benchmark_group(name);
+    group
+        .warm_up_time(Duration::from_secs(1))
+        .measurement_time(Duration::from_secs(3))
+        .sample_size(20);
+    group
+}
+
+/// An approved purchase as it is recorded, each with a name of its own.
+fn purchase(number: u64) -> Transaction {
+    let (realm, terminal) = ("default", *b"TERM0001");
+    let mut merchant = *b"MERCHANT0000000";
+    merchant[8..].copy_from_slice(format!("{:07}", number % 5000).as_bytes());
+    let (stan, time) = (
+        Stan((number % 1_000_000) as u32),
+        WireTime(1_121_000_000 + number / 1_000_000),
+    );
+    let mut rrn = [0; 12];
+    rrn.copy_from_slice(format!("{number:012}").as_bytes());
+    let key = Key::new(
+        MerchantKey::new(realm, &merchant),
+        realm,
+        &terminal,
+        Class::FINANCIAL,
+        stan,
+        time,
+    );
+    Transaction {
+        key,
+        version: 1,
+        kind: Kind::Purchase,
+        status: Status::Approved,
+        request: refund_ledger::Request {
+            realm: Name::new(realm),
+            merchant,
+            terminal,
+            mti: 200,
+            processing_code: *b"000000",
+            amount: MinorUnits(1000),
+            currency: Currency(978),
+            stan,
+            time,
+            local_time: Some(134_501),
+            local_date: Some(1121),
+            entry_mode: Some(51),
+            condition: Some(0),
+            acquirer: None,
+            forwarder: None,
+            rrn: Rrn(rrn),
+            rrn_given: true,
+            replacement: None,
+            content: number,
+        },
+        card: Some(Card {
+            digest: CardDigest {
+                key: KeyId(1),
+                bytes: [7; 16],
+            },
+            sealed: Some(Sealed::from_bytes(&[9; 44])),
+            in_de2: true,
+        }),
+        original: None,
+        issuer: Some(Issuer {
+            link: Name::new("bank-a"),
+            mti: 200,
+            stan,
+            time,
+            acquirer: Institution {
+                number: 1,
+                digits: 11,
+            },
+        }),
+        books: Books {
+            approved: MinorUnits(1000),
+            ..Books::default()
+        },
+        counted: MinorUnits::ZERO,
+        column: Column::None,
+        void: VoidState::None,
+        answer: Some(Answer {
+            reason: Reason::Approved,
+            code: *b"00",
+            approval: Some(*b"123456"),
+            amount: None,
+            extra: None,
+        }),
+        was_approved: true,
+        created: 1_700_000_000_000,
+        decided: 1_700_000_000_000,
+        moved: 1_700_000_000_000,
+        advices: 0,
+        reused: 0,
+    }
+}
+
+fn item(number: u64) -> Item {
+    let record = purchase(number);
+    let event = Event {
+        cause: Cause::Approved,
+        at: record.created,
+        changes: vec![Change::Create(Box::new(record))],
+    };
+    let mut next = Working::new();
+    next.apply(&event).expect("a new record");
+    Item {
+        id: number,
+        event,
+        next,
+    }
+}
+
+/// The bytes of such a change.
+fn payload() -> Vec<u8> {
+    let mut bytes = Vec::new();
+    Writer(&mut bytes).event(&item(1).event);
+    bytes
+}
+
+/// On the disk that the workspace is on, not in memory.
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("a folder")
+}
+
+fn bare_file(path: &Path) -> impl FnMut(&[u8]) + use<> {
+    let mut file = RealDisk.create(path).expect("a file");
+    file.preallocate(BARE_FILE_BYTES).expect("space");
+    file.sync_data().expect("a sync");
+    let mut offset = 0;
+    move |bytes| {
+        let end = offset + bytes.len() as u64;
+        let at = if end > BARE_FILE_BYTES { 0 } else { offset };
+        file.write_at(at, bytes).expect("a write");
+        file.sync_data().expect("a sync");
+        offset = at + bytes.len() as u64;
+    }
+}
+
+fn journal(criterion: &mut Criterion) {
+    let payload = payload();
+    let mut group = group(criterion, "ledger/journal");
+    for waiting in WAITING {
+        group.throughput(Throughput::Elements(waiting as u64));
+        let dir = folder();
+        let mut append = bare_file(&dir.path().join("bare"));
+        let bytes = vec![1; waiting * payload.len()];
+        group.bench_function(BenchmarkId::new("bare_append_file", waiting), |bencher| {
+            bencher.iter(|| append(&bytes));
+        });
+
+        let options = JournalOptions {
+            ledger: LedgerId([1; 16]),
+            segment_bytes: SEGMENT_BYTES,
+            from: 1,
+            must_exist: false,
+        };
+        let mut journal = Journal::open(
+            RealDisk,
+            &dir.path().join("journal"),
+            options,
+            &mut |_, _| Ok(()),
+        )
+        .expect("a journal");
+        let mut batch = Batch::new();
+        group.bench_function(BenchmarkId::new("journal", waiting), |bencher| {
+            bencher.iter(|| {
+                batch.clear();
+                for _ in 0..waiting {
+                    batch
+                        .record(|bytes| bytes.extend_from_slice(&payload))
+                        .expect("room");
+                }
+                let first = journal.append(&mut batch, 0).expect("a disk");
+                // As after checkpoints: old segments are used again.
+                journal.drop_before(first).expect("a disk");
+            });
+        });
+    }
+}
+
+/// Submits changes and waits for all.
+fn commit(store: &EmbeddedStore, completions: &Receiver<usize>, items: Vec<Request>) {
+    let mut missing = items.len();
+    let mut items = items;
+    store.submit(&mut items);
+    while missing > 0 {
+        missing -= completions.recv().expect("the store answers");
+    }
+}
+
+fn store(criterion: &mut Criterion) {
+    let mut group = group(criterion, "ledger/store");
+    for waiting in WAITING {
+        group.throughput(Throughput::Elements(waiting as u64));
+        let dir = folder();
+        let (sender, completions) = channel();
+        let sink = Arc::new(move |answers: Vec<Completion>| {
+            let committed = |answer: &&Completion| matches!(answer, Completion::Committed { .. });
+            // Nobody listens any more when the bench has ended.
+            let _ = sender.send(answers.iter().filter(committed).count());
+        });
+        let options = EmbeddedOptions::new(dir.path().join("ledger"), u64::MAX);
+        let store = EmbeddedStore::open(options, sink).expect("a ledger");
+        let mut number = 0;
+        group.bench_function(BenchmarkId::new("commit", waiting), |bencher| {
+            bencher.iter_batched(
+                || {
+                    let first = number;
+                    number += waiting as u64;
+                    (first..number)
+                        .map(|number| Request::Commit(item(number)))
+                        .collect::<Vec<_>>()
+                },
+                |items| commit(&store, &completions, items),
+                criterion::BatchSize::PerIteration,
+            );
+        });
+    }
+}
+
+criterion_group!(benches, journal, store);
+criterion_main!(benches);
