@@ -8,7 +8,7 @@ mod setup;
 use std::time::Duration;
 
 use simulators::issuer::{Issuer, Seen};
-use simulators::{Merchant, Message, Reply, Terminal};
+use simulators::{Card, Merchant, Message, Reply, Terminal};
 use tokio::time::{Instant, sleep};
 
 pub(crate) use process::Node;
@@ -40,8 +40,13 @@ impl std::ops::Deref for World {
 impl World {
     /// A new connection to the first listener.
     pub(crate) async fn terminal(&self) -> Terminal {
+        self.terminal_at(0).await
+    }
+
+    /// A new connection to this listener.
+    pub(crate) async fn terminal_at(&self, listener: usize) -> Terminal {
         let Wire { spec, framing } = self.setup.wire;
-        Terminal::connect(self.node.listener(), spec, framing)
+        Terminal::connect(self.node.listener(listener), spec, framing)
             .await
             .unwrap()
             .with_timeout(PATIENCE)
@@ -160,6 +165,14 @@ pub(crate) fn merchant() -> Merchant {
     static LAST: AtomicU32 = AtomicU32::new(0);
     let number = LAST.fetch_add(1, Ordering::Relaxed);
     Merchant::new(&format!("T{number:07}"), &format!("M{number:014}"))
+}
+
+/// Two terminals of one merchant.
+pub(crate) fn two_terminals() -> [Merchant; 2] {
+    let one = merchant();
+    let acceptor = one.purchase(&Card::visa(), 1);
+    let other = Merchant::new("SECOND01", acceptor.get(42).unwrap_or_default());
+    [one, other]
 }
 
 /// Sends a request and gives its answer.

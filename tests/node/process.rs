@@ -78,9 +78,9 @@ impl Node {
         }
     }
 
-    /// The first listener's address.
-    pub(crate) fn listener(&self) -> SocketAddr {
-        self.listeners[0].1
+    /// The address of a listener, in the order of the configuration.
+    pub(crate) fn listener(&self, number: usize) -> SocketAddr {
+        self.listeners[number].1
     }
 
     pub(crate) fn id(&self) -> u32 {

@@ -60,6 +60,7 @@ pub(crate) struct Setup {
     rules: Vec<String>,
     log: &'static str,
     second_bins: Option<&'static str>,
+    second_realm: Option<&'static str>,
 }
 
 impl Setup {
@@ -72,6 +73,7 @@ impl Setup {
             rules: Vec::new(),
             log: "info",
             second_bins: None,
+            second_realm: None,
         }
         .set("node.drain_timeout", "\"5s\"")
         .set("issuer.bins", "[\"4\", \"51-55\", \"62\"]")
@@ -132,6 +134,14 @@ impl Setup {
     pub(crate) fn second_issuer(self, bins: &'static str) -> Setup {
         Setup {
             second_bins: Some(bins),
+            ..self
+        }
+    }
+
+    /// Another listener, `pos2`, whose merchants are of this realm.
+    pub(crate) fn second_realm(self, realm: &'static str) -> Setup {
+        Setup {
+            second_realm: Some(realm),
             ..self
         }
     }
@@ -248,12 +258,15 @@ impl Site {
             &[format!("data_dir = {:?}", self.data_dir())],
         );
         let address = "address = \"127.0.0.1:0\"".to_owned();
-        let listen = [
-            vec!["name = \"pos\"".to_owned(), address.clone()],
-            wire(&setup.wire).to_vec(),
-        ]
-        .concat();
-        table("[[listen]]", "listen", &listen);
+        let listen = |name: &str| {
+            let head = [format!("name = {name:?}"), address.clone()];
+            [head, wire(&setup.wire)].concat()
+        };
+        table("[[listen]]", "listen", &listen("pos"));
+        if let Some(realm) = setup.second_realm {
+            let lines = [listen("pos2"), vec![format!("realm = {realm:?}")]].concat();
+            table("[[listen]]", "listen", &lines);
+        }
         table(
             "[[issuer]]",
             "issuer",
@@ -275,7 +288,7 @@ impl Site {
             "secrets",
             &[format!("key_file = {:?}", self.key_file())],
         );
-        table("[admin]", "admin", &[address]);
+        table("[admin]", "admin", &[address.clone()]);
         text
     }
 }
