@@ -335,7 +335,9 @@ impl<'s> Player<'s> {
                     types.join(", ")
                 }
             };
-            faults_of_issuer(outcome, &list(expected), &list(&types));
+            let (expected, saw) = (list(expected), list(&types));
+            let fault = format!("expected that the issuer sees {expected}, it saw {saw}");
+            outcome.faults.push(fault);
         }
         outcome.advices = seen
             .iter()
@@ -448,12 +450,6 @@ fn left_of(records: &[Record], original: &Message) -> Option<u64> {
         .iter()
         .find(|record| record.is_of(original) && record.left.is_some())?
         .left
-}
-
-fn faults_of_issuer(outcome: &mut Outcome, expected: &str, found: &str) {
-    outcome.faults.push(format!(
-        "expected that the issuer sees {expected}, it saw {found}"
-    ));
 }
 
 fn on_its_way(message: &Message) -> Line {

@@ -90,8 +90,9 @@ impl<'s> Table<'s> {
             .unwrap_or_default();
         let picture = format!("terminals ── TCP ──> switch {switch} ── TCP ──> issuer {issuer}");
         self.say(Ink::Plain, &picture)?;
-        let note = "Terminals and issuer are simulated; the switch and its ledger are those of `refundry serve`.\n";
+        let note = "Terminals and issuer are simulated; the switch and its ledger are those of `refundry serve`.";
         self.say(Ink::Faint, note)?;
+        self.note("")?;
         let amount = format!(
             "{:>width$}",
             self.money.letters(),
@@ -114,7 +115,8 @@ impl<'s> Table<'s> {
 
     /// The heading of a chapter.
     pub(super) fn chapter(&mut self, title: &str) -> io::Result<()> {
-        self.say(Ink::Bold, &format!("\n{title}"))
+        self.note("")?;
+        self.say(Ink::Bold, title)
     }
 
     /// A step that was played. `place` is where the script says it.
@@ -179,10 +181,8 @@ impl<'s> Table<'s> {
             relayed,
             took,
         } = summary;
-        self.say(
-            Ink::Bold,
-            "\nWhat the cards have paid, by the books of both",
-        )?;
+        self.note("")?;
+        self.say(Ink::Bold, "What the cards have paid, by the books of both")?;
         let head = format!(
             "     {}{GAP}{:>12}{GAP}{:>12}",
             pad("card", self.what_width),
@@ -217,9 +217,10 @@ impl<'s> Table<'s> {
         } else {
             Ink::Red
         };
+        self.note("")?;
         self.say(
             ink,
-            &format!("\n{as_scripted} of {steps} steps as scripted; {books}"),
+            &format!("{as_scripted} of {steps} steps as scripted; {books}"),
         )?;
         let took = took.as_secs_f64();
         self.say(
