@@ -33,5 +33,5 @@ pub use record::{
     Advice, AdviceKind, AdviceState, Answer, Card, Column, Currency, Institution, Issuer, Kind,
     Name, Request, Rrn, Status, Transaction, VoidState,
 };
-pub use vault::{CardDigest, KeyId, Sealed, Vault, VaultError};
+pub use vault::{CardDigest, KeyId, Opened, Sealed, Vault, VaultError};
 pub use working::{ApplyError, Working};

@@ -80,7 +80,10 @@ reasons! {
 impl Reason {
     /// From the name of [`Reason::name`].
     pub fn by_name(name: &str) -> Option<Reason> {
-        Reason::ALL.iter().copied().find(|reason| reason.name() == name)
+        Reason::ALL
+            .iter()
+            .copied()
+            .find(|reason| reason.name() == name)
     }
 }
 

@@ -63,6 +63,9 @@ impl fmt::Debug for Sealed {
     }
 }
 
+/// What was in a box; wiped when dropped.
+pub type Opened = Zeroizing<Vec<u8>>;
+
 /// Why a box does not open.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum VaultError {
@@ -218,7 +221,7 @@ impl Vault {
     ///
     /// # Errors
     /// Where the key is not there, or the box was changed or belongs to another `context`.
-    pub fn open(&self, sealed: &Sealed, context: &[u8]) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+    pub fn open(&self, sealed: &Sealed, context: &[u8]) -> Result<Opened, VaultError> {
         let id = sealed.key().ok_or(VaultError::Unreadable)?;
         let (_, cipher) = self
             .seal
