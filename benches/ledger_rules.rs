@@ -1,5 +1,5 @@
 //! The ledger's rules on plain records: what one refund costs before any disk. Sketch: a few record clones of about 500
-//! bytes each and no lock, so below a microsecond.
+//! bytes each and no lock: about a microsecond.
 
 use std::sync::Arc;
 
