@@ -18,13 +18,15 @@ const ITEMS_MAX: usize = 8192;
 pub(crate) fn run<D: Disk>(shared: &Shared, mut journal: Journal<D>) -> Journal<D> {
     let mut requests = Vec::new();
     let mut round = Round::default();
+    let mut may_prepare = true;
     loop {
-        let work = take_work(shared, &mut journal, &mut requests);
-        if let Some(number) = work.drop_before
-            && let Err(error) = journal.drop_before(number)
-        {
-            // They are dropped again after the next checkpoint; what they hold is safe twice.
-            tracing::warn!(%error, "cannot drop old journal segments");
+        let work = take_work(shared, &mut journal, &mut requests, &mut may_prepare);
+        if let Some(number) = work.drop_before {
+            may_prepare = true; // there is room again, perhaps
+            if let Err(error) = journal.drop_before(number) {
+                // They are dropped again after the next checkpoint; what they hold is safe twice.
+                tracing::warn!(%error, "cannot drop old journal segments");
+            }
         }
         let mut completions: Vec<_> = work
             .overflow
@@ -52,6 +54,7 @@ fn take_work<D: Disk>(
     shared: &Shared,
     journal: &mut Journal<D>,
     requests: &mut Vec<Request>,
+    may_prepare: &mut bool,
 ) -> CommitQueue {
     let is_idle = |queue: &CommitQueue| {
         queue.requests.is_empty()
@@ -62,7 +65,8 @@ fn take_work<D: Disk>(
     let mut queue = shared.commits.lock();
     if is_idle(&queue) {
         drop(queue);
-        if let Err(error) = journal.prepare() {
+        if *may_prepare && let Err(error) = journal.prepare() {
+            *may_prepare = false; // once is enough to be told
             tracing::warn!(%error, "cannot prepare the next journal segment");
         }
         queue = shared.commits.lock();

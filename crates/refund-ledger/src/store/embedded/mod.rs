@@ -143,7 +143,7 @@ impl EmbeddedStore {
         open::open(disk, options, sink)
     }
 
-    /// Commits what was submitted, makes a checkpoint and leaves the witness of a clean stop. What is submitted afterwards is
+    /// Commits what was submitted, makes a checkpoint unless it would take long, and leaves the witness of a clean stop. What is submitted afterwards is
     /// not stored, and not answered.
     ///
     /// # Errors

@@ -22,6 +22,9 @@ const LOCK_NAME: &str = "ledger.lock";
 const JOURNAL_NAME: &str = "journal";
 const COLD_NAME: &str = "cold";
 
+/// Changed records up to which a clean stop makes a checkpoint: well under a second's work.
+const CLOSE_CHANGES_MAX: usize = 50_000;
+
 /// Why a ledger was not opened.
 #[derive(Debug)]
 pub enum OpenError {
@@ -499,11 +502,19 @@ impl Threads {
                 message: "a thread of the ledger ended early".into(),
             });
         };
-        checkpointer.checkpoint_or_poison(shared);
+        // Much that changed is left to the next start, which replays it faster than it is written here: a stop is not held up.
+        let quick = lock(&shared.progress).changed.len() <= CLOSE_CHANGES_MAX;
+        if quick {
+            checkpointer.checkpoint_or_poison(shared);
+        }
         if let Some(error) = shared.poisoned() {
             return Err(error.clone());
         }
-        let drop_before = lock(&shared.progress).meta.applied;
+        let drop_before = if quick {
+            lock(&shared.progress).meta.applied
+        } else {
+            0
+        };
         journal.close(drop_before).map_err(|error| StoreError {
             message: error.to_string(),
         })

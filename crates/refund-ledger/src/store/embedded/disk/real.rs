@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 
 use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock};
@@ -12,6 +12,9 @@ use super::{Disk, DiskFile, LockError};
 
 /// Files are for their owner alone.
 const FILE_MODE: u32 = 0o600;
+
+/// Folders are the owner's alone, as files are.
+const FOLDER_MODE: u32 = 0o700;
 
 /// Written at a time where the file system cannot reserve space.
 const ZEROS_BYTES: usize = 1 << 20;
@@ -44,7 +47,7 @@ impl Disk for RealDisk {
             _ => Path::new("."),
         };
         self.create_dir(parent)?;
-        match fs::create_dir(dir) {
+        match fs::DirBuilder::new().mode(FOLDER_MODE).create(dir) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
         }

@@ -492,3 +492,93 @@ fn items_that_break_the_invariant_are_refused() {
     ));
     assert_eq!(client.get(wrong.key), None);
 }
+
+/// A bit flipped anywhere in the cold store: the ledger is whole, or something says that it is not. What it gives is never other
+/// than what was stored.
+#[test]
+fn a_flipped_bit_in_the_cold_store() {
+    let dir = folder();
+    let plain = EmbeddedOptions {
+        segment_bytes: 8192,
+        ..options(&dir)
+    };
+    let mut random = Rng::with_seed(1);
+    let mut model = Model::default();
+    let mut client = Client::new(|sink| EmbeddedStore::open(plain.clone(), sink).unwrap());
+    for at in 0..120 {
+        let item = model.random_change(&mut random, at);
+        client.must_commit(item);
+        if at % 50 == 0 {
+            client.store.checkpoint().unwrap();
+        }
+    }
+    client.store.close().unwrap();
+    drop(client);
+    let files = files_below(&plain.dir.join("cold"));
+    assert!(files[0].ends_with("0.jnl"), "{files:?}");
+    let (mut whole, mut noticed) = (0, 0);
+    for _ in 0..25 {
+        let copy = folder();
+        let dir = copy.path().join("ledger");
+        copy_folder(&plain.dir, &dir);
+        // The library's own journal is where most is, but one file of many.
+        let nth = random.usize(..2 * files.len());
+        let file = files.get(nth).unwrap_or(&files[0]);
+        let path = dir.join(file.strip_prefix(&plain.dir).unwrap());
+        let mut bytes = std::fs::read(&path).unwrap();
+        // What is further behind in the library's journal is empty.
+        let length = bytes.len().min(64 << 10);
+        if length == 0 {
+            continue;
+        }
+        let at = random.usize(..length);
+        bytes[at] ^= 1 << random.u8(..8);
+        std::fs::write(&path, bytes).unwrap();
+        let story = format!("{} byte {at}", path.display());
+        let plain = EmbeddedOptions {
+            dir: dir.clone(),
+            ..plain.clone()
+        };
+        // The library ends the process over some damage to its own journal: noticed as well.
+        let looked_at = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let report = verify(&dir);
+            let opened = EmbeddedStore::open(plain, Arc::new(|_| {})).ok();
+            let page = opened.and_then(|store| store.scan(&Cursor::default(), 1000).ok());
+            (page, report)
+        }));
+        let Ok((scanned, report)) = looked_at else {
+            noticed += 1;
+            continue;
+        };
+        match (scanned, report) {
+            (Some(page), report) if page.transactions.iter().eq(model.records.values()) => {
+                let report = report.unwrap();
+                assert_eq!(report.problem_count, 0, "{story}: {:?}", report.problems);
+                whole += 1;
+            }
+            (Some(page), Ok(report)) if report.problem_count == 0 => {
+                panic!(
+                    "{story}: {} of {} records and nothing said",
+                    page.transactions.len(),
+                    model.records.len()
+                )
+            }
+            _ => noticed += 1,
+        }
+    }
+    assert!(whole > 0 && noticed > 5, "{whole} {noticed}");
+}
+
+fn files_below(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(files_below(&path));
+        } else {
+            files.push(path);
+        }
+    }
+    files.sort();
+    files
+}
