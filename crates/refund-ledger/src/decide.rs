@@ -509,6 +509,3 @@ fn signed(amount: MinorUnits) -> i64 {
 fn negative(amount: MinorUnits) -> i64 {
     signed(amount).saturating_neg()
 }
-
-#[cfg(test)]
-mod tests;
