@@ -157,12 +157,6 @@ impl Vault {
         )
     }
 
-    /// Whether a digest key or sealing key of this id is there.
-    pub fn knows(&self, id: KeyId) -> bool {
-        self.digest.iter().any(|(known, _)| *known == id)
-            || self.seal.iter().any(|(known, _)| *known == id)
-    }
-
     /// The digest of PAN digits with the current key.
     pub fn digest(&self, pan: &[u8]) -> CardDigest {
         let id = self.current().0;

@@ -28,6 +28,12 @@ impl Clock {
         }
     }
 
+    /// Lets the clock go on from `unix_microseconds` where it is behind: records of that time are there already.
+    pub fn not_before(&self, unix_microseconds: u64) {
+        let elapsed = microseconds(self.started.elapsed());
+        self.advance(elapsed, unix_microseconds);
+    }
+
     /// Microseconds since 1970-01-01 00:00 UTC, leap seconds not counted.
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "this is where time enters")]

@@ -387,7 +387,8 @@ fn parse_line(line: &[u8]) -> Option<(Use, Key)> {
     let digits = words
         .next()
         .filter(|digits| digits.len() == 2 * KEY_BYTES)?;
-    if id == 0 || words.next().is_some() {
+    // The ledger marks the use of a key in the highest bit.
+    if id == 0 || id >= 1 << 31 || words.next().is_some() {
         return None;
     }
     let mut key = Zeroizing::new([0; KEY_BYTES]);

@@ -15,7 +15,8 @@ use super::{Engine, Stage};
 /// Room for one read. Small enough for many idle connections, large enough for many frames.
 const READ_BYTES: usize = 64 * 1024;
 
-/// A frame that has begun must be whole within this time: a peer that sends a byte now and then does not hold a connection.
+/// A frame that has begun must be whole within this time, or within the idle time where that is shorter: a peer that sends a
+/// byte now and then does not hold a connection.
 const FRAME_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A peer must take what is written to it within this time.
@@ -126,8 +127,9 @@ fn deadline(
     heard: Instant,
     frame_began: Option<Instant>,
 ) -> Option<Instant> {
+    let whole = idle.map_or(FRAME_TIMEOUT, |idle| idle.min(FRAME_TIMEOUT));
     let idle = idle.map(|idle| heard + idle);
-    let frame = frame_began.map(|began| began + FRAME_TIMEOUT);
+    let frame = frame_began.map(|began| began + whole);
     idle.into_iter().chain(frame).min()
 }
 

@@ -100,7 +100,7 @@ async fn serve(
                     Incoming::Oversize { head, bytes } => {
                         tracing::warn!(listener = %name, connection, bytes, "a message over max_frame");
                         malformed(name, "oversize").increment(1);
-                        core.terminal_frame(connection, index, head, now);
+                        core.terminal_oversize(connection, index, head, now);
                     }
                 }
             }

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -105,9 +104,8 @@ impl Switch {
         let recovered = store.recovered();
         let vault = open_vault(config, &*store, recovered.is_empty)?;
         let core_config = build::core_config(config);
-        let now = clock
-            .microseconds()
-            .max(recovered.last_event.saturating_mul(1000));
+        clock.not_before(recovered.last_event.saturating_mul(1000));
+        let now = clock.microseconds();
         let core = Core::new(
             core_config,
             store.clone(),
@@ -251,6 +249,10 @@ async fn keep_time(engine: Arc<Engine>) {
         if observed.elapsed() >= OBSERVE {
             observed = Instant::now();
             engine.observe();
+            // A failure in the background (a checkpoint, say) stops the node as one on the hot path does.
+            if let Some(error) = engine.store.poisoned() {
+                engine.with(|core, _| core.fail(&error.message));
+            }
             if let Some(metrics) = &engine.metrics {
                 metrics.upkeep();
             }
@@ -279,6 +281,9 @@ fn open_store(
         .map_err(SwitchError::Ledger)
 }
 
+/// Marks the ids of sealing keys on the ledger's record, which keeps one list for both uses.
+const SEALING: u32 = 1 << 31;
+
 /// The keys, all that the ledger needs and the current ones on its record.
 fn open_vault(
     config: &Config,
@@ -287,25 +292,23 @@ fn open_vault(
 ) -> Result<Vault, SwitchError> {
     let file = &config.secrets.key_file;
     let keys = secrets::load_or_create(file, ledger_is_empty).map_err(SwitchError::Secrets)?;
+    let (sealing, digest): (Vec<KeyId>, Vec<KeyId>) = store
+        .key_ids()
+        .into_iter()
+        .partition(|id| id.0 & SEALING != 0);
+    let sealing: Vec<KeyId> = sealing
+        .into_iter()
+        .map(|id| KeyId(id.0 & !SEALING))
+        .collect();
+    keys.require(file, &digest, &sealing)
+        .map_err(SwitchError::Secrets)?;
     let vault = Vault::new(&keys.digest, &keys.sealing)
         .map_err(|error| SwitchError::Keys(error.to_string()))?;
-    check_known(file, &vault, &store.key_ids())?;
-    let (digest, seal) = vault.current();
+    let (digest, sealing) = vault.current();
     store
-        .make_known(&[digest, seal])
+        .make_known(&[digest, KeyId(sealing.0 | SEALING)])
         .map_err(|error| SwitchError::Keys(error.to_string()))?;
     Ok(vault)
-}
-
-fn check_known(file: &Path, vault: &Vault, used: &[KeyId]) -> Result<(), SwitchError> {
-    match used.iter().find(|id| !vault.knows(**id)) {
-        None => Ok(()),
-        Some(id) => Err(SwitchError::Keys(format!(
-            "{}: the ledger holds records made with key {id}, which this file lacks; put the key file back that belongs to this \
-             ledger",
-            file.display()
-        ))),
-    }
 }
 
 async fn bind(name: &str, address: &Address) -> Result<TcpListener, SwitchError> {

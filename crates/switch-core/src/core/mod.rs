@@ -245,6 +245,17 @@ impl Core {
         self.run_ready();
     }
 
+    /// The ledger takes no more changes, as its engine says: from now on everything is answered `system`.
+    pub fn fail(&mut self, why: &str) {
+        if !self.failed {
+            tracing::error!(
+                why,
+                "the ledger takes no more changes: no more business until a restart"
+            );
+        }
+        self.failed = true;
+    }
+
     /// The ledger failed: the node answers `system` to everything and should stop.
     pub fn failed(&self) -> bool {
         self.failed
