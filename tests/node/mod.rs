@@ -219,3 +219,34 @@ pub(crate) fn check_answer(request: &Message, reply: &Reply, code: &str) {
 pub(crate) fn amount(minor_units: u64) -> String {
     format!("{minor_units:012}")
 }
+
+/// Random numbers from a seed that is printed, and taken from `SEED` where that is set.
+pub(crate) struct Random(std::cell::Cell<u64>);
+
+impl Random {
+    pub(crate) fn new() -> Random {
+        use std::hash::BuildHasher;
+        let drawn = std::hash::RandomState::new().hash_one(0) % 1_000_000;
+        let given = std::env::var("SEED").ok().map(|seed| seed.parse().unwrap());
+        let seed = given.unwrap_or(drawn);
+        println!("SEED={seed}");
+        Random(std::cell::Cell::new(seed))
+    }
+
+    /// The next of a sequence (SplitMix64).
+    pub(crate) fn next(&self) -> u64 {
+        self.0.set(self.0.get().wrapping_add(0x9E37_79B9_7F4A_7C15));
+        let mixed = self.0.get();
+        let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+
+    pub(crate) fn below(&self, bound: usize) -> usize {
+        (self.next() % bound as u64) as usize
+    }
+
+    pub(crate) fn byte(&self) -> u8 {
+        self.next() as u8
+    }
+}

@@ -288,7 +288,7 @@ impl Site {
             "secrets",
             &[format!("key_file = {:?}", self.key_file())],
         );
-        table("[admin]", "admin", &[address.clone()]);
+        table("[admin]", "admin", std::slice::from_ref(&address));
         text
     }
 }

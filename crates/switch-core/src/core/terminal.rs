@@ -60,6 +60,21 @@ impl Core {
         self.run_ready();
     }
 
+    /// The beginning of a message came that is longer than the listener takes: `format`, where it can be read, even where `head`
+    /// happens to be a message.
+    pub fn terminal_oversize(&mut self, connection: u64, listener: usize, head: &[u8], now: u64) {
+        self.now = now;
+        let spec = self.config.listeners[listener].spec;
+        let decoded = spec.decode(head);
+        let readable = match &decoded {
+            Ok(message) => Some(message),
+            Err(error) => error.partial(),
+        };
+        if let Some(message) = readable.filter(|message| !message.mti().is_response()) {
+            self.answer_malformed(connection, listener, message);
+        }
+    }
+
     fn message(&mut self, connection: u64, listener: usize, message: &Message<'_>) {
         let intent = dispatch::intent(message);
         if intent == Intent::Response {
