@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use iso8583_codec::{Message, Spec};
 use refund_ledger::decide;
-use refund_ledger::{Answer, Key, MinorUnits, Reason, Status, Transaction, Working};
+use refund_ledger::{Answer, Key, MinorUnits, Reason, Stan, Status, Transaction, Working};
 
 use super::frame::Frame;
 use super::link::{Pending, Turn};
@@ -411,6 +411,7 @@ impl Core {
             return;
         };
         flight.state = FlightState::Late;
+        self.links[flight.link].expect(Stan(flight.stan), Pending::Late(key));
         // On its own, lest it keep the block alive that it was cut from.
         flight.sent = Frame::copy_of(&flight.sent);
         let waiters = std::mem::take(&mut flight.waiters);
@@ -468,7 +469,9 @@ impl Core {
 
     fn remove_flight(&mut self, key: Key) -> Option<Flight> {
         let flight = self.flights.remove(&key)?;
-        self.links[flight.link].done(flight.stan, Pending::Request(key));
+        let link = &mut self.links[flight.link];
+        link.done(flight.stan, Pending::Request(key));
+        link.done(flight.stan, Pending::Late(key));
         Some(flight)
     }
 }

@@ -72,6 +72,8 @@ struct Connection {
 pub(super) enum Pending {
     /// A relayed request.
     Request(Key),
+    /// A request that timed out, as long as its late answer is recognised.
+    Late(Key),
     /// An advice, from its first attempt until it is closed.
     Advice(AdviceKey),
     /// A sign-on or echo.
@@ -115,7 +117,7 @@ impl Link {
         !self.signed_off && self.connections.iter().any(|connection| connection.ready)
     }
 
-    /// Requests without an answer, late ones included.
+    /// Requests that wait for their answer.
     pub(super) fn in_flight(&self) -> usize {
         self.requests
     }
@@ -149,8 +151,10 @@ impl Link {
     }
 
     pub(super) fn expect(&mut self, stan: Stan, pending: Pending) {
-        self.requests += usize::from(matches!(pending, Pending::Request(_)));
-        self.pending.insert(stan.0, pending);
+        let is_request = |pending: &Pending| matches!(pending, Pending::Request(_));
+        self.requests += usize::from(is_request(&pending));
+        let before = self.pending.insert(stan.0, pending);
+        self.requests -= usize::from(before.is_some_and(|before| is_request(&before)));
     }
 
     pub(super) fn done(&mut self, stan: u32, pending: Pending) {
@@ -267,7 +271,7 @@ impl Core {
             .copied();
         let code = answer.response_code().ok().flatten();
         match (pending, stan) {
-            (Some(Pending::Request(key)), _) => {
+            (Some(Pending::Request(key) | Pending::Late(key)), _) => {
                 let spec = self.config.links[link].spec;
                 let sent = self
                     .flights

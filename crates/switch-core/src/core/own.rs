@@ -159,8 +159,7 @@ impl Core {
             return Ok(None);
         };
         let fits = |record: &&Arc<Transaction>| {
-            record.class() == asked.key.class()
-                && record.created >= since
+            record.created >= since
                 && record.is_of(asked.request.realm, &asked.request.merchant)
                 && record.request.terminal == asked.request.terminal
                 && !matches!(record.kind, Kind::Tombstone | Kind::SameAs)

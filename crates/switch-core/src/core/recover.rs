@@ -74,7 +74,11 @@ impl Core {
             reversal_reason: None,
             listener: 0,
         };
-        self.links[link].expect(issuer.stan, Pending::Request(record.key));
+        let pending = match state {
+            FlightState::Late => Pending::Late(record.key),
+            _ => Pending::Request(record.key),
+        };
+        self.links[link].expect(issuer.stan, pending);
         self.flights.insert(record.key, flight);
         if state == FlightState::Late {
             self.timer(self.now + LATE_WINDOW_MS * 1000, Timer::Forget(record.key));

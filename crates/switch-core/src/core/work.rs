@@ -251,9 +251,8 @@ impl Core {
         for completion in completions {
             match completion {
                 Completion::Committed { item } => self.committed(item),
-                Completion::Conflict { item, .. } | Completion::Never { item } => {
-                    self.conflict(item)
-                }
+                Completion::Conflict { item, present } => self.conflict(item, &present),
+                Completion::Never { item } => self.conflict(item, &Working::new()),
                 Completion::Refused { item } | Completion::Unknown { item } => {
                     self.outcome_unknown(item)
                 }
@@ -347,19 +346,23 @@ impl Core {
             self.waiting -= 1;
             self.run(task);
             if let Some(queue) = self.busy.get_mut(&key) {
-                // Busy again: the rest keeps its place before what was added meanwhile.
-                let added = std::mem::replace(queue, waiting);
-                queue.extend(added);
+                // Busy again: the rest keeps its place.
+                queue.append(&mut waiting);
                 return;
             }
         }
     }
 
-    fn conflict(&mut self, item: u64) {
+    /// A record stood at another version than the task had read: it decides again on what is `present`. That may be older
+    /// than what the task asked for, and still stand in its way.
+    fn conflict(&mut self, item: u64, present: &Working) {
         let Some(Committing { mut task, keys, .. }) = self.committing.remove(&item) else {
             return;
         };
         task.forget();
+        let found = present.transactions();
+        task.read
+            .extend(found.map(|record| (record.key, Some(record.clone()))));
         task.conflicts += 1;
         let again = task.conflicts < CONFLICTS_MAX;
         if !again {
@@ -419,14 +422,12 @@ impl Core {
         since: u64,
         task: &Task,
     ) -> Result<Option<Arc<Transaction>>, Interrupt> {
-        match self.store.peek(key, since) {
-            Peek::Known(record) => Ok(Some(record)),
-            Peek::Absent => Ok(None),
-            Peek::NotInMemory => {
-                let read = task.read.iter().find(|(known, _)| *known == key);
-                read.map(|(_, record)| record.clone())
-                    .ok_or(Interrupt::Get(key))
-            }
+        let read = task.read.iter().find(|(known, _)| *known == key);
+        match (self.store.peek(key, since), read) {
+            (Peek::Known(record), _) => Ok(Some(record)),
+            (_, Some((_, record))) => Ok(record.clone()),
+            (Peek::Absent, None) => Ok(None),
+            (Peek::NotInMemory, None) => Err(Interrupt::Get(key)),
         }
     }
 

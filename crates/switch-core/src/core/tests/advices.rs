@@ -336,7 +336,10 @@ fn a_refund_is_taken_over_while_the_link_is_down() {
         let purchase = w.purchase(1000);
         let (known_as, _) = w.exchange(&purchase, "00");
         let online = w.refund(&purchase, 100).as_mti("0220");
-        w.approved(&online);
+        let relayed = w.relay(&online);
+        w.no_answer();
+        w.issuer_answers(&relayed, "00");
+        assert_eq!(w.answer().code(), "00");
         let refund = w
             .refund(&purchase, 600)
             .as_mti("0220")
@@ -415,8 +418,10 @@ fn a_refund_that_was_taken_over_and_is_reversed() {
             w.refused(&reversal, "00");
             assert_eq!(w.amounts(&purchase)[2], 600);
             w.connect(0, BANK_A);
-            let advice = w.advice_answered(code);
+            let advice = w.issuer_gets();
             assert_eq!(advice.mti, "0220");
+            w.issuer_gets_nothing();
+            w.issuer_answers(&advice, code);
             let undo = w.issuer_gets();
             assert_eq!(
                 &undo.at(90)[..20],

@@ -4,7 +4,7 @@ use refund_ledger::{Reason, Status};
 
 use super::{Msg, World, story, story_with};
 use crate::CoreConfig;
-use crate::core::tests::world::{BANK_A, BANK_B, MASTERCARD, VISA_2, issuer_answer};
+use crate::core::tests::world::{BANK_A, BANK_B, DAY, MASTERCARD, VISA_2, issuer_answer};
 
 /// DE 90 of these parts; `0` leaves one out.
 fn parts(mti: &str, stan: &str, time: &str, acquirer: u64, forwarder: u64) -> String {
@@ -217,6 +217,32 @@ fn a_reversal_is_compared_where_it_carries_card_or_currency() {
             (advice.at(4), advice.at(49), advice.at(3)),
             ("000000001000", "978", "000000")
         );
+    });
+}
+
+#[test]
+fn what_is_old_is_found_too() {
+    story(|w| {
+        let original = w.purchase(1000);
+        let rrn = w.approved(&original).at(37).to_owned();
+        let timeless = w.purchase(1000);
+        w.approved(&timeless);
+        for _ in 0..2 {
+            w.pass(3 * DAY);
+            let other = w.purchase(1);
+            w.approved(&other);
+        }
+        let refund = w.refund(&original, 1).with(41, "TERM0002");
+        w.approved(&refund);
+        w.pass(3 * DAY);
+        let other = w.purchase(1);
+        w.approved(&other);
+        let refund = w.blank("0200", "200000", 1).with(37, &rrn);
+        w.approved(&refund);
+        let by_stan = parts("0200", timeless.at(11), "0", 0, 0);
+        let reversal = w.reversal(&timeless).with(90, by_stan);
+        assert_eq!(w.ask(&reversal).code(), "00");
+        w.advice_answered("00");
     });
 }
 

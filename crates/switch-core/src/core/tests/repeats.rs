@@ -388,6 +388,8 @@ fn a_key_names_a_new_purchase_after_the_window() {
         w.pass(48 * HOUR - SECOND);
         assert_eq!(w.ask(&purchase), first);
         w.pass(2 * SECOND);
+        let other = w.purchase(1);
+        w.approved(&other);
         let second = w.approved(&purchase);
         assert_ne!(second.at(37), first.at(37));
         assert_eq!(w.ask(&purchase), second);

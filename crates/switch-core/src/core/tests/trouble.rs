@@ -84,12 +84,20 @@ fn more_than_an_issuer_may_owe_is_refused() {
         let purchases: Vec<Msg> = (0..3).map(|_| w.purchase(100)).collect();
         let relayed = [w.relay(&purchases[0]), w.relay(&purchases[1])];
         w.refused(&purchases[2], "96");
-        // Those that timed out count as long as their late answer may come.
         w.issuer_answers(&relayed[0], "00");
         w.answer();
         w.approved(&purchases[2]);
-        w.issuer_answers(&relayed[1], "00");
-        w.answer();
+        // Those that timed out do not count.
+        w.pass(15 * SECOND);
+        assert_eq!(w.answer().code(), "68");
+        w.advice_answered("00");
+        let more = [w.purchase(100), w.purchase(100), w.purchase(100)];
+        let relayed = [w.relay(&more[0]), w.relay(&more[1])];
+        w.refused(&more[2], "96");
+        for relayed in relayed {
+            w.issuer_answers(&relayed, "00");
+            w.answer();
+        }
     });
 }
 

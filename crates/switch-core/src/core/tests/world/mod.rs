@@ -2,6 +2,7 @@
 
 mod issuer;
 mod record;
+mod store;
 mod terminal;
 
 use std::collections::{HashMap, VecDeque};
@@ -9,12 +10,12 @@ use std::sync::{Arc, Mutex};
 
 use iso8583_codec::Spec;
 use refund_ledger::decide::Policy;
-use refund_ledger::store::memory::MemoryStore;
 use refund_ledger::store::{Completion, Sink, Store};
 use refund_ledger::{Institution, KeyId, Name, Vault};
 use zeroize::Zeroizing;
 
 pub(crate) use self::issuer::issuer_answer;
+use self::store::{Memory, WorldStore};
 use super::Msg;
 use crate::civil::transmission_time;
 use crate::core::{Core, Output};
@@ -43,22 +44,21 @@ pub(crate) const BANK_B: u64 = 21;
 /// How a world differs from others.
 #[derive(Copy, Clone, Debug)]
 pub(crate) struct Kit {
-    /// Every read is a request to the store.
-    forgetful: bool,
+    memory: Memory,
     terminals: &'static str,
     issuers: &'static str,
 }
 
 pub(crate) const WORLDS: [Kit; 4] = [
-    kit(false, "iso87-ascii", "iso87-ascii"),
-    kit(true, "iso87-ascii", "iso87-ascii"),
-    kit(false, "iso87-ascii", "iso87-binary"),
-    kit(true, "iso87-binary", "iso87-ascii"),
+    kit(Memory::Everything, "iso87-ascii", "iso87-ascii"),
+    kit(Memory::Nothing, "iso87-ascii", "iso87-ascii"),
+    kit(Memory::Young, "iso87-ascii", "iso87-binary"),
+    kit(Memory::Nothing, "iso87-binary", "iso87-ascii"),
 ];
 
-const fn kit(forgetful: bool, terminals: &'static str, issuers: &'static str) -> Kit {
+const fn kit(memory: Memory, terminals: &'static str, issuers: &'static str) -> Kit {
     Kit {
-        forgetful,
+        memory,
         terminals,
         issuers,
     }
@@ -81,19 +81,16 @@ pub(crate) fn story_with(setup: impl Fn(&mut CoreConfig) + 'static, play: impl F
 }
 
 type Setup = Arc<dyn Fn(&mut CoreConfig)>;
-type Completions = Arc<Mutex<VecDeque<Completion>>>;
+type Completions = Arc<Mutex<Vec<Completion>>>;
 
 pub(crate) struct World {
     pub(crate) core: Core,
-    pub(crate) store: Arc<MemoryStore>,
+    pub(crate) store: Arc<WorldStore>,
     pub(crate) now: u64,
     kit: Kit,
     setup: Setup,
     vault: Arc<Vault>,
     completions: Completions,
-    /// Commits are on their way, and their completions are kept back.
-    holding: bool,
-    held: VecDeque<Completion>,
     stan: u32,
     /// Answers that terminals got: connection, bytes, message.
     answers: VecDeque<(u64, Vec<u8>, Msg)>,
@@ -116,10 +113,7 @@ impl World {
         let key = |byte| Zeroizing::new([byte; 32]);
         let vault = Arc::new(Vault::new(&[(KeyId(1), key(1))], &[(KeyId(2), key(2))]).unwrap());
         let completions = Completions::default();
-        let store = Arc::new(MemoryStore::new(sink(&completions)));
-        if kit.forgetful {
-            store.forget();
-        }
+        let store = Arc::new(WorldStore::new(kit.memory, sink(&completions)));
         let core = core(kit, &setup, &store, &vault, START);
         let mut world = World {
             core,
@@ -129,8 +123,6 @@ impl World {
             setup,
             vault,
             completions,
-            holding: false,
-            held: VecDeque::new(),
             stan: 0,
             answers: VecDeque::new(),
             relayed: VecDeque::new(),
@@ -175,8 +167,6 @@ impl World {
 
     fn start_again(&mut self, setup: &Setup, meanwhile: impl FnOnce(&mut World)) {
         self.completions = Completions::default();
-        self.held.clear();
-        self.holding = false;
         self.store = Arc::new(self.store.reopened(sink(&self.completions)));
         self.now += 2 * SECOND;
         self.core = core(self.kit, setup, &self.store, &self.vault, self.now);
@@ -211,45 +201,29 @@ impl World {
         self.settle();
     }
 
-    /// From now on commits are not reported.
+    /// From now on commits wait.
     pub(crate) fn hold(&mut self) {
-        self.holding = true;
+        self.store.hold();
     }
 
-    /// The commits that were held back are reported, in order; from now on all are.
+    /// The commits that wait are made, in order.
     pub(crate) fn release(&mut self) {
-        self.holding = false;
+        self.store.release();
         self.settle();
     }
 
-    /// The first commit that was held back is reported.
+    /// The first commit that waits is made.
     pub(crate) fn release_first(&mut self) {
-        let first = self.held.pop_front().expect("nothing is held back");
-        self.core.completions(vec![first], self.now);
+        self.store.release_first();
         self.settle();
     }
 
     pub(crate) fn settle(&mut self) {
         loop {
             self.core.flush();
-            let mut fresh: VecDeque<_> = std::mem::take(&mut *self.completions.lock().unwrap());
-            if self.holding {
-                let is_read = |completion: &Completion| {
-                    matches!(
-                        completion,
-                        Completion::Got { .. } | Completion::Found { .. }
-                    )
-                };
-                let (reads, commits) = fresh.into_iter().partition(is_read);
-                self.held.append(&mut { commits });
-                fresh = reads;
-            } else {
-                let mut all = std::mem::take(&mut self.held);
-                all.append(&mut fresh);
-                fresh = all;
-            }
+            let fresh: Vec<_> = std::mem::take(&mut *self.completions.lock().unwrap());
             let quiet = fresh.is_empty();
-            self.core.completions(fresh.into(), self.now);
+            self.core.completions(fresh, self.now);
             let outputs: Vec<Output> = self.core.outputs().collect();
             let quiet = quiet && outputs.is_empty();
             outputs.into_iter().for_each(|output| self.collect(output));
@@ -306,7 +280,7 @@ fn sink(completions: &Completions) -> Sink {
     Arc::new(move |fresh| completions.lock().unwrap().extend(fresh))
 }
 
-fn core(kit: Kit, setup: &Setup, store: &Arc<MemoryStore>, vault: &Arc<Vault>, now: u64) -> Core {
+fn core(kit: Kit, setup: &Setup, store: &Arc<WorldStore>, vault: &Arc<Vault>, now: u64) -> Core {
     let mut config = config(kit);
     setup(&mut config);
     let recovered = store.recovered();

@@ -105,7 +105,7 @@ fn check_tidy(core: &Core) {
     for (index, link) in core.links.iter().enumerate() {
         for pending in link.expected() {
             let alive = match pending {
-                Pending::Request(key) => core.flights.contains_key(&key),
+                Pending::Request(key) | Pending::Late(key) => core.flights.contains_key(&key),
                 Pending::Advice(key) => core.saf.holds(index, key),
                 Pending::Network(probe) => link.has_connection(probe.connection),
             };

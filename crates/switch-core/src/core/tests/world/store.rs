@@ -1,0 +1,154 @@
+//! A store in memory that remembers less, and that a story can keep waiting.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use refund_ledger::store::memory::MemoryStore;
+use refund_ledger::store::{
+    Cursor, Found, Page, Peek, Query, Recovered, Request, Sink, Stats, Store, StoreError,
+};
+use refund_ledger::{Advice, AdviceKey, Key, KeyId, Transaction};
+
+/// How long what is done stays in memory, in milliseconds.
+const YOUNG: u64 = 3600 * 1000;
+
+/// What the store answers without a request.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(super) enum Memory {
+    Everything,
+    /// What is young or open, as with a store whose memory has a limit: what is not in memory is not there for whoever asks
+    /// for what is younger than all of it.
+    Young,
+    Nothing,
+}
+
+pub(crate) struct WorldStore {
+    inner: MemoryStore,
+    memory: Memory,
+    /// Commits that wait, while they are held back.
+    held: Mutex<Option<VecDeque<Request>>>,
+}
+
+impl WorldStore {
+    pub(super) fn new(memory: Memory, sink: Sink) -> WorldStore {
+        WorldStore::over(memory, MemoryStore::new(sink))
+    }
+
+    fn over(memory: Memory, inner: MemoryStore) -> WorldStore {
+        if memory == Memory::Nothing {
+            inner.forget();
+        }
+        WorldStore {
+            inner,
+            memory,
+            held: Mutex::default(),
+        }
+    }
+
+    /// The same records after a restart; commits that were held back never happened.
+    pub(super) fn reopened(&self, sink: Sink) -> WorldStore {
+        WorldStore::over(self.memory, self.inner.reopened(sink))
+    }
+
+    pub(crate) fn poison(&self) {
+        self.inner.poison();
+    }
+
+    /// From now on commits wait.
+    pub(super) fn hold(&self) {
+        self.held.lock().unwrap().get_or_insert_default();
+    }
+
+    /// All commits that wait are made, in order; later ones at once.
+    pub(super) fn release(&self) {
+        let held = self.held.lock().unwrap().take();
+        self.inner.submit(&mut held.into_iter().flatten().collect());
+    }
+
+    /// The first commit that waits is made.
+    pub(super) fn release_first(&self) {
+        let first = self.held.lock().unwrap().as_mut().unwrap().pop_front();
+        self.inner
+            .submit(&mut vec![first.expect("no commit waits")]);
+    }
+
+    /// When the newest record that is not in memory was created; 0 if there is none.
+    fn absent(&self) -> u64 {
+        let page = self.scan(&Cursor::default(), usize::MAX).unwrap();
+        let old = page
+            .transactions
+            .into_iter()
+            .filter(|record| !self.is_hot(record));
+        old.map(|record| record.created).max().unwrap_or(0)
+    }
+
+    fn is_hot(&self, record: &Transaction) -> bool {
+        record.is_open() || record.moved + YOUNG >= self.inner.recovered().last_event
+    }
+}
+
+impl Store for WorldStore {
+    fn peek(&self, key: Key, since: u64) -> Peek {
+        match self.inner.peek(key, 0) {
+            known if self.memory != Memory::Young => known,
+            Peek::Known(record) if self.is_hot(&record) => Peek::Known(record),
+            _ if self.absent() < since.max(1) => Peek::Absent,
+            _ => Peek::NotInMemory,
+        }
+    }
+
+    fn peek_all(&self, query: Query, since: u64) -> Option<Found> {
+        if self.memory != Memory::Young {
+            return self.inner.peek_all(query, since);
+        }
+        if self.absent() >= since.max(1) {
+            return None;
+        }
+        match self.inner.peek_all(query, 0)? {
+            Found::All(mut found) => {
+                found.retain(|record| self.is_hot(record));
+                Some(Found::All(found))
+            }
+            Found::TooMany => Some(Found::TooMany),
+        }
+    }
+
+    fn submit(&self, requests: &mut Vec<Request>) {
+        if let Some(held) = &mut *self.held.lock().unwrap() {
+            held.extend(requests.extract_if(.., |request| matches!(request, Request::Commit(_))));
+        }
+        self.inner.submit(requests);
+    }
+
+    fn recovered(&self) -> Recovered {
+        self.inner.recovered()
+    }
+
+    fn key_ids(&self) -> Vec<KeyId> {
+        self.inner.key_ids()
+    }
+
+    fn make_known(&self, ids: &[KeyId]) -> Result<(), StoreError> {
+        self.inner.make_known(ids)
+    }
+
+    fn scan(&self, from: &Cursor, limit: usize) -> Result<Page, StoreError> {
+        self.inner.scan(from, limit)
+    }
+
+    fn advices(&self) -> Vec<Arc<Advice>> {
+        self.inner.advices()
+    }
+
+    fn advice(&self, key: AdviceKey) -> Option<Arc<Advice>> {
+        self.inner.advice(key)
+    }
+
+    fn stats(&self) -> Stats {
+        self.inner.stats()
+    }
+
+    fn poisoned(&self) -> Option<StoreError> {
+        self.inner.poisoned()
+    }
+}
