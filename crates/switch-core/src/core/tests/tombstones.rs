@@ -74,6 +74,11 @@ fn also_without_a_time_and_without_a_message_type() {
         let strange = w.reversal(&late).with(90, late.as_mti("0800").named());
         w.refused(&strange, "25");
         w.approved(&late);
+        let reversal = w.reversal(&late);
+        let strange = w.reversal(&late).with(90, reversal.named());
+        w.refused(&strange, "25");
+        assert_eq!(w.ask(&reversal).code(), "00");
+        w.advice_answered("00");
         // Nor where no STAN is given.
         let late = w.purchase(1000).with(7, "1122150000");
         let by_time = format!("0200000000{}{}", late.at(7), "0".repeat(22));
