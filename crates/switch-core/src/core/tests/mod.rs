@@ -5,6 +5,7 @@
 //! original are audited, and nothing may be left over in the core.
 
 mod advices;
+mod chaos;
 mod faults;
 mod links;
 mod message;

@@ -132,6 +132,11 @@ impl World {
         (connection, answer)
     }
 
+    /// The oldest answer, if there is one.
+    pub(crate) fn next_answer(&mut self) -> Option<Msg> {
+        self.answers.pop_front().map(|(_, _, answer)| answer)
+    }
+
     #[track_caller]
     pub(crate) fn no_answer(&self) {
         assert!(self.answers.is_empty(), "{:?}", self.answers);
