@@ -233,12 +233,7 @@ impl Core {
     /// Ends the wait for every request in flight, as if its time had come.
     pub fn give_up_waiting(&mut self, now: u64) {
         self.now = now;
-        let waiting: Vec<Key> = self
-            .flights
-            .values()
-            .filter(|flight| !flight.is_late())
-            .map(|flight| flight.key)
-            .collect();
+        let waiting: Vec<Key> = self.flights.keys().copied().collect();
         waiting
             .into_iter()
             .for_each(|key| self.response_timeout(key));

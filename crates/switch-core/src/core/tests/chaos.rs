@@ -147,7 +147,10 @@ impl Day {
 
     /// A new message about something that was sent before.
     fn terminal(&mut self, w: &mut World) {
-        let about = self.random.choice(&self.sent).cloned();
+        // Mostly about the newest, so that they meet.
+        let reach = if self.random.bool() { 4 } else { 40 };
+        let back = self.random.usize(0..reach);
+        let about = self.sent.iter().nth_back(back).cloned();
         let amount = self.random.u64(1..8) * 100;
         let message = match (about, self.random.u32(0..10)) {
             (Some(about), 0..3) if about.at(3).starts_with("00") => {

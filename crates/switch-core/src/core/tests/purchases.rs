@@ -246,13 +246,14 @@ fn more_elements_than_a_draft_holds_come_back_in_a_repeat_too() {
         let purchase = w.purchase(100);
         let relayed = w.relay(&purchase);
         let mut answer = issuer_answer(&relayed, "00");
-        for de in (43..=48).chain(54..=63).chain(98..=127) {
+        for de in (14..=18).chain(43..=48).chain(54..=63).chain(98..=127) {
             let value = match de {
                 98 => "25 CHARACTERS OF A PAYEE.".to_owned(),
                 99 | 100 => "123".to_owned(),
                 55 => "9F36020001".to_owned(),
                 43 => "x".repeat(40),
                 45 => continue,
+                14..=18 => "1123".to_owned(),
                 _ => format!("DE{de}"),
             };
             answer = answer.with(de, value);
