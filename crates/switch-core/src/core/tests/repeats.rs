@@ -177,6 +177,22 @@ fn a_repeat_while_the_first_is_not_durable_yet_waits_too() {
     });
 }
 
+/// The repeat reads the record while its answer is being written: what it read is too old when its turn comes.
+#[test]
+fn a_repeat_that_read_too_early_reads_again() {
+    story(|w| {
+        let purchase = w.purchase(1000);
+        let relayed = w.relay(&purchase);
+        let answer = issuer_answer(&relayed, "00").encode(w.core.config.links[0].spec);
+        let repeat = purchase.encode(w.listener_spec(0));
+        w.core.link_frame(0, BANK_A, &answer, w.now);
+        w.core.terminal_frame(1, 0, &repeat, w.now);
+        w.settle();
+        let first = w.answer_bytes().0;
+        assert_eq!(w.answer_bytes().0, first);
+    });
+}
+
 #[test]
 fn only_so_many_wait_for_one_answer() {
     story(|w| {
