@@ -3,12 +3,13 @@
 //! ```text
 //! # comment
 //! refundry-keys 1
-//! digest 1 <64 hexadecimal digits>
-//! sealing 1 <64 hexadecimal digits>
+//! digest 402913 <64 hexadecimal digits>
+//! sealing 402913 <64 hexadecimal digits>
 //! ```
 //!
 //! The first line that is no comment names the format and its version. Then one key a line: its use, its id, the key. Of each
-//! use the key with the highest id is the current one; older ones stay so that old records can be read.
+//! use the key with the highest id is the current one; older ones stay so that old records can be read. The ids of a new file
+//! are drawn, so that the key file of another ledger does not pass for this one's.
 //!
 //! A key file is made only for an empty ledger. A new key under an old ledger would turn every refund into one of another card
 //! and every waiting advice into bytes that nobody can read.
@@ -27,6 +28,9 @@ pub const KEY_BYTES: usize = 32;
 
 /// Bytes of the longest key file: some 800 keys.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
+
+/// The first id of a new file is drawn from 1 to this: six digits are easy to read, and leave room for later ones.
+const FIRST_ID_MAX: u32 = 999_999;
 
 /// The head line.
 const HEAD: &str = "refundry-keys 1";
@@ -312,11 +316,14 @@ fn new_content() -> Result<Zeroizing<String>, SecretsError> {
     content.push_str("# Keys of a refundry node. Back this file up apart from the ledger: without it the ledger is of no use.\n");
     content.push_str(HEAD);
     content.push('\n');
+    let mut drawn = [0; 4];
+    getrandom::fill(&mut drawn).map_err(|_| SecretsError::NoRandomness)?;
+    let id = u32::from_le_bytes(drawn) % FIRST_ID_MAX + 1;
     for key_use in [Use::Digest, Use::Sealing] {
         let mut key = Zeroizing::new([0; KEY_BYTES]);
         getrandom::fill(key.as_mut_slice()).map_err(|_| SecretsError::NoRandomness)?;
         content.push_str(key_use.word());
-        content.push_str(" 1 ");
+        content.push_str(&format!(" {id} "));
         for byte in key.iter() {
             for nibble in [byte >> 4, byte & 0x0F] {
                 content.extend(char::from_digit(nibble.into(), 16));
