@@ -10,6 +10,10 @@ const STANS: u32 = 999_999;
 /// echo) lie in between.
 const RESTART_GAP: u32 = 10_000;
 
+/// How much further per millisecond of the second in which it starts: two starts within one second, and so with the same DE 7,
+/// do not meet even where nothing between them is on record.
+const STANS_PER_MILLISECOND: u32 = 100;
+
 /// Counts STANs toward one issuer from 1 to 999,999 and around. A pair with DE 7 does not come twice: the time never goes
 /// back, and a round takes longer than a second.
 #[derive(Debug)]
@@ -20,10 +24,14 @@ pub(crate) struct StanCounter {
 }
 
 impl StanCounter {
-    /// Goes on after `last`, the newest that is on record, if any.
-    pub(crate) fn new(last: Option<Stan>) -> StanCounter {
-        let last = last.map_or(0, |stan| (stan.0 + RESTART_GAP) % STANS);
-        StanCounter { last, newest: 0 }
+    /// Goes on after `last`, the newest that is on record, if any. `now` in unix microseconds.
+    pub(crate) fn new(last: Option<Stan>, now: u64) -> StanCounter {
+        let millisecond = (now / 1000 % 1000) as u32;
+        let last = last.map_or(0, |stan| stan.0 + RESTART_GAP);
+        StanCounter {
+            last: (last + millisecond * STANS_PER_MILLISECOND) % STANS,
+            newest: now,
+        }
     }
 
     /// The next STAN that is not `taken`, with DE 7. `None` where a whole round is taken.
@@ -84,7 +92,7 @@ mod tests {
 
     #[test]
     fn stans_go_around_and_pass_over_what_is_pending() {
-        let mut counter = StanCounter::new(None);
+        let mut counter = StanCounter::new(None, 0);
         assert_eq!(counter.next(0, |_| false).unwrap().0, Stan(1));
         assert_eq!(counter.next(0, |stan| stan.0 < 5).unwrap().0, Stan(5));
         counter.last = 999_999;
@@ -94,11 +102,26 @@ mod tests {
 
     #[test]
     fn de7_never_goes_back() {
-        let mut counter = StanCounter::new(Some(Stan(999_998)));
+        let mut counter = StanCounter::new(Some(Stan(999_998)), 0);
         let late = counter.next(1_735_689_600_000_000, |_| false).unwrap();
         let back = counter.next(1_735_689_500_000_000, |_| false).unwrap();
         assert_eq!(late.1, back.1);
         assert_eq!(late.0, Stan(9999 + 1));
+    }
+
+    #[test]
+    fn two_starts_in_one_second_do_not_meet() {
+        let second = 1_795_354_500_000_000;
+        for last in [None, Some(Stan(123))] {
+            let mut given = std::collections::HashSet::new();
+            for start in [second, second + 1000, second + 400_000, second + 999_999] {
+                let mut counter = StanCounter::new(last, start);
+                for _ in 0..50 {
+                    let number = counter.next(start, |_| false).unwrap();
+                    assert!(given.insert(number), "{number:?}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -97,7 +97,7 @@ impl Probe {
 }
 
 impl Link {
-    pub(super) fn new(config: &LinkConfig, recovered: &Recovered) -> Link {
+    pub(super) fn new(config: &LinkConfig, recovered: &Recovered, now: u64) -> Link {
         let last = recovered
             .last_sent
             .iter()
@@ -105,7 +105,7 @@ impl Link {
         Link {
             connections: Vec::new(),
             pending: HashMap::new(),
-            stans: StanCounter::new(last.map(|(_, _, stan)| *stan)),
+            stans: StanCounter::new(last.map(|(_, _, stan)| *stan), now),
             requests: 0,
             timeouts: VecDeque::new(),
             signed_off: false,
@@ -195,7 +195,7 @@ impl Link {
     /// STANs are counted from 1 again, as after a whole round.
     #[cfg(test)]
     pub(super) fn rewind(&mut self) {
-        self.stans = StanCounter::new(None);
+        self.stans = StanCounter::new(None, 0);
     }
 
     /// What STANs stand for, in no order.

@@ -144,7 +144,7 @@ impl Core {
         let links = config
             .links
             .iter()
-            .map(|link| Link::new(link, recovered))
+            .map(|link| Link::new(link, recovered, now))
             .collect();
         let saf = Saf::new(config.links.len());
         let mut core = Core {
