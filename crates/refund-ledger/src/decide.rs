@@ -8,7 +8,9 @@ mod advice;
 mod reversal;
 mod void;
 
-pub use advice::{advice_dead, advice_done, advice_sent};
+pub use advice::{
+    AdviceRefusal, advice_dead, advice_discarded, advice_done, advice_replayed, advice_sent,
+};
 pub use reversal::{Reversal, ReversalOutcome, reverse};
 pub use void::{hold_refund_void, hold_void};
 

@@ -146,7 +146,8 @@ impl Kind {
 ///   |   +------> ReversedInFlight --> Reversing or Declined
 ///   +----------> Unsent                          (nothing was relayed)
 /// Refused        decided by the ledger, never relayed
-/// Stored         a refund advice taken over, waits in store-and-forward --> Approved
+/// Stored         a refund advice taken over, waits in store-and-forward --> Approved, or
+///                Declined (an operator says that the issuer never executed it)
 /// ```
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 #[repr(u8)]
@@ -429,7 +430,7 @@ pub struct Advice {
     pub attempts: u32,
     /// DE 39 of the answer that ended it.
     pub code: Option<[u8; 2]>,
-    /// When it was taken over, unix milliseconds.
+    /// When it was taken over, or put back into the queue by an operator, unix milliseconds: its age counts from here.
     pub created: u64,
     /// When it changed last, unix milliseconds.
     pub moved: u64,

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::{Advice, AdviceKey, BooksError, Change, Event, Key, Patch, Transaction};
+use crate::{Advice, AdviceKey, BooksError, Cause, Change, Event, Key, Patch, Transaction};
 
 /// Records by key: what a decision read, and after [`Working::apply`] their next states. Small: a decision touches a few.
 #[derive(Clone, Default, Debug)]
@@ -170,6 +170,9 @@ impl Working {
                         next.attempts = *attempts;
                         next.code = code.or(next.code);
                         next.moved = event.at;
+                        if event.cause == Cause::AdviceReplayed {
+                            next.created = event.at;
+                        }
                         self.put_advice(Arc::new(next));
                     }
                 }

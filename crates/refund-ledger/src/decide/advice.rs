@@ -55,6 +55,94 @@ pub fn advice_dead(advice: &Advice, code: Option<[u8; 2]>, attempts: u32, at: u6
     )
 }
 
+/// Why an operator's word about an advice is not followed.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum AdviceRefusal {
+    /// It is no dead letter: it is done, or on its way.
+    NotDead,
+    /// A refund that was reversed since it was taken over: delivered now, it would be executed and counted nowhere.
+    Reversed,
+    /// A partial reversal whose amount is not the last word: a later reversal or a void of the same transaction was or will
+    /// be sent before it, and it would raise the amount at the issuer again.
+    Superseded,
+    /// A reversal of a refund that is itself still on its way to the issuer: nobody can know yet that it is taken back.
+    RefundUnderWay,
+}
+
+/// An operator puts a dead letter back into the queue: from now on its age counts anew. It goes out as it was, as a repeat if
+/// it was ever sent. `later_all_dead`: every later advice about the same transaction is a dead letter too.
+///
+/// # Errors
+/// Where sending it now would do harm; see [`AdviceRefusal`].
+pub fn advice_replayed(
+    advice: &Advice,
+    transaction: &Transaction,
+    later_all_dead: bool,
+    at: u64,
+) -> Result<Event, AdviceRefusal> {
+    if advice.state != AdviceState::Dead {
+        return Err(AdviceRefusal::NotDead);
+    }
+    match advice.kind {
+        AdviceKind::Refund if transaction.status != Status::Stored => {
+            return Err(AdviceRefusal::Reversed);
+        }
+        AdviceKind::PartialReversal if !later_all_dead || transaction.void != VoidState::None => {
+            return Err(AdviceRefusal::Superseded);
+        }
+        AdviceKind::Refund | AdviceKind::PartialReversal | AdviceKind::Reversal => {}
+    }
+    let state = if advice.stan.0 == 0 {
+        AdviceState::Waiting
+    } else {
+        AdviceState::Sent
+    };
+    let change = change(advice, state, None, advice.attempts, None);
+    Ok(event(Cause::AdviceReplayed, at, vec![change]))
+}
+
+/// An operator closes a dead letter that was settled with the issuer by hand. What that says depends on the kind:
+///
+/// - a reversal: the issuer has taken the transaction back, as if it had acknowledged the advice (what the reversal gives back
+///   is free, unless `others_open`: another reversal of it is still under way);
+/// - a refund that was taken over: the issuer has not executed it and never will, its amount is free; one that was reversed
+///   meanwhile leaves its amount to that reversal;
+/// - a partial reversal: the issuer knows the amount that stays; what is counted was so from the start.
+///
+/// `refund_under_way`: the advice that delivers the same transaction has not ended.
+///
+/// # Errors
+/// [`AdviceRefusal::NotDead`], [`AdviceRefusal::RefundUnderWay`].
+pub fn advice_discarded(
+    advice: &Advice,
+    transaction: &Transaction,
+    context: Context<'_>,
+    others_open: bool,
+    refund_under_way: bool,
+    at: u64,
+) -> Result<Event, AdviceRefusal> {
+    if advice.state != AdviceState::Dead {
+        return Err(AdviceRefusal::NotDead);
+    }
+    let mut changes = match advice.kind {
+        AdviceKind::Reversal if refund_under_way => return Err(AdviceRefusal::RefundUnderWay),
+        AdviceKind::Reversal if !others_open && transaction.status == Status::Reversing => {
+            completed(transaction, context)
+        }
+        AdviceKind::Refund if transaction.status == Status::Stored => {
+            let declined = Patch {
+                status: Some(Status::Declined),
+                ..Patch::default()
+            };
+            release(transaction, context, declined)
+        }
+        AdviceKind::Refund | AdviceKind::Reversal | AdviceKind::PartialReversal => Vec::new(),
+    };
+    let attempts = advice.attempts;
+    changes.push(change(advice, AdviceState::Done, None, attempts, None));
+    Ok(event(Cause::AdviceDiscarded, at, changes))
+}
+
 fn change(
     advice: &Advice,
     state: AdviceState,

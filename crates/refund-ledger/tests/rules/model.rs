@@ -1,10 +1,12 @@
 //! Random days of one original: the rules and the naive model give the same verdicts and the same books after every step.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 use proptest::sample::Index;
 use refund_ledger::decide::CardMatch;
 use refund_ledger::{
-    AdviceKey, AdviceKind, Books, Currency, Key, Kind, MinorUnits, VoidState, audit,
+    Advice, AdviceKey, AdviceKind, Books, Currency, Key, Kind, MinorUnits, VoidState, audit,
 };
 
 use crate::naive::{Fate, Naive, No, Place, What};
@@ -48,6 +50,8 @@ enum Step {
     AdviceSent(Index),
     AdviceDone(Index),
     AdviceDead(Index),
+    Replay(Index),
+    Discard(Index),
     Days(u64),
 }
 
@@ -104,7 +108,9 @@ fn step() -> impl Strategy<Value = Step> {
         5 => (stays, odd()).prop_map(|(stays, odd)| Step::ReverseInPart(stays, odd)),
         1 => at().prop_map(Step::AdviceSent),
         14 => at().prop_map(Step::AdviceDone),
-        1 => at().prop_map(Step::AdviceDead),
+        3 => at().prop_map(Step::AdviceDead),
+        2 => at().prop_map(Step::Replay),
+        2 => at().prop_map(Step::Discard),
         1 => (1u64..=120).prop_map(Step::Days),
     ]
 }
@@ -180,8 +186,15 @@ impl Pair {
     }
 
     fn advice(&self, at: &Index) -> Option<(AdviceKey, AdviceKind, usize)> {
-        let open = self.world.open_advices();
-        let advice = (!open.is_empty()).then(|| &open[at.index(open.len())])?;
+        self.one_of(at, &self.world.open_advices())
+    }
+
+    fn dead_letter(&self, at: &Index) -> Option<(AdviceKey, AdviceKind, usize)> {
+        self.one_of(at, &self.world.dead_letters())
+    }
+
+    fn one_of(&self, at: &Index, some: &[Arc<Advice>]) -> Option<(AdviceKey, AdviceKind, usize)> {
+        let advice = (!some.is_empty()).then(|| &some[at.index(some.len())])?;
         let about = |key: &Key| *key == advice.key.transaction;
         let index = self.keys.iter().position(about)?;
         Some((advice.key, advice.kind, index))
@@ -269,6 +282,31 @@ impl Pair {
                 self.world.advice_dead(key);
                 if kind == AdviceKind::Reversal {
                     self.naive.reversal_dead(index);
+                }
+            }
+            Step::Replay(at) => {
+                let (key, kind, index) = self.dead_letter(at)?;
+                let replayed = self.world.replay(key).is_ok();
+                let stored = self.naive.entries[index].fate == Fate::Stored;
+                match kind {
+                    AdviceKind::Reversal => self.naive.reversal_replayed(index),
+                    AdviceKind::Refund => assert_eq!(replayed, stored),
+                    AdviceKind::PartialReversal => {}
+                }
+            }
+            Step::Discard(at) => {
+                let (key, kind, index) = self.dead_letter(at)?;
+                let under_way = |advice: &Arc<Advice>| {
+                    advice.kind == AdviceKind::Refund && advice.key.transaction == key.transaction
+                };
+                let refused =
+                    kind == AdviceKind::Reversal && self.world.open_advices().iter().any(under_way);
+                assert_eq!(self.world.discard(key).is_err(), refused);
+                match kind {
+                    AdviceKind::Reversal if refused => {}
+                    AdviceKind::Reversal => self.naive.reversal_discarded(index),
+                    AdviceKind::Refund => self.naive.delivery_discarded(index),
+                    AdviceKind::PartialReversal => {}
                 }
             }
             Step::Days(days) => self.world.now += days * DAY,

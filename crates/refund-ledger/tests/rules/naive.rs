@@ -422,6 +422,24 @@ impl Naive {
         self.entries[index].owed -= 1;
     }
 
+    /// A dead reversal of it goes out again.
+    pub(crate) fn reversal_replayed(&mut self, index: usize) {
+        self.entries[index].owed += 1;
+    }
+
+    /// An operator says that a dead reversal of it was executed: the same as an acknowledgement.
+    pub(crate) fn reversal_discarded(&mut self, index: usize) {
+        self.entries[index].owed += 1;
+        self.reversal_done(index);
+    }
+
+    /// An operator says that a stored refund was never executed.
+    pub(crate) fn delivery_discarded(&mut self, index: usize) {
+        if self.entries[index].fate == Fate::Stored {
+            self.decline(index);
+        }
+    }
+
     pub(crate) fn delivered(&mut self, index: usize) {
         if self.entries[index].fate == Fate::Stored {
             self.entries[index].fate = Fate::Yes;

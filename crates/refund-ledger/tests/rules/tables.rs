@@ -3,13 +3,13 @@
 mod doubt;
 mod undoing;
 
-use refund_ledger::decide::{CardMatch, ReversalOutcome};
+use refund_ledger::decide::{AdviceRefusal, CardMatch, ReversalOutcome};
 use refund_ledger::{
     AdviceKind, Column, Currency, Key, Kind, MinorUnits, Reason, Status, VoidState,
 };
 
 use crate::make;
-use crate::world::{Manner, Taking, WINDOW, World};
+use crate::world::{DAY, Manner, Taking, WINDOW, World};
 
 use Reason::{
     Amount, Card, Ceiling, Currency as OtherCurrency, Exhausted, HasRefunds, OriginalDeclined,

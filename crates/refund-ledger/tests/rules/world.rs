@@ -4,10 +4,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use refund_ledger::decide::{self, CardMatch, Context, Policy, Refusal, Reversal, ReversalOutcome};
+use refund_ledger::decide::{
+    self, AdviceRefusal, CardMatch, Context, Policy, Refusal, Reversal, ReversalOutcome,
+};
 use refund_ledger::{
-    Advice, AdviceKey, AdviceKind, Answer, Currency, Event, Key, Kind, MinorUnits, Reader, Reason,
-    Stan, Status, Transaction, WireTime, Working, Writer,
+    Advice, AdviceKey, AdviceKind, AdviceState, Answer, Currency, Event, Key, Kind, MinorUnits,
+    Reader, Reason, Stan, Status, Transaction, WireTime, Working, Writer,
 };
 
 use crate::make::{self, EURO, TERMINAL};
@@ -86,6 +88,15 @@ impl World {
     pub(crate) fn open_advices(&self) -> Vec<Arc<Advice>> {
         let open = self.advices.values().filter(|advice| advice.is_open());
         open.cloned().collect()
+    }
+
+    pub(crate) fn dead_letters(&self) -> Vec<Arc<Advice>> {
+        let dead = |advice: &&Arc<Advice>| advice.state == AdviceState::Dead;
+        self.advices.values().filter(dead).cloned().collect()
+    }
+
+    pub(crate) fn advice(&self, key: AdviceKey) -> Arc<Advice> {
+        self.advices[&key].clone()
     }
 
     /// A purchase or pre-authorisation, relayed and not answered.
@@ -246,9 +257,8 @@ impl World {
 
     pub(crate) fn advice_done(&mut self, key: AdviceKey) {
         let advice = self.advices[&key].clone();
-        let others_open = self.advices.values().any(|other| {
-            let same = other.key.transaction == key.transaction && other.key != key;
-            same && other.is_open() && other.kind == AdviceKind::Reversal
+        let others_open = self.others(key, |other| {
+            other.is_open() && other.kind == AdviceKind::Reversal
         });
         let (record, around) = (self.get(key.transaction), self.around(key.transaction));
         self.commit(&decide::advice_done(
@@ -265,6 +275,47 @@ impl World {
     pub(crate) fn advice_dead(&mut self, key: AdviceKey) {
         let advice = self.advices[&key].clone();
         self.commit(&decide::advice_dead(&advice, Some(*b"05"), 2, self.now));
+    }
+
+    /// An operator sends a dead letter again.
+    pub(crate) fn replay(&mut self, key: AdviceKey) -> Result<(), AdviceRefusal> {
+        let advice = self.advices[&key].clone();
+        let later_all_dead = !self.others(key, |other| {
+            other.key.ordinal > key.ordinal && other.state != AdviceState::Dead
+        });
+        let record = self.get(key.transaction);
+        let event = decide::advice_replayed(&advice, &record, later_all_dead, self.now)?;
+        self.commit(&event);
+        Ok(())
+    }
+
+    /// An operator closes a dead letter.
+    pub(crate) fn discard(&mut self, key: AdviceKey) -> Result<(), AdviceRefusal> {
+        let advice = self.advices[&key].clone();
+        let others_open = self.others(key, |other| {
+            other.is_open() && other.kind == AdviceKind::Reversal
+        });
+        let refund_under_way = self.others(key, |other| {
+            other.is_open() && other.kind == AdviceKind::Refund
+        });
+        let (record, around) = (self.get(key.transaction), self.around(key.transaction));
+        let event = decide::advice_discarded(
+            &advice,
+            &record,
+            around.context(),
+            others_open,
+            refund_under_way,
+            self.now,
+        )?;
+        self.commit(&event);
+        Ok(())
+    }
+
+    /// Whether another advice about the same transaction is so.
+    fn others(&self, key: AdviceKey, is_so: impl Fn(&Advice) -> bool) -> bool {
+        self.advices.values().any(|other| {
+            other.key.transaction == key.transaction && other.key != key && is_so(other)
+        })
     }
 
     /// The reversal of `key` is acknowledged, by whatever advices it takes.

@@ -131,3 +131,131 @@ fn a_stored_refund_counts_at_once_and_until_somebody_decides() {
     let books = world.get(original).books;
     assert_eq!((books.settled.0, books.pending.0), (400, 600));
 }
+
+/// Once found on paper: the refund's advice is dead, the refund is reversed, and the reversal frees the amount. Sent again, the
+/// advice would be executed with nothing counted for it.
+#[test]
+fn a_stored_refund_is_not_delivered_after_its_reversal() {
+    let (mut world, original) = purchase(1000);
+    let refund = world.store_refund(original, 600).unwrap();
+    let delivery = world.open_advices()[0].key;
+    world.advice_sent(delivery);
+    world.advice_dead(delivery);
+    assert_eq!(world.reverses(refund), FULL);
+    assert_eq!(world.replay(delivery), Err(AdviceRefusal::Reversed));
+    world.complete(refund);
+    assert_eq!(world.left(original), 1000);
+    assert_eq!(world.replay(delivery), Err(AdviceRefusal::Reversed));
+    assert_eq!(world.discard(delivery), Ok(()));
+    assert_eq!(world.left(original), 1000);
+    assert_eq!(world.discard(delivery), Err(AdviceRefusal::NotDead));
+}
+
+#[test]
+fn a_stored_refund_that_is_discarded_never_happened() {
+    let (mut world, original) = purchase(1000);
+    let refund = world.store_refund(original, 600).unwrap();
+    let delivery = world.open_advices()[0].key;
+    assert_eq!(world.discard(delivery), Err(AdviceRefusal::NotDead));
+    world.advice_dead(delivery);
+    assert_eq!(world.discard(delivery), Ok(()));
+    assert_eq!(world.get(refund).status, Status::Declined);
+    assert_eq!(world.left(original), 1000);
+    assert_eq!(world.reverses(refund), NOTHING);
+    assert_eq!(world.refuses_refund(original, 1000), None);
+}
+
+#[test]
+fn a_dead_letter_that_is_replayed_is_as_it_was_and_young() {
+    for sent in [false, true] {
+        let (mut world, original) = purchase(1000);
+        let refund = world.refunded(original, 600);
+        assert_eq!(world.reverses(refund), FULL);
+        let advice = world.open_advices()[0].key;
+        if sent {
+            world.advice_sent(advice);
+        }
+        let before = world.advice(advice);
+        world.advice_dead(advice);
+        world.now += DAY;
+        let now = world.now;
+        assert_eq!(world.replay(advice), Ok(()));
+        let after = world.advice(advice);
+        assert_eq!(after.state, before.state);
+        assert_eq!((after.stan, after.time), (before.stan, before.time));
+        assert_eq!((after.created, after.attempts), (now, 2));
+        assert_eq!(world.replay(advice), Err(AdviceRefusal::NotDead));
+        assert_eq!(world.left(original), 400);
+        world.complete(refund);
+        assert_eq!(world.left(original), 1000);
+    }
+}
+
+#[test]
+fn a_reversal_that_is_discarded_is_complete() {
+    let (mut world, original) = purchase(1000);
+    let refund = world.refunded(original, 600);
+    assert_eq!(world.reverses(refund), FULL);
+    let advice = world.open_advices()[0].key;
+    world.advice_dead(advice);
+    assert_eq!(world.discard(advice), Ok(()));
+    assert_eq!(world.get(refund).status, Status::Reversed);
+    assert_eq!(world.left(original), 1000);
+}
+
+#[test]
+fn of_two_reversals_the_last_one_discarded_completes() {
+    let (mut world, original) = purchase(1000);
+    let late = world.held(original, 600);
+    world.time_out(late);
+    world.late_approval(late);
+    let [first, second] = [0, 1].map(|index| world.open_advices()[index].key);
+    world.advice_dead(first);
+    assert_eq!(world.discard(first), Ok(()));
+    assert_eq!(world.left(original), 400, "the second is under way");
+    world.advice_dead(second);
+    assert_eq!(world.discard(second), Ok(()));
+    assert_eq!(world.left(original), 1000);
+}
+
+/// What the issuer has not got yet cannot have been taken back.
+#[test]
+fn a_reversal_is_not_discarded_while_its_refund_is_under_way() {
+    let (mut world, original) = purchase(1000);
+    let refund = world.store_refund(original, 600).unwrap();
+    assert_eq!(world.reverses(refund), FULL);
+    let [delivery, undo] = [0, 1].map(|index| world.open_advices()[index].key);
+    world.advice_dead(undo);
+    assert_eq!(world.discard(undo), Err(AdviceRefusal::RefundUnderWay));
+    world.advice_done(delivery);
+    assert_eq!(world.left(original), 400);
+    assert_eq!(world.discard(undo), Ok(()));
+    assert_eq!(world.left(original), 1000);
+}
+
+/// An earlier amount that stays, sent after a later and smaller one, would raise it again.
+#[test]
+fn a_partial_reversal_is_replayed_only_before_later_ones() {
+    let (mut world, original) = purchase(1000);
+    for stays in [900, 800] {
+        assert_eq!(world.stays(original, stays), PART);
+    }
+    let [first, second] = [0, 1].map(|index| world.open_advices()[index].key);
+    world.advice_dead(first);
+    assert_eq!(world.replay(first), Err(AdviceRefusal::Superseded));
+    world.advice_dead(second);
+    assert_eq!(world.replay(first), Ok(()));
+    assert_eq!(world.replay(second), Ok(()));
+    world.advice_dead(first);
+    world.advice_done(second);
+    assert_eq!(world.replay(first), Err(AdviceRefusal::Superseded));
+    assert_eq!(world.discard(first), Ok(()));
+    assert_eq!(world.left(original), 800);
+
+    let (mut world, original) = purchase(1000);
+    assert_eq!(world.stays(original, 900), PART);
+    let advice = world.open_advices()[0].key;
+    world.advice_dead(advice);
+    world.voided(original, 900);
+    assert_eq!(world.replay(advice), Err(AdviceRefusal::Superseded));
+}
