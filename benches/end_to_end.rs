@@ -47,13 +47,19 @@ struct Tally {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let options = options(std::env::args().skip(1))?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     let tally = runtime.block_on(run(options))?;
     report(options, tally)
 }
 
 fn options(arguments: impl Iterator<Item = String>) -> Result<Options, Box<dyn Error>> {
-    let mut options = Options { connections: 16, window: 64, seconds: 5.0 };
+    let mut options = Options {
+        connections: 16,
+        window: 64,
+        seconds: 5.0,
+    };
     let mut arguments = arguments;
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or(format!("{argument} takes a value"));
@@ -61,7 +67,13 @@ fn options(arguments: impl Iterator<Item = String>) -> Result<Options, Box<dyn E
             "--connections" => options.connections = value()?.parse()?,
             "--window" => options.window = value()?.parse()?,
             "--seconds" => options.seconds = value()?.parse()?,
-            "--test" => options = Options { connections: 2, window: 4, seconds: 0.2 },
+            "--test" => {
+                options = Options {
+                    connections: 2,
+                    window: 4,
+                    seconds: 0.2,
+                }
+            }
             // What cargo itself passes to every bench.
             "--bench" => {}
             other => return Err(format!("unknown option {other}").into()),
@@ -92,7 +104,12 @@ async fn run(options: Options) -> Result<Tally, Box<dyn Error>> {
     for number in 0..options.connections {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        clients.push(tokio::spawn(client(stream, number, options.window, stop.clone())));
+        clients.push(tokio::spawn(client(
+            stream,
+            number,
+            options.window,
+            stop.clone(),
+        )));
     }
     tokio::time::sleep(Duration::from_secs_f64(options.seconds)).await;
     stop.store(true, Ordering::Relaxed);
@@ -116,12 +133,15 @@ async fn client(
     let mut lanes = vec![Lane::default(); window];
     let mut waiting: HashMap<u32, usize> = HashMap::new();
     let mut tally = Tally::default();
-    let (mut input, mut output) = (BytesMut::with_capacity(1 << 16), BytesMut::with_capacity(1 << 16));
+    let (mut input, mut output) = (
+        BytesMut::with_capacity(1 << 16),
+        BytesMut::with_capacity(1 << 16),
+    );
     let mut deframer = Deframer::new(Framing::LEN2, 8192);
     let mut stan = 0;
-    for lane in 0..window {
+    for (lane, state) in lanes.iter_mut().enumerate() {
         stan += 1;
-        write_next(&mut lanes[lane], number, stan, &mut output);
+        write_next(state, number, stan, &mut output);
         waiting.insert(stan, lane);
     }
     while !waiting.is_empty() {
@@ -134,11 +154,21 @@ async fn client(
         while let Ok(Step::Message { body, consumed }) = deframer.next(&input[at..]) {
             at += consumed;
             let (answered, code) = read_answer(body);
-            let Some(lane) = waiting.remove(&answered) else { continue };
+            let Some(lane) = waiting.remove(&answered) else {
+                continue;
+            };
             let state = &mut lanes[lane];
-            let expected: &[u8] = if state.step == STEPS - 1 { b"21" } else { b"00" };
+            let expected: &[u8] = if state.step == STEPS - 1 {
+                b"21"
+            } else {
+                b"00"
+            };
             tally.unexpected += u64::from(code != expected);
-            tally.micros.push(state.sent.map_or(0, |sent| sent.elapsed().as_micros() as u32));
+            tally.micros.push(
+                state
+                    .sent
+                    .map_or(0, |sent| sent.elapsed().as_micros() as u32),
+            );
             state.step = (state.step + 1) % STEPS;
             if !stop.load(Ordering::Relaxed) {
                 stan = stan % 999_999 + 1;
@@ -152,9 +182,14 @@ async fn client(
 }
 
 fn read_answer(body: &[u8]) -> (u32, [u8; 2]) {
-    let Ok(message) = Spec::iso87_ascii().decode(body) else { return (0, *b"??") };
+    let Ok(message) = Spec::iso87_ascii().decode(body) else {
+        return (0, *b"??");
+    };
     let stan = message.stan().ok().flatten().map_or(0, |stan| stan.value());
-    (stan, message.response_code().ok().flatten().unwrap_or(*b"--"))
+    (
+        stan,
+        message.response_code().ok().flatten().unwrap_or(*b"--"),
+    )
 }
 
 fn write_next(lane: &mut Lane, terminal: usize, stan: u32, out: &mut BytesMut) {
@@ -172,11 +207,28 @@ fn write_next(lane: &mut Lane, terminal: usize, stan: u32, out: &mut BytesMut) {
     if lane.step == 0 {
         (lane.purchase_stan, lane.purchase_time) = (stan, time);
     }
-    let original = format!("0200{:06}{:010}{}", lane.purchase_stan, lane.purchase_time, "0".repeat(22));
+    let original = format!(
+        "0200{:06}{:010}{}",
+        lane.purchase_stan,
+        lane.purchase_time,
+        "0".repeat(22)
+    );
     let mut draft = Draft::new(Mti::literal("0200"));
-    draft.set(2, b"4761739001010119").set(3, code.as_bytes()).set(4, amount.as_bytes());
-    draft.set(7, time_text.as_bytes()).set(11, stan_text.as_bytes()).set(12, b"103000").set(13, b"1122");
-    draft.set(22, b"051").set(25, b"00").set(41, terminal.as_bytes()).set(42, b"MERCHANT0000001").set(49, b"840");
+    draft
+        .set(2, b"4761739001010119")
+        .set(3, code.as_bytes())
+        .set(4, amount.as_bytes());
+    draft
+        .set(7, time_text.as_bytes())
+        .set(11, stan_text.as_bytes())
+        .set(12, b"103000")
+        .set(13, b"1122");
+    draft
+        .set(22, b"051")
+        .set(25, b"00")
+        .set(41, terminal.as_bytes())
+        .set(42, b"MERCHANT0000001")
+        .set(49, b"840");
     if lane.step > 0 {
         draft.set(90, original.as_bytes());
     }
@@ -191,7 +243,12 @@ fn write_next(lane: &mut Lane, terminal: usize, stan: u32, out: &mut BytesMut) {
 fn report(options: Options, mut tally: Tally) -> Result<(), Box<dyn Error>> {
     tally.micros.sort_unstable();
     let count = tally.micros.len();
-    let at = |share: f64| tally.micros.get(((count as f64 * share) as usize).min(count.saturating_sub(1))).copied();
+    let at = |share: f64| {
+        tally
+            .micros
+            .get(((count as f64 * share) as usize).min(count.saturating_sub(1)))
+            .copied()
+    };
     println!(
         "end to end, {} connections, window {}: {:.0} transactions/s, p50 {} us, p99 {} us, max {} us, {} unexpected",
         options.connections,
@@ -203,7 +260,11 @@ fn report(options: Options, mut tally: Tally) -> Result<(), Box<dyn Error>> {
         tally.unexpected,
     );
     if tally.unexpected > 0 || count == 0 {
-        return Err(format!("{} of {count} answers were not as expected", tally.unexpected).into());
+        return Err(format!(
+            "{} of {count} answers were not as expected",
+            tally.unexpected
+        )
+        .into());
     }
     Ok(())
 }

@@ -44,7 +44,7 @@ fn purchase(number: u64) -> Transaction {
     merchant[8..].copy_from_slice(format!("{:07}", number % 5000).as_bytes());
     let (stan, time) = (
         Stan((number % 1_000_000) as u32),
-        WireTime(1_121_000_000 + number / 1_000_000),
+        WireTime(1_121_000_000 + number / 100),
     );
     let mut rrn = [0; 12];
     rrn.copy_from_slice(format!("{number:012}").as_bytes());
