@@ -328,8 +328,9 @@ impl Hot {
         let mut hasher = self.hash.build_hasher();
         hasher.write_u64(query.merchant.value());
         match query.by {
-            By::StanTime(stan, _) | By::Stan(stan) => hasher.write_u64(1 << 60 | u64::from(stan.0)),
-            By::Time(time) => hasher.write_u64(2 << 60 | time.0),
+            By::Stan(stan) => hasher.write_u64(1 << 60 | u64::from(stan.0)),
+            // Fewer share a second than share a STAN.
+            By::StanTime(_, time) | By::Time(time) => hasher.write_u64(2 << 60 | time.0),
             By::Rrn(rrn) => hasher.write(&rrn.0),
         }
         hasher.finish()

@@ -185,8 +185,11 @@ impl Shared {
             poisoned: OnceLock::new(),
             sink,
         };
-        let newest = lock(&shared.progress).meta.newest_created;
-        shared.hot.set_unloaded(newest);
+        let known = lock(&shared.progress).meta.clone();
+        if known.applied > 1 {
+            // Zero would mean that nothing is in the cold store alone.
+            shared.hot.set_unloaded(known.newest_created.max(1));
+        }
         shared
     }
 

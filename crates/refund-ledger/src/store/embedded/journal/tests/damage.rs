@@ -136,13 +136,13 @@ fn a_flipped_bit() {
     for clean in [false, true] {
         let (sample, mut count) = (Sample::new(clean), Count::default());
         for (path, length) in sample.lengths() {
-            // Long stretches are alike: every third byte will do.
-            for at in (0..length).step_by(3) {
+            // Long stretches are alike: every thirteenth byte will do.
+            for at in (0..length).step_by(13) {
                 let bit = 1 << random.u8(..8);
                 count.add(&sample.alter(&path, at..at + 1, |bytes| bytes[0] ^= bit, "a flip"));
             }
         }
-        assert!(count.whole > 500 && count.refused > 2000, "{count:?}");
+        assert!(count.whole > 100 && count.refused > 500, "{count:?}");
         assert_eq!(count.cut > 0, !clean, "{count:?}");
     }
 }
