@@ -271,7 +271,7 @@ mod tests {
             vault.open(&Sealed::from_bytes(&bytes), b"record 1"),
             Err(VaultError::Unreadable)
         );
-        bytes[3] = 9;
+        *bytes.get_mut(3).unwrap() = 9;
         assert_eq!(
             vault.open(&Sealed::from_bytes(&bytes), b"record 1"),
             Err(VaultError::UnknownKey(KeyId(9)))
