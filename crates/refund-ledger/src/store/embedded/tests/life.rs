@@ -251,13 +251,19 @@ fn a_crash_at_any_step_of_a_checkpoint() {
                     let item = model.random_change(&mut random, at);
                     client.must_commit(item);
                 }
-                let first = model.advices.values().next().cloned();
-                if let Some(known) = first.filter(|_| step == "noted") {
+                if step == "noted" {
                     // Done, but not yet in the cold store as done.
-                    let done = advance(&known, AdviceState::Done, known.attempts, at);
-                    client.must_commit(model.take(done));
+                    let all: Vec<_> = model.advices.values().cloned().collect();
+                    for known in all {
+                        let done = advance(&known, AdviceState::Done, known.attempts, at);
+                        client.must_commit(model.take(done));
+                    }
                 }
                 *steps.entry(step).or_insert(0) += 1;
+                if step == "forgotten" || random.bool() {
+                    // The library may write what it holds back at any time.
+                    client.store.shared.cold.sync().unwrap();
+                }
                 let copy = folder();
                 copy_folder(&plain.dir, &copy.path().join("ledger"));
                 let dir = copy.path().join("ledger");
