@@ -14,6 +14,7 @@ mod purchases;
 mod repeats;
 mod restart;
 mod reversals;
+mod scenarios;
 mod timeouts;
 mod tombstones;
 mod trouble;

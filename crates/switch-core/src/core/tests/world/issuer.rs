@@ -44,7 +44,7 @@ impl World {
         self.issuer_sends_over(connection, message);
     }
 
-    fn now_connected(&self, connection: u64) -> bool {
+    pub(crate) fn now_connected(&self, connection: u64) -> bool {
         self.core.links[link_of(connection)].has_connection(connection)
     }
 

@@ -218,6 +218,12 @@ impl World {
         self.settle();
     }
 
+    /// The commits that wait are made, and the node ends before it hears of that.
+    pub(crate) fn release_and_crash(&mut self) {
+        self.store.release();
+        self.crash();
+    }
+
     pub(crate) fn settle(&mut self) {
         loop {
             self.core.flush();
