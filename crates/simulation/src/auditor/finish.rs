@@ -1,0 +1,186 @@
+//! The last audit, of a world at rest: issuers, ledger and receipts say the same.
+
+use refund_ledger::store::embedded::disk::SimulatedDisk;
+use refund_ledger::{Kind, Status, Transaction, VoidState};
+
+use super::ledger::link_of;
+use super::{Auditor, is_of};
+use crate::issuer::{Entry, Issuer};
+use crate::plan::{CARDS, LINKS};
+use crate::terminal::{self, Operation};
+
+impl Auditor {
+    pub(crate) fn finish(
+        &mut self,
+        operations: &[Operation],
+        issuers: &[Issuer; LINKS],
+        disk: &SimulatedDisk,
+    ) {
+        let mut found = Vec::new();
+        found.extend(self.ledger.open());
+        for known in self.ledger.transactions.values() {
+            found.extend(self.check_settled(known, issuers));
+        }
+        for (link, issuer) in issuers.iter().enumerate() {
+            for numbers in issuer.entries.keys() {
+                if self.transaction(link, *numbers).is_none() {
+                    found.push(format!(
+                        "issuer {link} knows {numbers:?}, the ledger does not"
+                    ));
+                }
+            }
+        }
+        for operation in operations {
+            found.extend(self.check_receipts(operation, operations, issuers));
+        }
+        found.extend(find_pan(disk));
+        self.violations.extend(found);
+    }
+
+    /// Issuer and ledger agree on a transaction.
+    fn check_settled(&self, known: &Transaction, issuers: &[Issuer; LINKS]) -> Option<String> {
+        let relayed = known.kind.is_original()
+            || matches!(known.kind, Kind::Refund | Kind::Void | Kind::RefundVoid);
+        if !relayed || self.ledger.is_dead(known.key) {
+            return None;
+        }
+        let entry = entry_of(known, issuers);
+        let moved = entry.map_or(0, Entry::amount);
+        let counts = match known.status {
+            Status::Approved => match known.kind {
+                Kind::Purchase | Kind::Preauth => known.books.approved.0 - known.books.partial.0,
+                _ => {
+                    known
+                        .answer
+                        .as_ref()
+                        .and_then(|answer| answer.amount)
+                        .unwrap_or(known.request.amount)
+                        .0
+                }
+            },
+            _ => 0,
+        };
+        (moved != counts).then(|| {
+            format!(
+                "a {} {} is {}: {counts} in the ledger, {moved} at the issuer as {:?}",
+                known.kind.name(),
+                known.key,
+                known.status.name(),
+                known.issuer.map(|issuer| (issuer.stan.0, issuer.time.0))
+            )
+        })
+    }
+
+    /// What a till was told is what came to be.
+    fn check_receipts(
+        &self,
+        operation: &Operation,
+        operations: &[Operation],
+        issuers: &[Issuer; LINKS],
+    ) -> Option<String> {
+        let told = &operation.message;
+        let records: Vec<&Transaction> = self.records(operation).collect();
+        if records.iter().any(|known| self.ledger.is_dead(known.key))
+            || operation.answers.is_empty()
+        {
+            return None;
+        }
+        if operation.kind == terminal::Kind::Reversal {
+            return self.check_reversal(operation, operations, issuers);
+        }
+        let in_effect = records
+            .iter()
+            .filter_map(|known| entry_of(known, issuers))
+            .filter(|entry| entry.is_in_effect())
+            .count();
+        if !operation.is_approved() && in_effect > 0 {
+            return Some(format!(
+                "answered {:?} and in effect at the issuer: {told:?}",
+                operation.code()
+            ));
+        }
+        let undone = operations.iter().any(|other| {
+            other.kind == terminal::Kind::Reversal
+                && other.message.names().0 == told.number(11) as u32
+                && other.message.at(41) == told.at(41)
+        });
+        if operation.is_approved() && !undone && in_effect != 1 {
+            return Some(format!(
+                "answered approved, nobody reversed it, {in_effect} times in effect: {told:?}"
+            ));
+        }
+        None
+    }
+
+    /// A reversal that was taken over had its effect.
+    fn check_reversal(
+        &self,
+        operation: &Operation,
+        operations: &[Operation],
+        issuers: &[Issuer; LINKS],
+    ) -> Option<String> {
+        let target = operations.get(operation.target?)?;
+        if !operation.is_approved() {
+            return None;
+        }
+        let stays = operation.message.stays().unwrap_or(0);
+        for known in self.records(target) {
+            let voided = self.ledger.transactions.values().any(|void| {
+                matches!(void.kind, Kind::Void | Kind::RefundVoid)
+                    && void.original == Some(known.key)
+                    && void.was_approved
+            });
+            // A void took it: nothing was to be sent, also where the void itself was taken back afterwards.
+            if voided || known.void != VoidState::None || self.ledger.is_dead(known.key) {
+                continue;
+            }
+            let moved = entry_of(known, issuers).map_or(0, Entry::amount);
+            if moved > stays {
+                return Some(format!(
+                    "its reversal was answered 00, and {moved} stays: {:?}",
+                    target.message
+                ));
+            }
+        }
+        None
+    }
+
+    fn records(&self, operation: &Operation) -> impl Iterator<Item = &Transaction> {
+        let all = self.ledger.transactions.values();
+        all.filter(move |known| {
+            is_of(operation, known) && !matches!(known.kind, Kind::SameAs | Kind::Tombstone)
+        })
+    }
+}
+
+fn entry_of<'a>(known: &Transaction, issuers: &'a [Issuer; LINKS]) -> Option<&'a Entry> {
+    let issuer = known.issuer?;
+    let numbers = (issuer.stan.0, issuer.time.0);
+    issuers[link_of(issuer.link.as_str())].entries.get(&numbers)
+}
+
+/// A card number on the disk, as digits or packed.
+fn find_pan(disk: &SimulatedDisk) -> Option<String> {
+    let image = disk.image();
+    for (pan, _) in CARDS {
+        let packed: Vec<u8> = pan
+            .as_bytes()
+            .chunks(2)
+            .filter_map(|pair| match pair {
+                [high, low] => Some((high - b'0') << 4 | (low - b'0')),
+                _ => None,
+            })
+            .collect();
+        for (path, bytes) in &image {
+            let holds = |needle: &[u8]| {
+                bytes
+                    .windows(needle.len())
+                    .any(|part| part[0] == needle[0] && part == needle)
+            };
+            if holds(pan.as_bytes()) || holds(&packed) {
+                return Some(format!("a card number is in clear in {}", path.display()));
+            }
+        }
+    }
+    None
+}

@@ -1,0 +1,348 @@
+//! The independent auditor. It knows what tills sent and got, what the issuers saw, executed and answered, and what the journal
+//! held and when that was durable; of the switch it knows nothing. It is written from what the switch promises:
+//!
+//! - the ceiling of no original is passed in any durable state, nor by what an issuer executed, unless a late approval came
+//!   after the amount was used again: that is counted as far as it is there, and taken back;
+//! - nothing goes to an issuer before its record is durable, nothing to a till before what it says is;
+//! - a pair of DE 11 and DE 7 never comes twice toward an issuer but in repeats of an advice, and a DE 11 is not used while it
+//!   is pending;
+//! - a repeat gets the same answer;
+//! - in the end issuer, ledger and receipts agree, or the transaction is a dead letter.
+
+mod finish;
+mod ledger;
+
+use std::collections::BTreeMap;
+
+use refund_ledger::{AdviceState, Cause, Change, Event, Kind, Reader, Status, Transaction};
+
+use self::ledger::{Ledger, Name, link_of};
+use crate::issuer::{Issuer, Numbers, What};
+use crate::message::Msg;
+use crate::plan::Plan;
+use crate::terminal::Operation;
+
+/// Codes that are not stored, or not known to be: the request may be decided anew.
+const PASSING: [&str; 5] = ["30", "91", "92", "94", "96"];
+
+pub(crate) struct Auditor {
+    pub(crate) violations: Vec<String>,
+    ledger: Ledger,
+    /// The journal's records that were said to be durable.
+    durable: Vec<Vec<u8>>,
+    /// What issuers were sent.
+    sent: BTreeMap<(usize, Numbers), Msg>,
+    /// The first answer that may not change, by operation.
+    firsts: BTreeMap<usize, Msg>,
+    /// What became durable, for the story.
+    causes: Vec<(u64, String)>,
+    same_card: bool,
+}
+
+impl Auditor {
+    pub(crate) fn new(plan: &Plan) -> Auditor {
+        Auditor {
+            violations: Vec::new(),
+            ledger: Ledger::default(),
+            durable: Vec::new(),
+            sent: BTreeMap::new(),
+            firsts: BTreeMap::new(),
+            causes: Vec::new(),
+            same_card: plan.same_card,
+        }
+    }
+
+    pub(crate) fn violation(&mut self, what: String) {
+        self.violations.push(what);
+    }
+
+    fn expect(&mut self, holds: bool, what: impl FnOnce() -> String) {
+        if !holds {
+            self.violation(what());
+        }
+    }
+
+    /// A record of the journal is durable.
+    pub(crate) fn durable(&mut self, payload: &[u8], operations: &[Operation]) {
+        self.durable.push(payload.to_vec());
+        let event = match Reader::new(payload).event() {
+            Ok(event) => event,
+            Err(error) => return self.violation(format!("the journal holds no event: {error}")),
+        };
+        let mark = 50 + ((event.cause as u64) << 8) + (event.at << 16);
+        self.causes.push((mark, describe(&event)));
+        self.check_named(&event, operations);
+        if let Err(wrong) = self.ledger.apply(&event) {
+            self.violation(format!("{wrong} ({:?})", event.cause));
+        }
+    }
+
+    /// What became durable since the last call: a number of it, and a line.
+    pub(crate) fn take_causes(&mut self) -> Vec<(u64, String)> {
+        std::mem::take(&mut self.causes)
+    }
+
+    /// A node started, on these records.
+    pub(crate) fn booted(&mut self, payloads: &[Vec<u8>], operations: &[Operation]) {
+        let kept = payloads.get(..self.durable.len());
+        if kept != Some(&self.durable[..]) {
+            return self.violation("a durable record is missing after a restart".to_owned());
+        }
+        for payload in &payloads[self.durable.len()..] {
+            self.durable(payload, operations);
+        }
+    }
+
+    /// What a refund, void or reversal was booked on is what its till meant.
+    fn check_named(&mut self, event: &Event, operations: &[Operation]) {
+        for change in &event.changes {
+            let Change::Create(made) = change else {
+                continue;
+            };
+            let movement = matches!(
+                made.kind,
+                Kind::Refund | Kind::Void | Kind::RefundVoid | Kind::Reversal
+            );
+            let Some(key) = made.original.filter(|_| movement) else {
+                continue;
+            };
+            let Some(booked) = self.ledger.transactions.get(&key) else {
+                return self.violation("a movement names what is not on record".to_owned());
+            };
+            let asked = operations.iter().find(|known| is_of(known, made));
+            let Some(meant) = asked.and_then(|known| operations.get(known.target?)) else {
+                continue;
+            };
+            let (same, card) = (
+                is_of(meant, booked),
+                asked.is_some_and(|known| known.mistaken) && self.same_card,
+            );
+            self.expect(same, || {
+                format!("a {} was booked on another original", made.kind.name())
+            });
+            self.expect(!card || made.status == Status::Refused, || {
+                "a refund to another card was taken".to_owned()
+            });
+        }
+    }
+
+    /// The switch sends a message to an issuer.
+    pub(crate) fn issuer_is_sent(&mut self, link: usize, message: &Msg) {
+        if message.is_response() {
+            return;
+        }
+        let numbers = message.numbers();
+        if let Some(first) = self.sent.get(&(link, numbers)) {
+            let mut plain = first.clone();
+            plain.mti.clone_from(&message.mti);
+            let advice = matches!(&message.mti[..3], "042" | "022");
+            let again = advice && message.mti.ends_with('1') && plain == *message;
+            return self.expect(again, || {
+                format!("numbers come again: {message:?} after another message")
+            });
+        }
+        self.sent.insert((link, numbers), message.clone());
+        if message.class() == 8 {
+            return;
+        }
+        let advised = self.ledger.advices.values().any(|advice| {
+            (advice.stan.0, advice.time.0) == numbers
+                && link_of(advice.link.as_str()) == link
+                && advice.state == AdviceState::Sent
+        });
+        let opened = self.ledger.by_numbers.contains_key(&(link, numbers));
+        let recorded = if message.mti.starts_with("042") {
+            advised
+        } else {
+            opened
+        };
+        self.expect(recorded, || {
+            format!("sent before its record is durable: {message:?}")
+        });
+        let taken = self.is_pending(link, numbers);
+        self.expect(!taken, || {
+            format!("a STAN is used again while it is pending: {message:?}")
+        });
+    }
+
+    /// Whether another message with the same STAN waits for its answer.
+    fn is_pending(&self, link: usize, (stan, time): Numbers) -> bool {
+        let all = (link, (stan, 0))..=(link, (stan, u64::MAX));
+        let requests = self.ledger.by_numbers.range(all).any(|((_, other), key)| {
+            let status = self.ledger.transactions[key].status;
+            other.1 != time && matches!(status, Status::InFlight | Status::ReversedInFlight)
+        });
+        let advices = self.ledger.advices.values().any(|advice| {
+            advice.stan.0 == stan
+                && advice.time.0 != time
+                && advice.state == AdviceState::Sent
+                && link_of(advice.link.as_str()) == link
+        });
+        requests || advices
+    }
+
+    /// The switch answers a till.
+    pub(crate) fn terminal_is_answered(&mut self, answer: &Msg, operations: &[Operation]) {
+        let code = answer.at(39);
+        let asked = operations
+            .iter()
+            .rposition(|known| known.is_answered_by(answer));
+        let Some(asked) = asked else {
+            return self.expect(code == "30", || format!("an answer to nobody: {answer:?}"));
+        };
+        if PASSING.contains(&code) {
+            return;
+        }
+        let name = name_of(answer, answer.number(7));
+        let stored = self.ledger.named(name).any(|known| {
+            let fits = |answered: &refund_ledger::Answer| {
+                answered.code == *code.as_bytes()
+                    && answered.approval.as_ref().map(|text| &text[..])
+                        == answer.get(38).map(str::as_bytes)
+            };
+            known.answer.as_ref().is_some_and(fits)
+                && known.request.rrn.0 == *answer.at(37).as_bytes()
+        });
+        // A reversal that something pending stands against is decided anew when it comes again.
+        let passing = answer.class() == 4 && matches!(code, "21" | "61");
+        self.expect(stored || passing, || {
+            format!("answered before it is durable: {answer:?}")
+        });
+        if !stored {
+            return;
+        }
+        match self.firsts.get(&asked).cloned() {
+            None => {
+                self.firsts.insert(asked, answer.clone());
+            }
+            Some(first) => {
+                let differs = same_answer(&first, answer);
+                self.expect(differs.is_none(), || {
+                    format!(
+                        "a repeat is answered otherwise, in DE {}: {answer:?}; at first {first:?}",
+                        differs.unwrap_or(0)
+                    )
+                });
+            }
+        }
+    }
+
+    /// An issuer executed something.
+    pub(crate) fn issuer_acted(&mut self, link: usize, issuer: &Issuer) {
+        for (numbers, entry) in &issuer.entries {
+            if entry.what != What::Purchase {
+                continue;
+            }
+            let charged = if issuer.is_voided(*numbers, false) {
+                0
+            } else {
+                entry.amount()
+            };
+            let refunded = issuer.refunded(*numbers);
+            if refunded > charged {
+                self.violation(format!(
+                    "issuer {link} refunded {refunded} of {charged} on {numbers:?}"
+                ));
+            }
+        }
+    }
+
+    /// Whether the journal knows that the issuer approved.
+    pub(crate) fn knows_approval(&self, link: usize, numbers: Numbers) -> bool {
+        self.transaction(link, numbers)
+            .is_some_and(|known| known.was_approved)
+    }
+
+    /// When a request was given up, unix milliseconds.
+    pub(crate) fn given_up_at(&self, link: usize, numbers: Numbers) -> Option<u64> {
+        let key = self.ledger.by_numbers.get(&(link, numbers))?;
+        self.ledger.given_up.get(key).copied()
+    }
+
+    fn transaction(&self, link: usize, numbers: Numbers) -> Option<&Transaction> {
+        let key = self.ledger.by_numbers.get(&(link, numbers))?;
+        self.ledger.transactions.get(key)
+    }
+
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        self.ledger.open().is_some()
+    }
+
+    pub(crate) fn doubt(&self) -> String {
+        self.ledger.open().unwrap_or_default()
+    }
+}
+
+/// What a message with these elements is called, with this DE 7.
+fn name_of(message: &Msg, time: u64) -> Name {
+    let mut terminal = [b' '; 8];
+    let text = message.at(41).as_bytes();
+    let length = text.len().min(8);
+    terminal[..length].copy_from_slice(&text[..length]);
+    (terminal, message.class(), message.number(11) as u32, time)
+}
+
+/// Whether a record is that of an operation.
+fn is_of(operation: &Operation, record: &Transaction) -> bool {
+    let message = &operation.message;
+    let request = &record.request;
+    operation.times.contains(&request.time.0)
+        && name_of(message, request.time.0)
+            == (
+                request.terminal,
+                record.class().0,
+                request.stan.0,
+                request.time.0,
+            )
+        && *message.at(3).as_bytes() == request.processing_code
+        && (message.number(4) == request.amount.0)
+}
+
+/// The first element in which two answers to the same request differ, if any.
+fn same_answer(first: &Msg, second: &Msg) -> Option<u8> {
+    let refreshed = first.at(7) != second.at(7);
+    let differs = |de: &u8| {
+        let own = refreshed && matches!(de, 7 | 12 | 13);
+        !own && first.get(*de) != second.get(*de)
+    };
+    (2..=128).find(differs)
+}
+
+fn describe(event: &Event) -> String {
+    use std::fmt::Write;
+    let mut line = format!("{:?}", event.cause);
+    for change in &event.changes {
+        let _ = match change {
+            Change::Create(made) => write!(
+                line,
+                "; {} {} {} about {:?} as {:?}",
+                made.kind.name(),
+                made.key,
+                made.status.name(),
+                made.original,
+                made.issuer.map(|issuer| (issuer.stan.0, issuer.time.0))
+            ),
+            Change::Update { key, patch, .. } => {
+                write!(line, "; {key} {:?} {:?}", patch.status, patch.counted)
+            }
+            Change::CreateAdvice(made) => {
+                write!(
+                    line,
+                    "; advice {}/{}",
+                    made.key.transaction, made.key.ordinal
+                )
+            }
+            Change::UpdateAdvice { key, state, .. } => {
+                write!(
+                    line,
+                    "; advice {}/{} {state:?}",
+                    key.transaction, key.ordinal
+                )
+            }
+        };
+    }
+    if event.cause == Cause::TimedOut {
+        line.push_str(" (given up)");
+    }
+    line
+}

@@ -1,0 +1,247 @@
+//! What kind of world a seed makes. Each draws which faults are on and how strong they are, so that rare combinations come up
+//! alone and strong in some worlds instead of faintly in all.
+
+use refund_ledger::decide::Policy;
+use refund_ledger::{Institution, Name};
+use switch_core::{CoreConfig, Limits, LinkConfig, ListenerConfig, Routes, SafConfig, VoidAs};
+
+use iso8583_codec::Spec;
+
+use crate::random::Random;
+
+pub(crate) const MILLISECOND: u64 = 1_000;
+pub(crate) const SECOND: u64 = 1_000_000;
+pub(crate) const MINUTE: u64 = 60 * SECOND;
+pub(crate) const HOUR: u64 = 60 * MINUTE;
+pub(crate) const DAY: u64 = 24 * HOUR;
+
+/// Issuers.
+pub(crate) const LINKS: usize = 2;
+
+/// Published test numbers, two of each issuer.
+pub(crate) const CARDS: [(&str, usize); 4] = [
+    ("4761739001010119", 0),
+    ("4111111111111111", 0),
+    ("5413330089010012", 1),
+    ("5555555555554444", 1),
+];
+
+/// A world's draw. Rates are per thousand of what they are about.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    /// Unix microseconds.
+    pub(crate) start: u64,
+    pub(crate) operations: u64,
+    pub(crate) merchants: u64,
+    pub(crate) tills: u64,
+    /// Longest pause of a till between two operations, microseconds.
+    pub(crate) pause: u64,
+    pub(crate) first_stans: [u32; LINKS],
+    pub(crate) response_timeout: u64,
+    pub(crate) connections: u64,
+    pub(crate) terminals: &'static Spec,
+    pub(crate) issuers: &'static Spec,
+    pub(crate) sign_on: bool,
+    pub(crate) void_as: VoidAs,
+    pub(crate) store_and_forward: bool,
+    pub(crate) same_card: bool,
+    pub(crate) retry: u64,
+    pub(crate) max_age: u64,
+    pub(crate) in_flight_max: usize,
+    /// An issuer answers 25 to a reversal of what it never saw, else 00.
+    pub(crate) unknown_is_25: bool,
+    /// An issuer executes a request although its reversal came first, and says so.
+    pub(crate) executes_late: bool,
+    /// Longest way of a message, microseconds.
+    pub(crate) latency: u64,
+    pub(crate) faults: Faults,
+}
+
+/// How often what goes wrong, per thousand.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Faults {
+    /// A request at an issuer: no answer, and not executed or executed.
+    pub(crate) issuer_lost: u64,
+    pub(crate) issuer_silent: u64,
+    pub(crate) issuer_slow: u64,
+    pub(crate) issuer_held: u64,
+    pub(crate) issuer_twice: u64,
+    pub(crate) issuer_wrong: u64,
+    pub(crate) issuer_closes: u64,
+    pub(crate) issuer_declines: u64,
+    pub(crate) issuer_partial: u64,
+    /// An advice at an issuer: answered with a code that means "again"; refused for good.
+    pub(crate) advice_again: u64,
+    pub(crate) advice_refused: u64,
+    /// A second of the world: a connection breaks.
+    pub(crate) resets: u64,
+    /// Its ends learn of it late.
+    pub(crate) half_open: u64,
+    pub(crate) sign_off: u64,
+    pub(crate) garbage: u64,
+    /// A second of the world: the node ends.
+    pub(crate) crashes: u64,
+    pub(crate) drains: u64,
+    pub(crate) clock_jumps: u64,
+    /// A batch of the journal: the power goes in it, the disk is full, a write or sync fails.
+    pub(crate) power_cuts: u64,
+    pub(crate) disk_full: u64,
+    pub(crate) disk_errors: u64,
+    pub(crate) slow_syncs: u64,
+    /// A read: not from memory.
+    pub(crate) not_in_memory: u64,
+    /// A message of a terminal: sent again without need, or followed by its reversal at once.
+    pub(crate) till_hasty: u64,
+    /// A terminal's patience.
+    pub(crate) till_repeats: u64,
+    pub(crate) till_refreshes: u64,
+    pub(crate) till_mistakes: u64,
+}
+
+impl Plan {
+    pub(crate) fn draw(random: &mut Random) -> Plan {
+        let operations = random.between(8, 60);
+        let merchants = random.between(1, 2);
+        let stan = |random: &mut Random| match random.below(3) {
+            0 => 0,
+            1 => random.between(989_900, 999_998) as u32,
+            _ => random.below(999_999) as u32,
+        };
+        let dialects = [Spec::iso87_ascii(), Spec::iso87_binary()];
+        Plan {
+            start: start(random),
+            operations,
+            merchants,
+            tills: random.between(merchants, 5),
+            pause: *random.pick(&[100 * MILLISECOND, 2 * SECOND, 20 * SECOND, 120 * SECOND]),
+            first_stans: [stan(random), stan(random)],
+            response_timeout: random.between(3, 15) * SECOND,
+            connections: random.between(1, 3),
+            terminals: dialects[random.below(2) as usize],
+            issuers: dialects[random.below(2) as usize],
+            sign_on: random.chance(500),
+            void_as: if random.chance(300) {
+                VoidAs::Reversal
+            } else {
+                VoidAs::Request
+            },
+            store_and_forward: random.chance(400),
+            same_card: random.chance(700),
+            retry: random.between(1, 5) * SECOND,
+            max_age: if random.chance(50) {
+                3 * MINUTE
+            } else {
+                72 * HOUR
+            },
+            in_flight_max: random.between(1, 8) as usize,
+            unknown_is_25: random.chance(500),
+            executes_late: random.chance(400),
+            latency: *random.pick(&[2 * MILLISECOND, 50 * MILLISECOND, 900 * MILLISECOND]),
+            faults: Faults::draw(random),
+        }
+    }
+
+    pub(crate) fn core(&self) -> CoreConfig {
+        let mut routes = Routes::new();
+        routes.add(1, 4, 4, 0);
+        routes.add(2, 51, 55, 1);
+        let link = |name| LinkConfig {
+            name: Name::new(name),
+            spec: self.issuers,
+            response_timeout: self.response_timeout,
+            echo_interval: MINUTE,
+            sign_on: self.sign_on,
+            approved: vec![*b"00", *b"10"],
+            reversal_done: vec![*b"00"],
+            void_as: self.void_as,
+        };
+        CoreConfig {
+            acquirer: Institution {
+                number: 1,
+                digits: 11,
+            },
+            duplicate_window: 48 * HOUR,
+            policy: Policy {
+                window: 180 * DAY / 1000,
+                same_card: self.same_card,
+                unreferenced: false,
+            },
+            store_and_forward: self.store_and_forward,
+            listeners: vec![ListenerConfig {
+                name: Name::new("pos"),
+                spec: self.terminals,
+                realm: Name::new("default"),
+                codes: Vec::new(),
+            }],
+            links: vec![link("bank-a"), link("bank-b")],
+            routes,
+            saf: SafConfig {
+                retry_interval: self.retry,
+                max_interval: 30 * SECOND,
+                max_age: self.max_age,
+                in_flight_max: self.in_flight_max,
+            },
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Faults {
+    fn draw(random: &mut Random) -> Faults {
+        // Half of the worlds are calm in any one respect.
+        let mut rate = |strengths: [u64; 3]| {
+            if random.chance(500) {
+                0
+            } else {
+                *random.pick(&strengths)
+            }
+        };
+        Faults {
+            issuer_lost: rate([20, 100, 400]),
+            issuer_silent: rate([20, 100, 400]),
+            issuer_slow: rate([20, 100, 500]),
+            issuer_held: rate([20, 100, 500]),
+            issuer_twice: rate([20, 100, 500]),
+            issuer_wrong: rate([20, 100, 300]),
+            issuer_closes: rate([5, 50, 200]),
+            issuer_declines: rate([50, 150, 400]),
+            issuer_partial: rate([20, 100, 300]),
+            advice_again: rate([50, 200, 500]),
+            advice_refused: rate([5, 20, 100]),
+            resets: rate([5, 30, 200]),
+            half_open: rate([100, 500, 900]),
+            sign_off: rate([2, 10, 50]),
+            garbage: rate([5, 20, 100]),
+            crashes: rate([2, 10, 60]),
+            drains: rate([1, 5, 20]),
+            clock_jumps: rate([1, 5, 30]),
+            power_cuts: rate([1, 5, 30]),
+            disk_full: rate([1, 5, 20]),
+            disk_errors: rate([1, 5, 20]),
+            slow_syncs: rate([5, 50, 300]),
+            not_in_memory: rate([50, 300, 1000]),
+            till_hasty: rate([20, 100, 300]),
+            till_repeats: rate([300, 600, 900]),
+            till_refreshes: rate([100, 300, 900]),
+            till_mistakes: rate([20, 100, 200]),
+        }
+    }
+}
+
+/// A time to begin: any, or just before the turn of a day, of a year, into or out of a 29 February.
+fn start(random: &mut Random) -> u64 {
+    const TURNS: [u64; 6] = [
+        1_795_392_000, // 2026-11-23
+        1_798_761_600, // 2027-01-01
+        1_830_297_600, // 2028-01-01
+        1_835_395_200, // 2028-02-29
+        1_835_481_600, // 2028-03-01
+        1_861_920_000, // 2029-01-01
+    ];
+    let before = random.below(120) * SECOND;
+    if random.chance(500) {
+        random.pick(&TURNS) * SECOND - before
+    } else {
+        random.between(1_790_000_000, 1_890_000_000) * SECOND
+    }
+}

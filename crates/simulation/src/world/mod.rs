@@ -1,0 +1,553 @@
+//! The world: virtual time, one queue of events, the network between tills, switch and issuers.
+
+mod bank;
+mod node;
+mod shop;
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::sync::Arc;
+
+use refund_ledger::store::Completion;
+use refund_ledger::store::embedded::disk::SimulatedDisk;
+use refund_ledger::{KeyId, Vault};
+use zeroize::Zeroizing;
+
+use self::node::Node;
+use crate::auditor::Auditor;
+use crate::issuer::{Issuer, Numbers};
+use crate::message::Msg;
+use crate::plan::{LINKS, MILLISECOND, MINUTE, Plan, SECOND};
+use crate::random::Random;
+use crate::terminal::{Operation, Till};
+use crate::{Bug, Figures, Report, Violation};
+
+/// Lines of the story that a violation is told with.
+const STORY_LINES: usize = 80;
+
+/// How long a world may take to come to rest once everybody is well.
+const REST_MAX: u64 = 30 * MINUTE;
+
+/// Events of a world at most: more is a hot loop.
+const EVENTS_MAX: u64 = 400_000;
+
+pub(crate) struct World {
+    plan: Plan,
+    random: Random,
+    /// Unix microseconds, of the world; every clock in it has its own opinion.
+    now: u64,
+    events: BinaryHeap<Reverse<Scheduled>>,
+    scheduled: u64,
+    played: u64,
+    connections: BTreeMap<u64, Connection>,
+    last_connection: u64,
+    node: Option<Node>,
+    /// Starts so far.
+    boots: u64,
+    /// How far the machine's clock is ahead of the world's, microseconds.
+    wall: u64,
+    power_may_go: bool,
+    disk: SimulatedDisk,
+    vault: Arc<Vault>,
+    issuers: [Issuer; LINKS],
+    /// Late approvals that reached the node and are not on record yet.
+    late: Vec<(usize, Numbers)>,
+    tills: Vec<Till>,
+    operations: Vec<Operation>,
+    /// Operations that are still to be begun.
+    to_do: u64,
+    /// Faults are over, and everybody only ends what is open.
+    ending: bool,
+    auditor: Auditor,
+    bug: Option<Bug>,
+    story: Option<VecDeque<String>>,
+    hash: u64,
+    figures: Figures,
+}
+
+/// What will happen.
+#[derive(Debug)]
+enum Event {
+    /// A till thinks of something to do.
+    Till(usize),
+    /// A till has waited long enough.
+    Alarm {
+        till: usize,
+        wait: u64,
+    },
+    /// A till sends an operation (again), without waiting for it.
+    Again(usize),
+    /// A frame reaches a till or an issuer.
+    ToPeer {
+        connection: u64,
+        frame: Vec<u8>,
+    },
+    /// A frame reaches the switch. `late`: the issuer takes its approval back where it does not.
+    ToSwitch {
+        connection: u64,
+        frame: Vec<u8>,
+        late: Option<(usize, Numbers)>,
+    },
+    PeerSees {
+        connection: u64,
+    },
+    SwitchSees {
+        connection: u64,
+    },
+    LinkConnect {
+        boot: u64,
+        link: usize,
+    },
+    /// The issuer gets to a request that it held.
+    Executes {
+        connection: u64,
+        message: Msg,
+    },
+    /// The issuer sends a message.
+    BankSends {
+        connection: u64,
+        message: Msg,
+        late: Option<(usize, Numbers)>,
+    },
+    Tick {
+        boot: u64,
+        at: u64,
+    },
+    StoreWorks {
+        boot: u64,
+    },
+    StoreDone {
+        boot: u64,
+        completions: Vec<Completion>,
+    },
+    /// A second is over: what may go wrong goes wrong.
+    Second,
+    /// The node has failed and stops.
+    Stop {
+        boot: u64,
+    },
+    GiveUpWaiting {
+        boot: u64,
+    },
+    Start,
+}
+
+#[derive(Debug)]
+struct Scheduled {
+    at: u64,
+    order: u64,
+    event: Event,
+}
+
+impl PartialEq for Scheduled {
+    fn eq(&self, other: &Self) -> bool {
+        self.order == other.order
+    }
+}
+
+impl Eq for Scheduled {}
+
+impl PartialOrd for Scheduled {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Scheduled {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.order).cmp(&(other.at, other.order))
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Peer {
+    Till(usize),
+    Bank(usize),
+}
+
+/// A TCP connection: in order in each direction, lost only as a whole, from some byte on. A frame of which not all bytes arrive
+/// is none.
+#[derive(Debug)]
+struct Connection {
+    peer: Peer,
+    /// Nothing arrives any more, in either direction.
+    cut: bool,
+    switch_open: bool,
+    peer_open: bool,
+    to_switch: u64,
+    to_peer: u64,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, bug: Option<Bug>, told: bool) -> World {
+        let mut random = Random::new(seed);
+        let plan = Plan::draw(&mut random);
+        let key = |byte| Zeroizing::new([byte; 32]);
+        let vault = Vault::new(&[(KeyId(1), key(1))], &[(KeyId(2), key(2))])
+            .expect("the system has random bytes");
+        let tills = (0..plan.tills as usize)
+            .map(|till| Till::new(till, &plan, &mut random))
+            .collect();
+        let issuer = || Issuer {
+            unknown_is_25: plan.unknown_is_25,
+            executes_late: plan.executes_late,
+            ..Issuer::default()
+        };
+        World {
+            now: plan.start,
+            events: BinaryHeap::new(),
+            scheduled: 0,
+            played: 0,
+            connections: BTreeMap::new(),
+            last_connection: 0,
+            node: None,
+            boots: 0,
+            wall: random.below(3600) * SECOND,
+            power_may_go: false,
+            disk: SimulatedDisk::new(random.next()),
+            vault: Arc::new(vault),
+            issuers: [issuer(), issuer()],
+            late: Vec::new(),
+            tills,
+            operations: Vec::new(),
+            to_do: plan.operations,
+            ending: false,
+            auditor: Auditor::new(&plan),
+            bug,
+            story: told.then(VecDeque::new),
+            hash: 0xCBF2_9CE4_8422_2325,
+            figures: Figures::default(),
+            random,
+            plan,
+        }
+    }
+
+    /// Plays the world to its end.
+    pub(crate) fn run(mut self) -> Report {
+        self.at(0, Event::Start);
+        self.at(SECOND, Event::Second);
+        for till in 0..self.tills.len() {
+            let pause = self.random.below(2 * SECOND);
+            self.at(pause, Event::Till(till));
+        }
+        let mut rests_by = u64::MAX;
+        while self.auditor.violations.is_empty() {
+            let Some(Reverse(next)) = self.events.pop() else {
+                break;
+            };
+            self.now = self.now.max(next.at);
+            self.played += 1;
+            self.play(next.event);
+            if !self.ending && self.to_do == 0 && self.tills.iter().all(|t| t.waits_for.is_none()) {
+                self.end_faults();
+                rests_by = self.now + REST_MAX;
+            }
+            if self.ending && self.is_at_rest() {
+                break;
+            }
+            if self.now > rests_by || self.played > EVENTS_MAX {
+                let why = self.unrest();
+                self.auditor.violation(format!("no rest: {why}"));
+            }
+        }
+        if self.auditor.violations.is_empty() {
+            self.auditor
+                .finish(&self.operations, &self.issuers, &self.disk);
+        }
+        self.figures.operations = self.operations.len() as u64;
+        self.figures.events = self.played;
+        let violation = self.auditor.violations.first().map(|what| Violation {
+            what: what.clone(),
+            story: self.story.iter().flatten().cloned().collect(),
+        });
+        Report {
+            hash: self.hash,
+            figures: self.figures,
+            violation,
+        }
+    }
+
+    fn at(&mut self, after: u64, event: Event) {
+        self.scheduled += 1;
+        self.events.push(Reverse(Scheduled {
+            at: self.now + after,
+            order: self.scheduled,
+            event,
+        }));
+    }
+
+    /// Notes a line of the story; every line is part of the history's hash by what it is about.
+    fn tell(&mut self, mark: u64, line: impl FnOnce() -> String) {
+        for byte in mark.to_le_bytes().into_iter().chain(self.now.to_le_bytes()) {
+            self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01B3);
+        }
+        let seconds = (self.now - self.plan.start) as f64 / 1e6;
+        if let Some(story) = &mut self.story {
+            if story.len() == STORY_LINES {
+                story.pop_front();
+            }
+            story.push_back(format!("{seconds:>11.6}  {}", line()));
+        }
+    }
+
+    fn fault(&mut self, kind: &'static str) {
+        *self.figures.faults.entry(kind).or_default() += 1;
+    }
+
+    /// Draws whether a fault happens, and counts it.
+    fn goes_wrong(&mut self, per_mille: u64, kind: &'static str) -> bool {
+        let wrong = !self.ending && per_mille > 0 && self.random.chance(per_mille);
+        if wrong {
+            self.fault(kind);
+        }
+        wrong
+    }
+
+    fn play(&mut self, event: Event) {
+        match event {
+            Event::Till(till) => self.till_acts(till),
+            Event::Alarm { till, wait } => self.till_lost_patience(till, wait),
+            Event::Again(operation) => self.send_operation(operation, false),
+            Event::ToPeer { connection, frame } => self.reaches_peer(connection, &frame),
+            Event::ToSwitch {
+                connection,
+                frame,
+                late,
+            } => self.reaches_switch(connection, &frame, late),
+            Event::PeerSees { connection } => self.peer_sees(connection),
+            Event::SwitchSees { connection } => self.switch_sees(connection),
+            Event::LinkConnect { boot, link } => self.link_connect(boot, link),
+            Event::Executes {
+                connection,
+                message,
+            } => self.bank_executes(connection, &message),
+            Event::BankSends {
+                connection,
+                message,
+                late,
+            } => self.bank_sends(connection, &message, late),
+            Event::Tick { boot, at } => self.tick(boot, at),
+            Event::StoreWorks { boot } => self.store_works(boot),
+            Event::StoreDone { boot, completions } => self.store_done(boot, completions),
+            Event::Second => self.second(),
+            Event::Stop { boot } if self.boots == boot && self.node.is_some() => self.crash(false),
+            Event::Stop { .. } => {}
+            Event::GiveUpWaiting { boot } => self.give_up_waiting(boot),
+            Event::Start => self.start(),
+        }
+    }
+
+    /// What may go wrong at any time.
+    fn second(&mut self) {
+        if self.ending {
+            return;
+        }
+        self.at(SECOND, Event::Second);
+        let faults = self.plan.faults.clone();
+        if self.goes_wrong(faults.resets, "connection reset") {
+            let alive = |(id, connection): (&u64, &Connection)| (!connection.cut).then_some(*id);
+            let alive: Vec<u64> = self.connections.iter().filter_map(alive).collect();
+            if !alive.is_empty() {
+                let connection = *self.random.pick(&alive);
+                self.cut(connection);
+            }
+        }
+        if self.goes_wrong(faults.sign_off, "issuer signs off and on") {
+            self.bank_signs_off();
+        }
+        if self.goes_wrong(faults.clock_jumps, "clock jumps forward") {
+            let far = *self
+                .random
+                .pick(&[SECOND, 40 * SECOND, 10 * MINUTE, 600 * MINUTE]);
+            let by = self.random.below(far);
+            self.wall += by;
+            if let Some(node) = &mut self.node {
+                node.skew += by;
+            }
+            self.tell(1, || format!("the clock jumps by {} ms", by / 1000));
+            self.wake();
+        }
+        if self.node.is_some() && self.goes_wrong(faults.crashes, "crash") {
+            let power = self.random.chance(400);
+            self.crash(power);
+        }
+        if self.node.is_some() && self.goes_wrong(faults.drains, "clean stop") {
+            self.drain();
+        }
+    }
+
+    // The network.
+
+    fn connect(&mut self, peer: Peer) -> u64 {
+        self.last_connection += 1;
+        let connection = Connection {
+            peer,
+            cut: false,
+            switch_open: true,
+            peer_open: true,
+            to_switch: self.now,
+            to_peer: self.now,
+        };
+        self.connections.insert(self.last_connection, connection);
+        self.last_connection
+    }
+
+    fn way(&mut self) -> u64 {
+        let latency = if self.ending {
+            MILLISECOND
+        } else {
+            self.plan.latency
+        };
+        100 + self.random.below(latency)
+    }
+
+    fn to_peer(&mut self, connection: u64, frame: Vec<u8>) {
+        let way = self.way();
+        let Some(known) = self.connections.get_mut(&connection) else {
+            return;
+        };
+        if known.switch_open {
+            known.to_peer = (self.now + way).max(known.to_peer);
+            let after = known.to_peer - self.now;
+            self.at(after, Event::ToPeer { connection, frame });
+        }
+    }
+
+    fn to_switch(&mut self, connection: u64, frame: Vec<u8>, late: Option<(usize, Numbers)>) {
+        let way = self.way();
+        let known = self.connections.get_mut(&connection);
+        match known.filter(|known| known.peer_open) {
+            Some(known) => {
+                known.to_switch = (self.now + way).max(known.to_switch);
+                let after = known.to_switch - self.now;
+                self.at(
+                    after,
+                    Event::ToSwitch {
+                        connection,
+                        frame,
+                        late,
+                    },
+                );
+            }
+            None => self.undelivered(late),
+        }
+    }
+
+    /// The connection breaks; its ends learn of it when they do.
+    fn cut(&mut self, connection: u64) {
+        if let Some(known) = self.connections.get_mut(&connection) {
+            known.cut = true;
+        }
+        let mut learns = || {
+            let late = self.random.chance(self.plan.faults.half_open);
+            self.random
+                .below(if late { 20 * SECOND } else { 20 * MILLISECOND })
+        };
+        let (peer, switch) = (learns(), learns());
+        self.at(peer, Event::PeerSees { connection });
+        self.at(switch, Event::SwitchSees { connection });
+        self.tell(2, || format!("connection {connection} breaks"));
+    }
+
+    fn reaches_peer(&mut self, connection: u64, frame: &[u8]) {
+        let Some(known) = self.connections.get(&connection) else {
+            return;
+        };
+        if known.cut || !known.peer_open {
+            return;
+        }
+        match known.peer {
+            Peer::Till(till) => self.till_gets(till, frame),
+            Peer::Bank(link) => self.bank_gets(link, connection, frame),
+        }
+    }
+
+    fn reaches_switch(&mut self, connection: u64, frame: &[u8], late: Option<(usize, Numbers)>) {
+        let Some(known) = self.connections.get(&connection) else {
+            return self.undelivered(late);
+        };
+        if known.cut || !known.switch_open || self.node.is_none() {
+            return self.undelivered(late);
+        }
+        match known.peer {
+            Peer::Till(_) => {
+                self.input(|core, now| core.terminal_frame(connection, 0, frame, now));
+            }
+            Peer::Bank(link) => {
+                if let Some(late) = late {
+                    self.late_arrives(late);
+                }
+                self.input(|core, now| core.link_frame(link, connection, frame, now));
+            }
+        }
+    }
+
+    fn peer_sees(&mut self, connection: u64) {
+        let Some(known) = self.connections.get_mut(&connection) else {
+            return;
+        };
+        known.peer_open = false;
+        if let Peer::Till(till) = known.peer
+            && self.tills[till].connection == Some(connection)
+        {
+            self.tills[till].connection = None;
+        }
+    }
+
+    fn switch_sees(&mut self, connection: u64) {
+        let Some(known) = self.connections.get_mut(&connection) else {
+            return;
+        };
+        if !std::mem::take(&mut known.switch_open) {
+            return;
+        }
+        if let Peer::Bank(link) = known.peer {
+            self.tell(3, || {
+                format!("the switch sees connection {connection} closed")
+            });
+            self.input(|core, now| core.link_closed(link, connection, now));
+            self.reconnect(link);
+        }
+    }
+
+    /// The peer is told of a close, after what was sent before.
+    fn peer_learns(&mut self, connection: u64) {
+        let Some(known) = self.connections.get(&connection) else {
+            return;
+        };
+        let after = known.to_peer.saturating_sub(self.now) + MILLISECOND;
+        self.at(after, Event::PeerSees { connection });
+    }
+
+    // The end.
+
+    fn end_faults(&mut self) {
+        self.ending = true;
+        self.tell(4, || "everybody is well from now on".to_owned());
+        if let Some(node) = &self.node {
+            node.store.be_well();
+        }
+        for till in 0..self.tills.len() {
+            self.at(SECOND, Event::Till(till));
+        }
+    }
+
+    fn is_at_rest(&self) -> bool {
+        self.played % 16 == 0
+            && self.node.as_ref().is_some_and(|node| {
+                node.core.is_idle() && !node.working && !node.draining && !node.core.failed()
+            })
+            && self.operations.iter().all(Operation::is_over)
+            && !self.auditor.is_in_doubt()
+    }
+
+    fn unrest(&self) -> String {
+        let open = self.operations.iter().find(|known| !known.is_over());
+        match (open, &self.node) {
+            (Some(open), _) => format!("a till waits for {:?}", open.message),
+            (None, None) => "the node does not come up".to_owned(),
+            (None, Some(node)) if !node.core.is_idle() => format!("{:?}", node.core),
+            (None, Some(_)) => self.auditor.doubt(),
+        }
+    }
+}
