@@ -157,6 +157,18 @@ impl Link {
         self.requests -= usize::from(before.is_some_and(|before| is_request(&before)));
     }
 
+    /// The same for a number that was in use before; not where it stands for something else by now.
+    pub(super) fn expect_if_free(&mut self, stan: Stan, pending: Pending) -> bool {
+        let free = self
+            .pending
+            .get(&stan.0)
+            .is_none_or(|present| *present == pending);
+        if free {
+            self.expect(stan, pending);
+        }
+        free
+    }
+
     pub(super) fn done(&mut self, stan: u32, pending: Pending) {
         if self.pending.get(&stan) == Some(&pending) {
             self.pending.remove(&stan);
@@ -232,12 +244,14 @@ impl Core {
         gone.pending.retain(|_, pending| {
             !matches!(pending, Pending::Network(probe) if probe.connection == connection)
         });
-        let lost: Vec<Key> = self
+        let mut lost: Vec<Key> = self
             .flights
             .values()
             .filter(|flight| flight.link == link && flight.connection == connection)
             .map(|flight| flight.key)
             .collect();
+        // Always in the same order, so that a history can be played again.
+        lost.sort_unstable();
         lost.into_iter().for_each(|key| self.response_timeout(key));
         self.advices_lost(link, connection);
         self.run_ready();

@@ -27,6 +27,7 @@ use self::flight::Flight;
 use self::frame::Frame;
 use self::link::Link;
 use self::saf::Saf;
+pub use self::saf::{Operation, OperationError, Progress};
 use self::work::{Committing, Task, Wanted};
 use crate::config::CoreConfig;
 use crate::metrics::Metrics;
@@ -97,6 +98,8 @@ pub struct Core {
     requests: Vec<Request>,
     timers: BinaryHeap<Reverse<(u64, Timer)>>,
     outputs: Vec<Output>,
+    /// What came of operators' doings.
+    operated: Vec<(u64, Result<(), OperationError>)>,
     arena: BytesMut,
     draining: bool,
     /// The ledger takes no more: everything new is answered `system`.
@@ -167,6 +170,7 @@ impl Core {
             requests: Vec::new(),
             timers: BinaryHeap::new(),
             outputs: Vec::new(),
+            operated: Vec::new(),
             arena: BytesMut::with_capacity(ARENA_BYTES),
             draining: false,
             failed: false,
@@ -233,7 +237,9 @@ impl Core {
     /// Ends the wait for every request in flight, as if its time had come.
     pub fn give_up_waiting(&mut self, now: u64) {
         self.now = now;
-        let waiting: Vec<Key> = self.flights.keys().copied().collect();
+        let mut waiting: Vec<Key> = self.flights.keys().copied().collect();
+        // Always in the same order, so that a history can be played again.
+        waiting.sort_unstable();
         waiting
             .into_iter()
             .for_each(|key| self.response_timeout(key));

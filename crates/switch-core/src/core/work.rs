@@ -9,6 +9,7 @@ use refund_ledger::store::{By, Completion, Found, Item, Peek, Query, Request, St
 use refund_ledger::{AdviceKey, Change, Event, Key, Reason, Transaction, Working};
 
 use super::frame::Frame;
+use super::saf::{Operation, OperationError};
 use super::{Core, terminal::Asking};
 
 /// Tries of a decision that met a newer state in the store, before `system` is answered.
@@ -49,6 +50,12 @@ pub(super) enum Work {
         key: AdviceKey,
         code: Option<[u8; 2]>,
         attempts: u32,
+    },
+    /// An operator does something with a dead letter.
+    Operate {
+        ticket: u64,
+        key: AdviceKey,
+        operation: Operation,
     },
 }
 
@@ -103,6 +110,8 @@ pub(super) enum After {
     Send(AdviceKey),
     /// The advice leaves the queue; into the dead letters if so.
     Close(AdviceKey),
+    /// Who operates hears that it is done.
+    Operated,
 }
 
 /// What a task waits for.
@@ -173,6 +182,11 @@ impl Core {
                 code,
                 attempts,
             } => Ok(self.advice_dead(*key, *code, *attempts)),
+            Work::Operate {
+                ticket,
+                key,
+                operation,
+            } => self.operation(*ticket, *key, *operation, &task),
         };
         match outcome {
             Ok(Outcome::Done) => {}
@@ -333,7 +347,18 @@ impl Core {
             (After::Again, _) => self.ready.push_back(Task::new(task.work)),
             (After::Send(key), _) => self.numbered(key, next),
             (After::Close(key), _) => self.close_advice(key, next),
-            (After::Relay(_) | After::Reply(_) | After::ReplyAndRelease { .. }, _) => {}
+            (
+                After::Operated,
+                Work::Operate {
+                    ticket,
+                    key,
+                    operation,
+                },
+            ) => self.operation_done(*ticket, *key, *operation, next),
+            (
+                After::Relay(_) | After::Reply(_) | After::ReplyAndRelease { .. } | After::Operated,
+                _,
+            ) => {}
         }
     }
 
@@ -401,6 +426,9 @@ impl Core {
     fn give_up(&mut self, work: &Work) {
         match work {
             Work::Ask(asking) => return self.reply_reason(asking, Reason::System),
+            Work::Operate { ticket, key, .. } => {
+                return self.operation_failed(*ticket, *key, OperationError::Failed);
+            }
             Work::Answered { key, .. }
             | Work::Expired { key }
             | Work::Late { key, .. }
@@ -467,7 +495,8 @@ impl Core {
                     By::Rrn(_) => false,
                 }
         };
-        match self.busy.keys().find(names) {
+        // The first by order, so that a history can be played again.
+        match self.busy.keys().filter(names).min() {
             Some(key) => Err(Interrupt::Busy(*key)),
             None => Ok(()),
         }

@@ -1,6 +1,7 @@
 //! Store and forward: advices toward issuers, several under way per link, in order per original, until they are
 //! acknowledged or given up.
 
+mod operate;
 mod queue;
 
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use iso8583_codec::Message;
 use refund_ledger::decide;
 use refund_ledger::{Advice, AdviceKey, AdviceKind, AdviceState, Transaction, Working};
 
+pub use self::operate::{Operation, OperationError, Progress};
 pub(super) use self::queue::Saf;
 use self::queue::{WaitState, Waiting};
 use super::frame::Frame;
@@ -50,6 +52,7 @@ impl Core {
         self.saf.links[link].ages.insert((advice.created, key));
         let waiting = Waiting {
             attempts: advice.attempts,
+            earlier: advice.attempts,
             left: advice.state == AdviceState::Sent,
             advice,
             link,
@@ -350,9 +353,10 @@ impl Core {
     /// An attempt had no success: the next one waits, twice as long each time, with jitter.
     fn retry_later(&mut self, key: AdviceKey) {
         let config = self.config.saf;
-        let Some(attempts) = self.saf.waiting.get(&key).map(|waiting| waiting.attempts) else {
+        let Some(waiting) = self.saf.waiting.get(&key) else {
             return;
         };
+        let attempts = waiting.attempts.saturating_sub(waiting.earlier);
         let doublings = attempts.saturating_sub(1).min(32);
         let wait = config
             .retry_interval
@@ -387,13 +391,15 @@ impl Core {
                 && waiting.connection == connection
                 && waiting.state == WaitState::UnderWay
         };
-        let keys: Vec<AdviceKey> = self
+        let mut keys: Vec<AdviceKey> = self
             .saf
             .waiting
             .values()
             .filter(lost)
             .map(|waiting| waiting.advice.key)
             .collect();
+        // Always in the same order, so that a history can be played again.
+        keys.sort_unstable();
         keys.into_iter().for_each(|key| self.retry_later(key));
     }
 
