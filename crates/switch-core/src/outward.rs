@@ -376,7 +376,10 @@ pub(crate) fn advice_message(
     let parts = elements::read(&parts, spec);
     let mut draft = Draft::new(if repeat { first.as_repeat() } else { first });
     elements::copy_all(&mut draft, &parts);
-    draft.set(7, &time).set(11, &stan);
+    // Without numbers it is only looked at: they come with the first attempt.
+    if advice.stan.0 != 0 {
+        draft.set(7, &time).set(11, &stan);
+    }
     draft.encode(spec, out).map_err(AdviceError::Encode)
 }
 

@@ -48,6 +48,8 @@ pub(super) struct Waiting {
     pub(super) advice: Arc<Advice>,
     pub(super) link: usize,
     pub(super) attempts: u32,
+    /// Attempts before it came into the queue (before a restart or a replay): the waits begin short again.
+    pub(super) earlier: u32,
     pub(super) due: u64,
     pub(super) state: WaitState,
     /// DE 11 and DE 7, on record or about to be.

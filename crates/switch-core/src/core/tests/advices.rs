@@ -1,5 +1,7 @@
 //! Delivery of advices: repeats, codes, order, age, dead letters; refunds that are taken over.
 
+mod dead_letters;
+
 use refund_ledger::Status;
 
 use super::{Msg, World, story, story_with};
