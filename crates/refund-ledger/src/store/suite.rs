@@ -12,9 +12,10 @@ use std::time::Duration;
 
 use super::{By, Completion, Cursor, Found, Item, Peek, Query, Recovered, Request, Sink, Store};
 use crate::{
-    Advice, AdviceKey, AdviceKind, AdviceState, Books, Cause, Change, Class, Column, Currency,
-    Event, Institution, Issuer, Key, KeyId, Kind, MerchantKey, MinorUnits, Name, Patch, Posting,
-    Request as Asked, Rrn, Sealed, Stan, Status, Transaction, VoidState, WireTime, Working,
+    Advice, AdviceKey, AdviceKind, AdviceState, Answer, Books, Cause, Change, Class, Column,
+    Currency, Event, Institution, Issuer, Key, KeyId, Kind, MerchantKey, MinorUnits, Name, Patch,
+    Posting, Reason, Request as Asked, Rrn, Sealed, Stan, Status, Transaction, VoidState, WireTime,
+    Working,
 };
 
 /// An engine under test.
@@ -240,7 +241,13 @@ pub(crate) fn purchase(number: u32, at: u64) -> Transaction {
         counted: MinorUnits::ZERO,
         column: Column::None,
         void: VoidState::None,
-        answer: None,
+        answer: Some(Answer {
+            reason: Reason::Approved,
+            code: *b"00",
+            approval: None,
+            amount: None,
+            extra: None,
+        }),
         was_approved: true,
         created: at,
         decided: at,
@@ -256,6 +263,7 @@ pub(crate) fn refund(number: u32, original: &Transaction, amount: u64, at: u64) 
     Transaction {
         kind: Kind::Refund,
         status: Status::InFlight,
+        answer: None,
         original: Some(original.key),
         books: Books::default(),
         counted: MinorUnits(amount),

@@ -1,7 +1,6 @@
 //! Reads a whole ledger and re-derives every balance. For a folder that nobody has open.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,7 +12,7 @@ use super::journal;
 use super::meta::Meta;
 use super::open::{Folder, OpenError, decode};
 use crate::record::Column;
-use crate::{Advice, AdviceKey, AdviceState, Key, MinorUnits, Transaction, Working};
+use crate::{Advice, AdviceKey, AdviceState, Key, MinorUnits, Transaction, Working, audit};
 
 /// Records read at a time.
 const PAGE: usize = 4096;
@@ -87,27 +86,9 @@ struct Ledger {
     cold: Cold,
     changed: BTreeMap<Key, Arc<Transaction>>,
     advices: BTreeMap<AdviceKey, Arc<Advice>>,
-    /// What the movements of each original come to.
-    sums: HashMap<Key, Sums>,
+    /// What names each transaction as its original.
+    movements: HashMap<Key, Vec<Transaction>>,
     report: Report,
-}
-
-#[derive(Copy, Clone, Default)]
-struct Sums {
-    pending: MinorUnits,
-    settled: MinorUnits,
-    taken: MinorUnits,
-}
-
-impl fmt::Display for Sums {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Sums {
-            pending,
-            settled,
-            taken,
-        } = self;
-        write!(f, "settled {settled}, pending {pending}, taken {taken}")
-    }
 }
 
 impl Ledger {
@@ -116,7 +97,7 @@ impl Ledger {
             cold,
             changed: BTreeMap::new(),
             advices: BTreeMap::new(),
-            sums: HashMap::new(),
+            movements: HashMap::new(),
             report: Report::default(),
         }
     }
@@ -184,50 +165,30 @@ impl Ledger {
         self.check_advices()
     }
 
-    /// A movement adds to its original's balance.
     fn add_movement(&mut self, record: &Transaction) -> Result<(), ColdError> {
         self.report.transactions = self.report.transactions.saturating_add(1);
-        let (Some(original), true) = (record.original, record.counted > MinorUnits::ZERO) else {
-            return Ok(());
-        };
-        let sums = self.sums.entry(original).or_default();
-        let sum = match record.column {
-            Column::None => return Ok(()),
-            Column::Pending => &mut sums.pending,
-            Column::Settled => &mut sums.settled,
-            Column::Taken => &mut sums.taken,
-        };
-        *sum = sum.plus(record.counted).unwrap_or(MinorUnits(u64::MAX));
-        self.report.movements = self.report.movements.saturating_add(1);
+        if let Some(original) = record.original {
+            let counts = record.counted > MinorUnits::ZERO && record.column != Column::None;
+            self.report.movements = self.report.movements.saturating_add(u64::from(counts));
+            self.movements
+                .entry(original)
+                .or_default()
+                .push(record.clone());
+        }
         Ok(())
     }
 
-    /// An original's books must be what its movements come to.
+    /// An original's books must be what its movements, and what names those, come to.
     fn compare(&mut self, record: &Transaction) -> Result<(), ColdError> {
         if !record.kind.is_original() {
             return Ok(());
         }
         self.report.originals = self.report.originals.saturating_add(1);
-        let books = record.books;
-        if !books.holds() {
-            self.problem(format!(
-                "original {}: more is used than was approved",
-                record.key
-            ));
-        }
-        let derived = self.sums.get(&record.key).copied().unwrap_or_default();
-        let booked = Sums {
-            pending: books.pending,
-            settled: books.settled,
-            taken: books.taken,
-        };
-        let differ = (derived.pending, derived.settled, derived.taken)
-            != (booked.pending, booked.settled, booked.taken);
-        if differ {
-            self.problem(format!(
-                "original {}: the books say {booked}; its movements come to {derived}",
-                record.key
-            ));
+        let naming = |key: Key| self.movements.get(&key).into_iter().flatten();
+        let all = naming(record.key).flat_map(|movement| naming(movement.key).chain([movement]));
+        // Nothing is missing for its age: a movement stays as long as its original.
+        for difference in audit(record, all, 0) {
+            self.problem(format!("original {}: {difference}", record.key));
         }
         Ok(())
     }
