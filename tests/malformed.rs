@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use iso8583_framing::Framing;
-use node::{Random, Setup, Wire, World, answered, approved, ask, merchant, until};
+use node::{Node, Random, Setup, Wire, World, answered, approved, ask, merchant, until};
 use simulators::{Card, Message, Terminal};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -61,7 +61,8 @@ async fn malformed(world: &World, kind: &str) -> f64 {
 
 /// The connection is served: an echo comes back, whatever came before it is returned.
 async fn echo(terminal: &Terminal) -> Vec<String> {
-    let echo = merchant().network("301");
+    // Of a terminal of its own, lest the answer to something else be taken for its answer.
+    let echo = merchant().network("301").set(41, "ECHOECHO");
     assert_eq!(ask(terminal, &echo).await.code(), "00");
     let mut codes = Vec::new();
     while let Some(reply) = terminal.recv_within(Duration::ZERO).await {
@@ -164,6 +165,36 @@ async fn a_message_cut_anywhere() {
         assert!(unreadable > 0.0);
         neighbour.content().await;
     }
+}
+
+/// An MTI or a bitmap that is none: counted once each, answered with 30 or not at all, and the connection stays.
+#[tokio::test]
+async fn a_head_that_cannot_be_read() {
+    let world = Setup::new().start().await;
+    let terminal = world.terminal().await;
+    let with = |offset: usize, bytes: &str| spoilt(offset, bytes.len(), bytes).1;
+    let heads = [
+        with(0, "02O0"),
+        with(0, "\u{7f}\u{1}\u{2}\u{3}"),
+        with(4, "G"),
+        with(4, "FFFFFFFFFFFFFFFF"),
+        // A second bitmap is announced, and the card number stands in its place.
+        with(4, "F"),
+        b"0200".to_vec(),
+        b"0".to_vec(),
+        b"02000000000000000000".to_vec(),
+    ];
+    let number = heads.len() as f64;
+    for body in heads {
+        terminal.send(&body).await.unwrap();
+    }
+    let codes = echo(&terminal).await;
+    assert!(codes.iter().all(|code| code == "30"), "{codes:?}");
+    assert_eq!(
+        malformed(&world, "format").await + malformed(&world, "unreadable").await,
+        number
+    );
+    assert!(world.relayed().is_empty());
 }
 
 /// Good messages with random bytes changed, put in or taken out.
@@ -436,10 +467,19 @@ async fn a_peer_that_does_not_read_holds_nobody_up() {
     ));
 }
 
+/// More than the limit of open files that the node is started with: it raises the limit by itself.
 #[tokio::test]
 async fn two_thousand_idle_connections() {
     raise_descriptor_limit();
-    let world = Setup::new().start().await;
+    let site = Setup::new().prepare().await;
+    let command = "ulimit -Sn 256; exec \"$0\" serve --config \"$1\"";
+    let mut shell = std::process::Command::new("sh");
+    let node = Node::start(
+        shell.args(["-c", command, node::PATH]).arg(site.config()),
+        "info",
+    );
+    let world = World { site, node };
+    world.links_up().await;
     let neighbour = Neighbour::of(&world).await;
     let mut idle = Vec::new();
     for _ in 0..2_000 {

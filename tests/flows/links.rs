@@ -166,13 +166,13 @@ async fn an_advice_follows_its_message() {
     })
     .await;
     let (terminal, shop) = (world.terminal().await, merchant());
-    let purchases: Vec<Message> = (1..=9)
+    let purchases: Vec<Message> = (1..=16)
         .map(|amount| shop.purchase(&Card::visa(), amount))
         .collect();
     for purchase in &purchases {
         terminal.send_message(purchase).await.unwrap();
     }
-    world.issuer_saw("0420", 9).await;
+    world.issuer_saw("0420", 16).await;
     let relayed = world.relayed();
     for original in relayed.iter().filter(|seen| seen.mti().class() == 2) {
         let advice = relayed
