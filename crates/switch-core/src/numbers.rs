@@ -6,13 +6,15 @@ use crate::civil;
 
 const STANS: u32 = 999_999;
 
-/// How far beyond the last number on record a restarted counter goes on: numbers that were used without a record (sign-on,
-/// echo) lie in between.
+/// How far beyond the last number on record a restarted counter goes on, at least: numbers that were used without a record
+/// (sign-on, echo) lie in between.
 const RESTART_GAP: u32 = 10_000;
 
-/// How much further per millisecond of the second in which it starts: two starts within one second, and so with the same DE 7,
-/// do not meet even where nothing between them is on record.
-const STANS_PER_MILLISECOND: u32 = 100;
+/// How many places there are beyond it where a restarted counter may go on, and how far apart they are. Two starts may have the
+/// same DE 7 (within one second, or because the system's clock was set back between them, so that both begin at the newest
+/// event) and nothing on record in between: drawn anew at every start, their places hardly ever meet.
+const RESTART_PLACES: u64 = 9_800;
+const STANS_PER_PLACE: u32 = 100;
 
 /// Counts STANs toward one issuer from 1 to 999,999 and around. A pair with DE 7 does not come twice: the time never goes
 /// back, and a round takes longer than a second.
@@ -24,12 +26,12 @@ pub(crate) struct StanCounter {
 }
 
 impl StanCounter {
-    /// Goes on after `last`, the newest that is on record, if any. `now` in unix microseconds.
-    pub(crate) fn new(last: Option<Stan>, now: u64) -> StanCounter {
-        let millisecond = (now / 1000 % 1000) as u32;
+    /// Goes on after `last`, the newest that is on record, if any, at the place that `draw` says. `now` in unix microseconds.
+    pub(crate) fn new(last: Option<Stan>, draw: u64, now: u64) -> StanCounter {
+        let place = (draw % RESTART_PLACES) as u32;
         let last = last.map_or(0, |stan| stan.0 + RESTART_GAP);
         StanCounter {
-            last: (last + millisecond * STANS_PER_MILLISECOND) % STANS,
+            last: (last + place * STANS_PER_PLACE) % STANS,
             newest: now,
         }
     }
@@ -92,7 +94,7 @@ mod tests {
 
     #[test]
     fn stans_go_around_and_pass_over_what_is_pending() {
-        let mut counter = StanCounter::new(None, 0);
+        let mut counter = StanCounter::new(None, 0, 0);
         assert_eq!(counter.next(0, |_| false).unwrap().0, Stan(1));
         assert_eq!(counter.next(0, |stan| stan.0 < 5).unwrap().0, Stan(5));
         counter.last = 999_999;
@@ -102,7 +104,7 @@ mod tests {
 
     #[test]
     fn de7_never_goes_back() {
-        let mut counter = StanCounter::new(Some(Stan(999_998)), 0);
+        let mut counter = StanCounter::new(Some(Stan(999_998)), 0, 0);
         let late = counter.next(1_735_689_600_000_000, |_| false).unwrap();
         let back = counter.next(1_735_689_500_000_000, |_| false).unwrap();
         assert_eq!(late.1, back.1);
@@ -110,14 +112,14 @@ mod tests {
     }
 
     #[test]
-    fn two_starts_in_one_second_do_not_meet() {
-        let second = 1_795_354_500_000_000;
+    fn starts_with_the_same_time_do_not_meet() {
+        let now = 1_795_354_500_000_000;
         for last in [None, Some(Stan(123))] {
             let mut given = std::collections::HashSet::new();
-            for start in [second, second + 1000, second + 400_000, second + 999_999] {
-                let mut counter = StanCounter::new(last, start);
-                for _ in 0..50 {
-                    let number = counter.next(start, |_| false).unwrap();
+            for draw in [0, 1, 400, RESTART_PLACES - 1] {
+                let mut counter = StanCounter::new(last, draw, now);
+                for _ in 0..STANS_PER_PLACE {
+                    let number = counter.next(now, |_| false).unwrap();
                     assert!(given.insert(number), "{number:?}");
                 }
             }

@@ -118,8 +118,12 @@ async fn connect(address: &Address) -> io::Result<TcpStream> {
 }
 
 fn random_below(bound: u64) -> u64 {
+    random_bits() % bound.max(1)
+}
+
+/// Bits from the system. Without them there is no jitter, which is bearable.
+pub(super) fn random_bits() -> u64 {
     let mut bytes = [0; 8];
-    // Without random bytes there is no jitter, which is bearable.
     let _ = getrandom::fill(&mut bytes);
-    u64::from_le_bytes(bytes) % bound.max(1)
+    u64::from_le_bytes(bytes)
 }

@@ -111,7 +111,8 @@ impl Switch {
             store.clone(),
             Arc::new(vault),
             &recovered,
-            now,
+            // From the clock alone it might come again, once that was set back.
+            now ^ issuer_link::random_bits(),
             now,
         );
         let engine = Arc::new(Engine::new(

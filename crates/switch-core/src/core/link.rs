@@ -97,7 +97,8 @@ impl Probe {
 }
 
 impl Link {
-    pub(super) fn new(config: &LinkConfig, recovered: &Recovered, now: u64) -> Link {
+    /// `draw` is a number of chance, see [`StanCounter::new`].
+    pub(super) fn new(config: &LinkConfig, recovered: &Recovered, draw: u64, now: u64) -> Link {
         let last = recovered
             .last_sent
             .iter()
@@ -105,7 +106,7 @@ impl Link {
         Link {
             connections: Vec::new(),
             pending: HashMap::new(),
-            stans: StanCounter::new(last.map(|(_, _, stan)| *stan), now),
+            stans: StanCounter::new(last.map(|(_, _, stan)| *stan), draw, now),
             requests: 0,
             timeouts: VecDeque::new(),
             signed_off: false,
@@ -207,7 +208,7 @@ impl Link {
     /// STANs are counted from 1 again, as after a whole round.
     #[cfg(test)]
     pub(super) fn rewind(&mut self) {
-        self.stans = StanCounter::new(None, 0);
+        self.stans = StanCounter::new(None, 0, 0);
     }
 
     /// What STANs stand for, in no order.

@@ -27,7 +27,7 @@ use self::flight::Flight;
 use self::frame::Frame;
 use self::link::Link;
 use self::saf::Saf;
-pub use self::saf::{Operation, OperationError, Progress};
+pub use self::saf::{Operation, OperationError, Progress, advice_message};
 use self::work::{Committing, Task, Wanted};
 use crate::config::CoreConfig;
 use crate::metrics::Metrics;
@@ -134,7 +134,8 @@ enum Timer {
 const ARENA_BYTES: usize = 64 * 1024;
 
 impl Core {
-    /// A core over an open store; `seed` makes its jitter. Takes up again what `recovered` says is open.
+    /// A core over an open store. `seed` makes its jitter and says where its STANs go on, so that it must differ from start to
+    /// start. Takes up again what `recovered` says is open.
     pub fn new(
         config: CoreConfig,
         store: Arc<dyn Store>,
@@ -147,7 +148,7 @@ impl Core {
         let links = config
             .links
             .iter()
-            .map(|link| Link::new(link, recovered, now))
+            .map(|link| Link::new(link, recovered, seed, now))
             .collect();
         let saf = Saf::new(config.links.len());
         let mut core = Core {
