@@ -72,15 +72,18 @@ pub enum Command {
         #[command(subcommand)]
         question: LedgerQuestion,
     },
+    /// Look into store and forward: advices that wait for an issuer, and dead letters
+    Saf {
+        /// What to do.
+        #[command(subcommand)]
+        command: SafCommand,
+    },
     /// Encode messages from JSON.
     #[command(hide = true, disable_help_flag = true)]
     Encode(AnyArgs),
     /// Generate load.
     #[command(hide = true, disable_help_flag = true)]
     Load(AnyArgs),
-    /// Look into store and forward.
-    #[command(hide = true, disable_help_flag = true)]
-    Saf(AnyArgs),
 }
 
 /// Arguments of a command that a later version brings: whatever they are.
@@ -253,6 +256,83 @@ pub struct LedgerVerifyArgs {
     pub place: LedgerPlace,
 }
 
+/// `refundry saf`.
+#[derive(Subcommand, Debug)]
+pub enum SafCommand {
+    /// Advices that wait, and dead letters, the oldest first
+    List(SafListArgs),
+    /// One of them, with its message field by field, card data masked
+    Show(SafShowArgs),
+    /// Put dead letters back into the queue: they go out at once, as repeats of what was sent (the node must run)
+    Replay(SafReplayArgs),
+    /// Close a dead letter that was settled with the issuer by hand (the node must run)
+    Discard(SafDiscardArgs),
+}
+
+/// `refundry saf list`.
+#[derive(Args, Debug)]
+pub struct SafListArgs {
+    /// Which ledger.
+    #[command(flatten)]
+    pub place: LedgerPlace,
+    /// Dead letters alone
+    #[arg(long)]
+    pub dead: bool,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `refundry saf show`.
+#[derive(Args, Debug)]
+pub struct SafShowArgs {
+    /// Which ledger.
+    #[command(flatten)]
+    pub place: LedgerPlace,
+    /// The advice, as `list` shows it: the key of its transaction, a slash, a number
+    #[arg(value_name = "KEY")]
+    pub key: String,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `refundry saf replay`.
+#[derive(Args, Debug)]
+pub struct SafReplayArgs {
+    /// Which ledger.
+    #[command(flatten)]
+    pub place: LedgerPlace,
+    /// The dead letter, as `list` shows it
+    #[arg(value_name = "KEY", required_unless_present = "all_dead", conflicts_with_all = ["all_dead", "link"])]
+    pub key: Option<String>,
+    /// All dead letters of a link, the oldest first
+    #[arg(long, requires = "link")]
+    pub all_dead: bool,
+    /// The name of the issuer link
+    #[arg(long, value_name = "NAME", requires = "all_dead")]
+    pub link: Option<String>,
+}
+
+/// `refundry saf discard`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+What it says depends on what is closed; without --yes it is named and nothing is changed:
+  a reversal          the issuer has taken the transaction back or never executed it, as if it had acknowledged the advice
+  a partial reversal  the issuer knows the amount that stays
+  a refund            the issuer has not executed it and never will: its amount can be refunded again")]
+pub struct SafDiscardArgs {
+    /// Which ledger.
+    #[command(flatten)]
+    pub place: LedgerPlace,
+    /// The dead letter, as `list` shows it
+    #[arg(value_name = "KEY")]
+    pub key: String,
+    /// It is so
+    #[arg(long)]
+    pub yes: bool,
+}
+
 /// How `refundry ledger export` writes.
 #[derive(ValueEnum, Copy, Clone, PartialEq, Eq, Debug)]
 pub enum ExportFormat {
@@ -306,9 +386,9 @@ fn dispatch(cli: &Cli) -> Result<(), Failure> {
             simulator: Simulator::Issuer(args),
         } => commands::simulate::issuer(args),
         Command::Ledger { question } => commands::ledger::run(question),
+        Command::Saf { command } => commands::saf::run(command),
         Command::Encode(_) => Err(not_in_this_version("refundry encode")),
         Command::Load(_) => Err(not_in_this_version("refundry load")),
-        Command::Saf(_) => Err(not_in_this_version("refundry saf")),
     }
 }
 

@@ -24,6 +24,7 @@ pub fn answer(
 ) -> Result<(), String> {
     let written = |error: io::Error| format!("the answer could not be written: {error}");
     match question {
+        Question::Saf(_) => Err("a question about advices, not about the ledger".to_owned()),
         Question::Export => each(store, Key::from_value(0), |transaction| {
             emit(to_json(transaction).to_string()).map_err(written)?;
             Ok(true)

@@ -12,6 +12,7 @@ mod failure;
 pub mod ledger_view;
 pub mod metrics;
 pub mod presets;
+pub mod saf_view;
 pub mod secrets;
 pub mod telemetry;
 

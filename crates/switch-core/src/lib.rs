@@ -28,5 +28,5 @@ mod route;
 
 pub use civil::transmission_time;
 pub use config::{CoreConfig, Limits, LinkConfig, ListenerConfig, SafConfig, VoidAs, iso87_code};
-pub use core::{Core, Operation, OperationError, Output, Progress};
+pub use core::{Core, Operation, OperationError, Output, Progress, advice_message};
 pub use route::Routes;

@@ -1,18 +1,15 @@
 //! `refundry ledger`: what is on record. A running node is asked over its socket; else the files are read.
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use refund_ledger::Name;
-use refund_ledger::store::embedded::{EmbeddedOptions, EmbeddedStore, Report, verify};
+use refund_ledger::store::embedded::{EmbeddedStore, Report, verify};
 use serde_json::Value;
 
+use super::place::{self, Place};
 use crate::Failure;
-use crate::cli::{ExportFormat, LedgerPlace, LedgerQuestion, LedgerShowArgs};
+use crate::cli::{ExportFormat, LedgerQuestion, LedgerShowArgs};
 use crate::clock::Civil;
-use crate::config::Config;
-use crate::engine::{Question, ask_node};
+use crate::engine::Question;
 use crate::ledger_view;
 
 /// Columns of an export as CSV, in order.
@@ -63,42 +60,6 @@ pub fn run(question: &LedgerQuestion) -> Result<(), Failure> {
     }
 }
 
-/// A data folder, and the realms that its keys may be in.
-struct Place {
-    data_dir: PathBuf,
-    realms: Vec<Name>,
-}
-
-impl Place {
-    fn of(place: &LedgerPlace) -> Result<Place, Failure> {
-        let (data_dir, realms) = match (&place.config, &place.data_dir) {
-            (Some(file), _) => {
-                let config =
-                    Config::load(file).map_err(|error| Failure::Usage(error.to_string()))?;
-                let realms = config
-                    .listen
-                    .iter()
-                    .map(|listen| Name::new(&listen.realm))
-                    .collect();
-                (config.node.data_dir, realms)
-            }
-            (None, Some(dir)) => (dir.clone(), Vec::new()),
-            (None, None) => {
-                return Err(Failure::Usage(
-                    "give --config FILE or --data-dir DIR".to_owned(),
-                ));
-            }
-        };
-        if !data_dir.is_dir() {
-            return Err(Failure::Failed(format!(
-                "{}: there is no such folder, so no ledger",
-                data_dir.display()
-            )));
-        }
-        Ok(Place { data_dir, realms })
-    }
-}
-
 fn show(args: &LedgerShowArgs) -> Result<(), Failure> {
     let place = Place::of(&args.place)?;
     let question = match (&args.key, &args.rrn, &args.merchant) {
@@ -143,51 +104,15 @@ fn export(place: &Place, format: ExportFormat) -> Result<(), Failure> {
     out.flush().map_err(|error| Failure::output(&error))
 }
 
-/// A running node is asked; without one the files are opened. A line with an error is a failure.
 fn ask(
     place: &Place,
     question: &Question,
     line: &mut dyn FnMut(&str) -> io::Result<()>,
 ) -> Result<(), Failure> {
-    let mut problem = None;
-    let mut seen = |text: &str| match error_of(text) {
-        Some(error) => {
-            problem = Some(error);
-            Ok(())
-        }
-        None => line(text),
+    let on_files = |store: &EmbeddedStore, emit: &mut place::Emit<'_>| {
+        ledger_view::answer(store, &place.realms, question, emit)
     };
-    let asked =
-        ask_node(&place.data_dir, question, &mut seen).map_err(|error| Failure::output(&error))?;
-    if asked.is_none() {
-        let store = open(&place.data_dir)?;
-        let answered =
-            ledger_view::answer(&store, &place.realms, question, &mut |text| seen(&text));
-        store
-            .close()
-            .map_err(|error| Failure::Failed(error.to_string()))?;
-        answered.map_err(Failure::Failed)?;
-    }
-    problem.map_or(Ok(()), |error| Err(Failure::Failed(error)))
-}
-
-fn error_of(line: &str) -> Option<String> {
-    let prefix = line.starts_with(r#"{"error""#);
-    let value: Value = prefix.then(|| serde_json::from_str(line).ok()).flatten()?;
-    value["error"].as_str().map(str::to_owned)
-}
-
-/// The files, as they are: nothing is dropped for its age.
-fn open(data_dir: &Path) -> Result<EmbeddedStore, Failure> {
-    if !data_dir.join("journal").is_dir() {
-        return Err(Failure::Failed(format!(
-            "{}: there is no ledger in this folder",
-            data_dir.display()
-        )));
-    }
-    let options = EmbeddedOptions::new(data_dir.to_owned(), u64::MAX);
-    EmbeddedStore::open(options, Arc::new(|_| {}))
-        .map_err(|error| Failure::Failed(error.to_string()))
+    place.ask(question, &on_files, line)
 }
 
 fn verify_files(place: &Place) -> Result<(), Failure> {

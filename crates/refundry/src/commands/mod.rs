@@ -4,5 +4,7 @@ pub mod check;
 pub mod decode;
 pub mod demo;
 pub mod ledger;
+mod place;
+pub mod saf;
 pub mod serve;
 pub mod simulate;

@@ -9,6 +9,7 @@ mod build;
 mod connection;
 mod issuer_link;
 mod listener;
+mod operator;
 mod outbox;
 mod questions;
 mod switch;
@@ -16,14 +17,15 @@ mod switch;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use refund_ledger::store::{Completion, Store};
-use switch_core::{Core, Output};
+use switch_core::{Core, OperationError, Output};
 use tokio::sync::{Notify, watch};
 
 use self::outbox::Outbox;
-pub use self::questions::{Question, ask_node, socket_path};
+pub use self::questions::{Question, SafQuestion, ask_node, socket_path};
 pub use self::switch::{Switch, SwitchError};
 use crate::clock::Clock;
 use crate::metrics::Metrics;
@@ -36,13 +38,19 @@ pub(crate) struct Engine {
     store: Arc<dyn Store>,
     metrics: Option<Metrics>,
     last_connection: AtomicU64,
+    last_ticket: AtomicU64,
     stage: watch::Sender<Stage>,
 }
 
 struct State {
     core: Core,
     outboxes: HashMap<u64, Arc<Outbox>>,
+    /// Who waits for what came of an operation on a dead letter, by its ticket.
+    operators: HashMap<u64, SyncSender<Operated>>,
 }
+
+/// What came of an operation on a dead letter.
+type Operated = Result<(), OperationError>;
 
 /// What the store completed and the core has not yet heard of.
 #[derive(Default)]
@@ -90,12 +98,14 @@ impl Engine {
             state: Mutex::new(State {
                 core,
                 outboxes: HashMap::new(),
+                operators: HashMap::new(),
             }),
             clock,
             completions,
             store,
             metrics,
             last_connection: AtomicU64::new(0),
+            last_ticket: AtomicU64::new(0),
             stage: watch::Sender::new(Stage::Serving),
         }
     }
@@ -106,8 +116,18 @@ impl Engine {
         let now = self.clock.microseconds();
         let mut state = self.lock();
         let result = inputs(&mut state.core, now);
-        let State { core, outboxes } = &mut *state;
+        let State {
+            core,
+            outboxes,
+            operators,
+        } = &mut *state;
         core.flush();
+        for (ticket, operated) in core.operated() {
+            if let Some(operator) = operators.remove(&ticket) {
+                // Nobody there: it took too long for whoever asked.
+                let _ = operator.try_send(operated);
+            }
+        }
         let mut woken: Vec<Arc<Outbox>> = Vec::new();
         for output in core.outputs() {
             let (connection, message) = match output {

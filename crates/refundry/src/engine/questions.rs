@@ -10,13 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use refund_ledger::Name;
-use refund_ledger::store::Store;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 
-use super::{Engine, Stage};
+use super::{Engine, Stage, operator};
 use crate::ledger_view;
 
 /// A question is a line of at most so many bytes.
@@ -46,6 +45,39 @@ pub enum Question {
     },
     /// Everything, in the order of the keys.
     Export,
+    /// About advices.
+    Saf(SafQuestion),
+}
+
+/// What can be asked about advices, and done with dead letters (by a running node alone).
+#[derive(Clone, Serialize, Deserialize, Debug)]
+#[serde(rename_all = "snake_case")]
+pub enum SafQuestion {
+    /// Advices that wait and dead letters.
+    List {
+        /// Dead letters alone.
+        dead: bool,
+    },
+    /// One of them, with its message.
+    Show {
+        /// As [`SafQuestion::List`] shows it: the transaction's key, a slash, the ordinal.
+        key: String,
+    },
+    /// Back into the queue.
+    Replay {
+        /// Which.
+        key: String,
+    },
+    /// All dead letters of a link back into the queue, oldest first.
+    ReplayAll {
+        /// The name of the link.
+        link: String,
+    },
+    /// Settled by hand.
+    Discard {
+        /// Which.
+        key: String,
+    },
 }
 
 /// The socket of the node on this data folder.
@@ -106,9 +138,9 @@ pub(crate) async fn run(engine: Arc<Engine>, socket: UnixListener, realms: Vec<N
         };
         match accepted {
             Ok((stream, _)) => {
-                let (store, realms) = (engine.store.clone(), realms.clone());
+                let (engine, realms) = (engine.clone(), realms.clone());
                 tokio::spawn(async move {
-                    if let Err(error) = answer(stream, store, realms).await {
+                    if let Err(error) = answer(stream, engine, realms).await {
                         tracing::debug!(%error, "a question was not answered to its end");
                     }
                 });
@@ -121,7 +153,7 @@ pub(crate) async fn run(engine: Arc<Engine>, socket: UnixListener, realms: Vec<N
     }
 }
 
-async fn answer(stream: UnixStream, store: Arc<dyn Store>, realms: Vec<Name>) -> io::Result<()> {
+async fn answer(stream: UnixStream, engine: Arc<Engine>, realms: Vec<Name>) -> io::Result<()> {
     let (reader, mut writer) = stream.into_split();
     let mut question = String::new();
     let mut reader =
@@ -136,7 +168,8 @@ async fn answer(stream: UnixStream, store: Arc<dyn Store>, realms: Vec<Name>) ->
                 .map_err(|_| io::ErrorKind::BrokenPipe.into())
         };
         let result = match serde_json::from_str::<Question>(&question) {
-            Ok(question) => ledger_view::answer(&*store, &realms, &question, &mut emit),
+            Ok(Question::Saf(question)) => operator::answer(&engine, &question, &mut emit),
+            Ok(question) => ledger_view::answer(&*engine.store, &realms, &question, &mut emit),
             Err(error) => Err(format!("not a question of this version: {error}")),
         };
         if let Err(message) = result {

@@ -10,7 +10,7 @@ use iso8583_codec::Message;
 use refund_ledger::decide;
 use refund_ledger::{Advice, AdviceKey, AdviceKind, AdviceState, Transaction, Working};
 
-pub use self::operate::{Operation, OperationError, Progress};
+pub use self::operate::{Operation, OperationError, Progress, advice_message};
 pub(super) use self::queue::Saf;
 use self::queue::{WaitState, Waiting};
 use super::frame::Frame;

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use iso8583_codec::Spec;
 use refund_ledger::decide::{self, AdviceRefusal};
-use refund_ledger::{Advice, AdviceKey, AdviceKind, AdviceState, Working};
+use refund_ledger::{Advice, AdviceKey, AdviceKind, AdviceState, Vault, Working};
 
 use super::super::Core;
 use super::super::link::Pending;
@@ -79,6 +79,15 @@ pub struct Progress {
     pub behind_another: bool,
 }
 
+/// The message of an advice in its link's dialect; as [`Core::advice_message`], of a node that does not run.
+pub fn advice_message(advice: &Advice, vault: &Vault, spec: &Spec) -> Option<Bytes> {
+    // Its numbers are on record before it leaves: what has any may have left.
+    let repeat = advice.stan.0 != 0;
+    let mut out = BytesMut::new();
+    outward::advice_message(advice, repeat, vault, spec, &mut out).ok()?;
+    Some(out.freeze())
+}
+
 impl Core {
     /// An operator does something with a dead letter. What came of it is among [`Core::operated`] under this `ticket` once it
     /// is durable.
@@ -116,14 +125,7 @@ impl Core {
     /// DE 7 and DE 11 yet. `None` where its link is not in the configuration or its text cannot be opened.
     pub fn advice_message(&self, advice: &Advice) -> Option<(Bytes, &'static Spec)> {
         let spec = self.config.links[self.config.link(advice.link)?].spec;
-        let left = self.saf.waiting.get(&advice.key).map_or(
-            // A dead letter goes out as a repeat if it has numbers.
-            advice.state != AdviceState::Waiting && advice.stan.0 != 0,
-            |waiting| waiting.left,
-        );
-        let mut out = bytes::BytesMut::new();
-        outward::advice_message(advice, left, &self.vault, spec, &mut out).ok()?;
-        Some((out.freeze(), spec))
+        advice_message(advice, &self.vault, spec).map(|message| (message, spec))
     }
 
     /// Decides an operation on the present state, or says why not.
