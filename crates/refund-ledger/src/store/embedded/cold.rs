@@ -12,7 +12,7 @@
 //! ```
 
 use std::ops::Bound;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fjall::config::FilterPolicy;
@@ -20,6 +20,7 @@ use fjall::{
     Database, Guard, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, UserKey,
 };
 
+use super::cold_files::inspect;
 use super::hot::matches;
 use crate::store::{By, CANDIDATES_MAX, Query};
 use crate::{
@@ -30,6 +31,17 @@ use crate::{
 const WORKERS: usize = 1;
 
 const HOUR_MS: u64 = 3_600_000;
+
+/// The names of its keyspaces.
+pub(crate) const KEYSPACES: [&str; 7] = [
+    "transactions",
+    "rrn",
+    "time",
+    "by_date",
+    "open",
+    "advices",
+    "meta",
+];
 
 /// The cold store.
 pub(crate) struct Cold {
@@ -48,6 +60,13 @@ pub(crate) struct Cold {
 pub(crate) enum ColdError {
     /// The library or the disk under it.
     Library(fjall::Error),
+    /// A file of the library is missing or altered.
+    Damaged {
+        file: PathBuf,
+        /// Where in it, in bytes.
+        offset: u64,
+        what: &'static str,
+    },
     /// A record that is not one.
     Corrupt {
         keyspace: &'static str,
@@ -65,6 +84,9 @@ impl std::fmt::Display for ColdError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             ColdError::Library(error) => write!(f, "the cold store failed: {error}"),
+            ColdError::Damaged { file, offset, what } => {
+                write!(f, "{} is damaged at byte {offset}: {what}", file.display())
+            }
             ColdError::Corrupt { keyspace, key } => {
                 write!(
                     f,
@@ -135,13 +157,21 @@ pub(crate) fn hour_begin(hour: u32) -> u64 {
 }
 
 impl Cold {
-    /// Opens or creates it. `cache_bytes` is what the library may keep of its files in memory.
-    pub(crate) fn open(path: &Path, cache_bytes: u64) -> Result<Cold, ColdError> {
+    /// Opens it, or creates it where it need not be `complete`. `cache_bytes` is what the library may keep of its files in memory.
+    pub(crate) fn open(path: &Path, cache_bytes: u64, complete: bool) -> Result<Cold, ColdError> {
+        if complete {
+            inspect(path)?;
+        }
         let db = Database::builder(path)
             .cache_size(cache_bytes)
             .worker_threads(WORKERS)
             .manual_journal_persist(true)
             .open()?;
+        let lost = KEYSPACES.into_iter().find(|name| !db.keyspace_exists(name));
+        if let Some(keyspace) = lost.filter(|_| complete) {
+            let key = Vec::new();
+            return Err(ColdError::Corrupt { keyspace, key });
+        }
         let points = || db.keyspace("transactions", KeyspaceCreateOptions::default);
         // Only ever walked by prefix: filters for single keys would be wasted.
         let walked = |name| {

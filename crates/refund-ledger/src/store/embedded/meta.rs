@@ -196,6 +196,11 @@ fn number(cold: &Cold, word: &'static str) -> Result<Option<u32>, ColdError> {
     Ok(Some(u32::from_le_bytes(bytes)))
 }
 
+/// The error of a cold store that no longer says whose it is.
+pub(crate) fn lost_ledger() -> ColdError {
+    corrupt(LEDGER_WORD)
+}
+
 fn corrupt(word: &str) -> ColdError {
     ColdError::Corrupt {
         keyspace: "meta",

@@ -17,6 +17,7 @@ use crate::{Advice, AdviceKey, AdviceState, Key, KeyId, Transaction};
 
 mod checkpoint;
 mod cold;
+mod cold_files;
 mod commit;
 pub mod disk;
 mod hot;

@@ -12,7 +12,7 @@ use super::checkpoint::Checkpointer;
 use super::cold::{Cold, ColdError};
 use super::disk::{Disk, LockError, RealDisk, RealLock};
 use super::journal::{Damage, Journal, JournalError, JournalOptions, LedgerId, ReplayError};
-use super::meta::{Meta, MetaError};
+use super::meta::{self, Meta, MetaError};
 use super::shared::{AdviceEntry, Shared, lock};
 use super::{EmbeddedOptions, EmbeddedStore, commit, reads, warm};
 use crate::store::{Recovered, Sink, StoreError};
@@ -128,7 +128,7 @@ impl OpenError {
     pub(crate) fn cold(path: &Path, error: ColdError) -> OpenError {
         let path = path.to_owned();
         match error {
-            ColdError::Library(fjall::Error::Io(source)) => OpenError::Io {
+            ColdError::Library(fjall::Error::Io(source)) if !is_damage(&source) => OpenError::Io {
                 doing: "open",
                 path,
                 source,
@@ -181,6 +181,15 @@ impl OpenError {
     }
 }
 
+/// Whether the file system only says that a file is gone or too short.
+fn is_damage(error: &io::Error) -> bool {
+    use io::ErrorKind::{AlreadyExists, InvalidData, NotFound, UnexpectedEof};
+    matches!(
+        error.kind(),
+        AlreadyExists | InvalidData | NotFound | UnexpectedEof
+    )
+}
+
 /// Why a journal record was not applied.
 #[derive(Debug)]
 enum Misfit {
@@ -231,6 +240,18 @@ impl Folder {
             _lock: lock,
         })
     }
+
+    /// Opens the cold store and reads what it notes. A ledger that has a journal had a whole cold store before.
+    pub(crate) fn open_cold(&self, cache_bytes: u64) -> Result<(Cold, Meta), OpenError> {
+        let complete = self.journal.is_dir();
+        let error = |error| OpenError::cold(&self.cold, error);
+        let cold = Cold::open(&self.cold, cache_bytes, complete).map_err(error)?;
+        let meta = Meta::read(&cold).map_err(|error| OpenError::meta(&self.cold, error))?;
+        if complete && meta.ledger.is_none() {
+            return Err(error(meta::lost_ledger()));
+        }
+        Ok((cold, meta))
+    }
 }
 
 /// The threads of an open store.
@@ -266,8 +287,7 @@ pub(crate) fn open<D: Disk>(
     })?;
     let folder = Folder::take(&dir)?;
     let cold_error = |error| OpenError::cold(&folder.cold, error);
-    let cold = Cold::open(&folder.cold, options.cache_bytes).map_err(cold_error)?;
-    let mut meta = Meta::read(&cold).map_err(|error| OpenError::meta(&folder.cold, error))?;
+    let (cold, mut meta) = folder.open_cold(options.cache_bytes)?;
     let ledger = match meta.ledger {
         Some(ledger) => ledger,
         None => begin(&cold, &folder)?,

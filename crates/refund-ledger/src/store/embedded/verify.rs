@@ -9,7 +9,6 @@ use super::cold::{Cold, ColdError};
 use super::disk::RealDisk;
 use super::hot::{Bucket, Counts};
 use super::journal;
-use super::meta::Meta;
 use super::open::{Folder, OpenError, decode};
 use crate::record::Column;
 use crate::{Advice, AdviceKey, AdviceState, Key, MinorUnits, Transaction, Working, audit};
@@ -58,8 +57,7 @@ pub fn verify(dir: &Path) -> Result<Report, OpenError> {
     }
     let folder = Folder::take(dir)?;
     let cold_error = |error| OpenError::cold(&folder.cold, error);
-    let cold = Cold::open(&folder.cold, CACHE_BYTES).map_err(cold_error)?;
-    let meta = Meta::read(&cold).map_err(|error| OpenError::meta(&folder.cold, error))?;
+    let (cold, meta) = folder.open_cold(CACHE_BYTES)?;
     let mut ledger = Ledger::new(cold);
     for advice in ledger.cold.all_advices().map_err(cold_error)? {
         ledger.advices.insert(advice.key, advice);

@@ -1,0 +1,259 @@
+//! Looks at the cold store's files before its library does.
+//!
+//! The library takes a damaged file of its own journal for one that was cut short by a crash, and a keyspace without marker for
+//! one that was never finished: it goes on without what is gone. Where a later file holds newer changes, that leaves old balances
+//! under a new note of progress. So this is looked for first, and nothing is changed where it is found.
+//!
+//! What follows the last whole batch of the *newest* file may go: the cold store is then what it was at an earlier moment, and our
+//! own journal has the rest, or its start says that it lacks a segment.
+//!
+//! ```text
+//! a file of the library's journal is batches, then zeros; all integers little-endian
+//!
+//! begin   1, number of items (4), sequence number (8)
+//! item    2, kind (1), compression (1): 0, keyspace (8), length of the key (2), of the value (4), again (4), key, value
+//! clear   4, keyspace (8); counts as an item
+//! end     3, XXH3 of the items (8), "FJL\x03"
+//! ```
+
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::cold::{ColdError, KEYSPACES};
+
+const BEGIN: u8 = 1;
+const ITEM: u8 = 2;
+const END: u8 = 3;
+const CLEAR: u8 = 4;
+
+const TRAILER: &[u8; 4] = b"FJL\x03";
+
+/// The library writes this last when it makes a store.
+const VERSION_NAME: &str = "version";
+
+/// The library's folder of keyspaces, each of which has the marker.
+const KEYSPACES_NAME: &str = "keyspaces";
+const MARKER_NAME: &str = "current";
+
+/// Bytes compared at a time when the zeros at the end are passed over.
+const BLOCK: usize = 4096;
+
+/// Checks a cold store that once was complete, and cuts what is torn off the end of its newest journal file.
+pub(crate) fn inspect(dir: &Path) -> Result<(), ColdError> {
+    if !dir.join(VERSION_NAME).is_file() {
+        return Err(missing(dir.join(VERSION_NAME)));
+    }
+    check_keyspaces(&dir.join(KEYSPACES_NAME))?;
+    let mut files = journal_files(dir)?;
+    let Some((_, newest)) = files.pop() else {
+        return Err(missing(dir.join("0.jnl")));
+    };
+    let mut sequence = None;
+    for (_, path) in &files {
+        let bytes = fs::read(path).map_err(fjall::Error::Io)?;
+        let whole = whole_batches(&bytes, &mut sequence);
+        if whole < used(&bytes).len() {
+            return Err(ColdError::Damaged {
+                file: path.clone(),
+                offset: whole as u64,
+                what: "no whole batch stands here, and later files were written",
+            });
+        }
+    }
+    cut_torn(&newest, sequence).map_err(|error| ColdError::Library(fjall::Error::Io(error)))
+}
+
+fn missing(file: PathBuf) -> ColdError {
+    ColdError::Damaged {
+        file,
+        offset: 0,
+        what: "the file is missing",
+    }
+}
+
+/// Every keyspace, and the library's own, must be there with its marker.
+fn check_keyspaces(dir: &Path) -> Result<(), ColdError> {
+    let mut found = 0_usize;
+    let entries = fs::read_dir(dir).map_err(|_| missing(dir.to_owned()))?;
+    for entry in entries {
+        let path = entry.map_err(fjall::Error::Io)?.path();
+        if path.is_dir() {
+            let marker = path.join(MARKER_NAME);
+            if !marker.is_file() {
+                return Err(missing(marker));
+            }
+            found = found.saturating_add(1);
+        }
+    }
+    if found > KEYSPACES.len() {
+        return Ok(());
+    }
+    Err(ColdError::Damaged {
+        file: dir.to_owned(),
+        offset: 0,
+        what: "a keyspace is missing",
+    })
+}
+
+/// The files of the library's journal, the oldest first.
+fn journal_files(dir: &Path) -> Result<Vec<(u64, PathBuf)>, ColdError> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(dir).map_err(fjall::Error::Io)? {
+        let path = entry.map_err(fjall::Error::Io)?.path();
+        let name = path.file_name().and_then(|name| name.to_str());
+        let number = name
+            .and_then(|name| name.strip_suffix(".jnl"))
+            .and_then(|number| number.parse::<u64>().ok());
+        if let Some(number) = number {
+            files.push((number, path));
+        }
+    }
+    files.sort();
+    for pair in files.windows(2) {
+        if let [(one, _), (next, path)] = pair
+            && one.checked_add(1) != Some(*next)
+        {
+            return Err(ColdError::Damaged {
+                file: path.clone(),
+                offset: 0,
+                what: "the file before this one is missing",
+            });
+        }
+    }
+    Ok(files)
+}
+
+/// The library stops at, or over, what is torn; so it never sees it.
+fn cut_torn(path: &Path, mut sequence: Option<u64>) -> io::Result<()> {
+    let bytes = fs::read(path)?;
+    let whole = whole_batches(&bytes, &mut sequence);
+    if whole < used(&bytes).len() {
+        let file = OpenOptions::new().write(true).open(path)?;
+        file.set_len(whole as u64)?;
+        file.sync_all()?;
+    }
+    Ok(())
+}
+
+/// `bytes` without the blocks of zeros at their end.
+fn used(mut bytes: &[u8]) -> &[u8] {
+    while let Some((front, block)) = bytes.split_last_chunk::<BLOCK>()
+        && *block == [0; BLOCK]
+    {
+        bytes = front;
+    }
+    let last = bytes.iter().rposition(|byte| *byte != 0);
+    let length = last.map_or(0, |last| last.saturating_add(1));
+    bytes.get(..length).unwrap_or_default()
+}
+
+/// Bytes of the whole batches that `bytes` begins with. Their sequence numbers rise: no checksum covers them, and with a wrong one an
+/// old record would pass for the newest.
+fn whole_batches(bytes: &[u8], sequence: &mut Option<u64>) -> usize {
+    let mut rest = bytes;
+    while let Some((number, after)) = batch(rest)
+        && sequence.is_none_or(|before| before < number)
+    {
+        *sequence = Some(number);
+        rest = after;
+    }
+    bytes.len().saturating_sub(rest.len())
+}
+
+/// The sequence number of the batch that `bytes` begins with, and what comes after it; `None` where no whole batch stands there.
+fn batch(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let ([BEGIN, header @ ..], items) = bytes.split_first_chunk::<13>()? else {
+        return None;
+    };
+    let (count, sequence) = header.split_first_chunk::<4>()?;
+    let count = u32::from_le_bytes(*count);
+    let sequence = u64::from_le_bytes(*sequence.first_chunk()?);
+    let mut rest = items;
+    for _ in 0..count {
+        rest = item(rest)?;
+    }
+    let items = items.get(..items.len().checked_sub(rest.len())?)?;
+    let ([END, end @ ..], after) = rest.split_first_chunk::<13>()? else {
+        return None;
+    };
+    let (checksum, trailer) = end.split_first_chunk::<8>()?;
+    let is_whole = u64::from_le_bytes(*checksum) == xxh3_64(items) && trailer == TRAILER;
+    is_whole.then_some((sequence, after))
+}
+
+/// What comes after the item that `bytes` begins with.
+fn item(bytes: &[u8]) -> Option<&[u8]> {
+    match *bytes.first()? {
+        CLEAR => bytes.get(9..),
+        ITEM => {
+            let (header, rest) = bytes.split_first_chunk::<21>()?;
+            let (_, lengths) = header.split_last_chunk::<10>()?;
+            let (key, lengths) = lengths.split_first_chunk::<2>()?;
+            let (value, stored) = lengths.split_first_chunk::<4>()?;
+            let length = u32::from_le_bytes(*value);
+            // No key is empty, and nothing is compressed.
+            let key = usize::from(u16::from_le_bytes(*key));
+            if key == 0 || length != u32::from_le_bytes(*stored.first_chunk()?) {
+                return None;
+            }
+            rest.get(key.checked_add(usize::try_from(length).ok()?)?..)
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn some_batch(sequence: u64) -> Vec<u8> {
+        let mut items = vec![ITEM, 0, 0];
+        items.extend(1_u64.to_le_bytes());
+        items.extend(3_u16.to_le_bytes());
+        items.extend(2_u32.to_le_bytes());
+        items.extend(2_u32.to_le_bytes());
+        items.extend(b"keyOK");
+        let mut bytes = vec![BEGIN, 1, 0, 0, 0];
+        bytes.extend(sequence.to_le_bytes());
+        bytes.extend(&items);
+        bytes.push(END);
+        bytes.extend(xxh3_64(&items).to_le_bytes());
+        bytes.extend(TRAILER);
+        bytes
+    }
+
+    fn whole(bytes: &[u8]) -> usize {
+        whole_batches(bytes, &mut None)
+    }
+
+    #[test]
+    fn a_flipped_bit_is_noticed_before_a_later_batch_is_taken() {
+        let batches = [some_batch(6), some_batch(7), some_batch(8)].concat();
+        let one = batches.len() / 3;
+        assert_eq!(whole(&batches), batches.len());
+        for at in 0..one * 8 {
+            let mut flipped = batches.clone();
+            flipped[one + at / 8] ^= 1 << (at % 8);
+            // A sequence number that rose is noticed by the next one.
+            let rose = (5..13).contains(&(at / 8)) && flipped[one + at / 8] > batches[one + at / 8];
+            let expected = if rose { 2 * one } else { one };
+            assert_eq!(whole(&flipped), expected, "bit {at}");
+        }
+    }
+
+    #[test]
+    fn a_cut_leaves_the_whole_batches_and_zeros_are_the_end() {
+        let one = some_batch(1);
+        for length in 0..one.len() {
+            let both = [&one, &some_batch(2)[..length]].concat();
+            assert_eq!(whole(&both), one.len());
+        }
+        let mut padded = one.clone();
+        padded.resize(3 * BLOCK + 5, 0);
+        assert_eq!(used(&padded), one);
+        assert_eq!(whole(&padded), one.len());
+    }
+}
