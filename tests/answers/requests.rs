@@ -1,6 +1,5 @@
 //! Answers to purchases, and those that every message can get.
 
-use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 use std::time::Duration;
 
@@ -171,10 +170,7 @@ async fn system() {
     // A write beyond the limit fails instead of ending the process.
     let command = "trap '' XFSZ; exec \"$0\" serve --config \"$1\"";
     let mut shell = Command::new("sh");
-    shell
-        .args(["-c", command, node::PATH])
-        .arg(site.config())
-        .process_group(0);
+    shell.args(["-c", command, node::PATH]).arg(site.config());
     let node = Node::start(&mut shell, "info");
     let mut world = World { site, node };
     world.links_up().await;
