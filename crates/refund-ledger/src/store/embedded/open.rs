@@ -109,7 +109,11 @@ impl fmt::Display for OpenError {
                 "{} has format version {version}, which this version of the program does not know",
                 path.display()
             ),
-            OpenError::Io { doing, path, .. } => write!(f, "cannot {doing} {}", path.display()),
+            OpenError::Io {
+                doing,
+                path,
+                source,
+            } => write!(f, "cannot {doing} {}: {source}", path.display()),
         }
     }
 }
@@ -117,8 +121,8 @@ impl fmt::Display for OpenError {
 impl std::error::Error for OpenError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            OpenError::Io { source, .. } => Some(source),
             OpenError::DoesNotFit { source, .. } => Some(source.as_ref()),
+            // What the system said is in the message: whoever meets it needs both.
             _ => None,
         }
     }
