@@ -437,6 +437,12 @@ pub struct Advice {
 }
 
 impl Advice {
+    /// It left at least once, or may have: it goes out as a repeat from now on. (A refund that was taken over has its numbers
+    /// before it leaves.)
+    pub fn was_sent(&self) -> bool {
+        self.attempts > 0
+    }
+
     /// Still to be delivered.
     pub fn is_open(&self) -> bool {
         matches!(self.state, AdviceState::Waiting | AdviceState::Sent)

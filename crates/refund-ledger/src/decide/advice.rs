@@ -92,10 +92,10 @@ pub fn advice_replayed(
         }
         AdviceKind::Refund | AdviceKind::PartialReversal | AdviceKind::Reversal => {}
     }
-    let state = if advice.stan.0 == 0 {
-        AdviceState::Waiting
-    } else {
+    let state = if advice.was_sent() {
         AdviceState::Sent
+    } else {
+        AdviceState::Waiting
     };
     let change = change(advice, state, None, advice.attempts, None);
     Ok(event(Cause::AdviceReplayed, at, vec![change]))

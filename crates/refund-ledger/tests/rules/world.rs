@@ -274,7 +274,12 @@ impl World {
 
     pub(crate) fn advice_dead(&mut self, key: AdviceKey) {
         let advice = self.advices[&key].clone();
-        self.commit(&decide::advice_dead(&advice, Some(*b"05"), 2, self.now));
+        self.commit(&decide::advice_dead(
+            &advice,
+            Some(*b"05"),
+            advice.attempts,
+            self.now,
+        ));
     }
 
     /// An operator sends a dead letter again.

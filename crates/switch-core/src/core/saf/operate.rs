@@ -81,10 +81,8 @@ pub struct Progress {
 
 /// The message of an advice in its link's dialect; as [`Core::advice_message`], of a node that does not run.
 pub fn advice_message(advice: &Advice, vault: &Vault, spec: &Spec) -> Option<Bytes> {
-    // Its numbers are on record before it leaves: what has any may have left.
-    let repeat = advice.stan.0 != 0;
     let mut out = BytesMut::new();
-    outward::advice_message(advice, repeat, vault, spec, &mut out).ok()?;
+    outward::advice_message(advice, advice.was_sent(), vault, spec, &mut out).ok()?;
     Some(out.freeze())
 }
 
@@ -121,8 +119,8 @@ impl Core {
         })
     }
 
-    /// The message of an advice as it goes out next (in clear: card data), with its dialect. One that was never sent has no
-    /// DE 7 and DE 11 yet. `None` where its link is not in the configuration or its text cannot be opened.
+    /// The message of an advice as it goes out next (in clear: card data), with its dialect. A reversal that was
+    /// never sent has no DE 7 and DE 11 yet. `None` where its link is not in the configuration or its text cannot be opened.
     pub fn advice_message(&self, advice: &Advice) -> Option<(Bytes, &'static Spec)> {
         let spec = self.config.links[self.config.link(advice.link)?].spec;
         advice_message(advice, &self.vault, spec).map(|message| (message, spec))

@@ -124,6 +124,24 @@ fn what_was_never_sent_is_no_repeat_when_it_is_replayed() {
     });
 }
 
+/// It has its numbers from the moment in which it was taken over.
+#[test]
+fn a_refund_taken_over_that_was_never_sent_is_no_repeat_when_it_is_replayed() {
+    story_with(takes_over, |w| {
+        let purchase = w.purchase(1000);
+        w.approved(&purchase);
+        let refund = w.refund(&purchase, 600).as_mti("0220");
+        taken_over(w, &refund);
+        w.pass(73 * HOUR);
+        assert_eq!(w.queue(0), (0, 1));
+        let key = dead(w)[0];
+        replay(w, key);
+        w.connect(0, BANK_A);
+        assert_eq!(w.advice_answered("00").mti, "0220");
+        assert_eq!(w.amounts(&purchase), [1000, 600, 0, 0]);
+    });
+}
+
 #[test]
 fn a_reversal_that_is_discarded_is_as_good_as_acknowledged() {
     story(|w| {
