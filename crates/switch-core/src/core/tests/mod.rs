@@ -6,6 +6,7 @@
 
 mod advices;
 mod chaos;
+mod concurrency;
 mod faults;
 mod links;
 mod message;

@@ -293,7 +293,8 @@ fn core(kit: Kit, setup: &Setup, store: &Arc<WorldStore>, vault: &Arc<Vault>, no
     Core::new(config, store.clone(), vault.clone(), &recovered, 7, now)
 }
 
-fn config(kit: Kit) -> CoreConfig {
+/// The configuration of a world.
+pub(crate) fn config(kit: Kit) -> CoreConfig {
     let terminals = Spec::by_name(kit.terminals).unwrap();
     let issuers = Spec::by_name(kit.issuers).unwrap();
     let listener = |name, spec, realm| ListenerConfig {
