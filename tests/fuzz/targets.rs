@@ -1,5 +1,4 @@
-//! What must hold for any bytes: one function a target, which panics where it does not. Used by the test beside it and by
-//! `cargo fuzz` (see `fuzz/`).
+//! What must hold for any bytes: one function a target, which panics where it does not.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
