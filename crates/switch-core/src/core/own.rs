@@ -68,6 +68,16 @@ impl Core {
         for record in known.iter().rev().filter(current) {
             match record.kind {
                 Kind::Tombstone => {
+                    // A repeat of what came under another DE 7 and was not reversed is told what became of it.
+                    if asked.repeat
+                        && let Some(record) = self.by_stan(asking, task)?
+                    {
+                        return Ok(Own::Repeat {
+                            record,
+                            refreshed: true,
+                            unnamed: true,
+                        });
+                    }
                     return Ok(Own::Reversed(Slot {
                         key: record.key,
                         replaced: Some(record.clone()),

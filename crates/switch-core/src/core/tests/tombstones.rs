@@ -30,6 +30,27 @@ fn the_late_original_is_not_relayed() {
     });
 }
 
+/// The repeat with a refreshed DE 7 was lost, and the till reversed under that DE 7, which the switch did not know: what was
+/// approved stands, and a further repeat must not be told that it was reversed.
+#[test]
+fn a_repeat_is_told_what_became_of_it_under_its_other_name() {
+    story(|w| {
+        let purchase = w.purchase(1000);
+        let approved = w.approved(&purchase);
+        let refreshed = purchase.with(7, "1122143507");
+        let reversal = w.reversal(&refreshed);
+        w.refused_for(&reversal, Reason::ReversalUnknown);
+        let again = w.refused(&refreshed.repeated(), "00");
+        assert_eq!(again.get(38), approved.get(38));
+        assert_eq!(w.left(&purchase), 1000);
+        // Now the switch knows it by that name, too.
+        let second = w.reversal(&refreshed);
+        assert_eq!(w.ask(&second).code(), "00");
+        w.advice_answered("00");
+        assert_eq!(w.left(&purchase), 0);
+    });
+}
+
 #[test]
 fn for_every_kind_of_message() {
     story(|w| {
