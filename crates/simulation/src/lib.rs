@@ -111,16 +111,19 @@ pub struct Report {
     pub violation: Option<Violation>,
 }
 
+/// Lines of the story that a violation is told with.
+const STORY_LINES: usize = 60;
+
 /// Plays the world of a seed. Where something is wrong it is played again, for its story.
 pub fn play(seed: u64) -> Report {
-    play_with(seed, None)
+    play_with(seed, None, STORY_LINES)
 }
 
-/// The same with a deliberate bug.
-pub fn play_with(seed: u64, bug: Option<Bug>) -> Report {
-    let report = World::new(seed, bug, false).run();
+/// The same with a deliberate bug, and with so many lines of the story.
+pub fn play_with(seed: u64, bug: Option<Bug>, lines: usize) -> Report {
+    let report = World::new(seed, bug, 0).run();
     match report.violation {
-        Some(_) => World::new(seed, bug, true).run(),
+        Some(_) => World::new(seed, bug, lines).run(),
         None => report,
     }
 }

@@ -52,11 +52,11 @@ impl Operation {
         answer.map_or(self.message.number(4), |answer| answer.number(4))
     }
 
-    /// An answer that ends it: anything but "not now".
+    /// An answer that ends it: anything but "not now", or that what came could not be read.
     pub(crate) fn is_settled(&self) -> bool {
         self.answers
             .iter()
-            .any(|answer| !matches!(answer.at(39), "91" | "96"))
+            .any(|answer| !matches!(answer.at(39), "30" | "91" | "96"))
     }
 
     /// Whether an answer belongs to it.
@@ -65,7 +65,6 @@ impl Operation {
             && answer.at(11) == self.message.at(11)
             && answer.at(41) == self.message.at(41)
             && self.times.contains(&answer.number(7))
-            && answer.number(4) <= self.message.number(4).max(answer.number(4))
             && answer.get(3) == self.message.get(3)
     }
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use simulation::{Figures, play};
+use simulation::{Figures, play_with};
 
 /// Plays worlds from seeds and reports what the auditor found.
 #[derive(Parser, Debug)]
@@ -19,6 +19,9 @@ struct Arguments {
     /// The first seed; the others follow.
     #[arg(long, default_value_t = 0)]
     from: u64,
+    /// How much of its story a violation is told with.
+    #[arg(long, default_value_t = 60)]
+    lines: usize,
     /// Violations after which it ends.
     #[arg(long, default_value_t = 5)]
     violations: u64,
@@ -36,7 +39,7 @@ fn main() -> ExitCode {
     let mut figures = Figures::default();
     let mut seed = arguments.seed.unwrap_or(arguments.from);
     while worlds == 0 || arguments.seed.is_none() && began.elapsed() < until {
-        let report = play(seed);
+        let report = play_with(seed, None, arguments.lines);
         worlds += 1;
         figures.add(&report.figures);
         if let Some(violation) = &report.violation {

@@ -17,16 +17,16 @@ use self::node::Node;
 use crate::auditor::Auditor;
 use crate::issuer::{Issuer, Numbers};
 use crate::message::Msg;
-use crate::plan::{LINKS, MILLISECOND, MINUTE, Plan, SECOND};
+use crate::plan::{HOUR, LINKS, MILLISECOND, MINUTE, Plan, SECOND};
 use crate::random::Random;
 use crate::terminal::{Operation, Till};
 use crate::{Bug, Figures, Report, Violation};
 
-/// Lines of the story that a violation is told with.
-const STORY_LINES: usize = 80;
-
 /// How long a world may take to come to rest once everybody is well.
 const REST_MAX: u64 = 30 * MINUTE;
+
+/// Clocks jump by less than a day in all: repeats and tombstones are known for so long.
+const JUMPS_MAX: u64 = 20 * HOUR;
 
 /// Events of a world at most: more is a hot loop.
 const EVENTS_MAX: u64 = 400_000;
@@ -46,6 +46,8 @@ pub(crate) struct World {
     boots: u64,
     /// How far the machine's clock is ahead of the world's, microseconds.
     wall: u64,
+    /// By how much clocks jumped so far.
+    jumped: u64,
     power_may_go: bool,
     disk: SimulatedDisk,
     vault: Arc<Vault>,
@@ -60,7 +62,9 @@ pub(crate) struct World {
     ending: bool,
     auditor: Auditor,
     bug: Option<Bug>,
-    story: Option<VecDeque<String>>,
+    story: VecDeque<String>,
+    /// Lines of the story that are kept.
+    lines: usize,
     hash: u64,
     figures: Figures,
 }
@@ -132,6 +136,17 @@ enum Event {
     Start,
 }
 
+impl Event {
+    /// An issuer is still to execute something, or to say that it did so too late.
+    fn may_move_money(&self) -> bool {
+        match self {
+            Event::Executes { .. } => true,
+            Event::BankSends { late, .. } | Event::ToSwitch { late, .. } => late.is_some(),
+            _ => false,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Scheduled {
     at: u64,
@@ -179,7 +194,7 @@ struct Connection {
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, bug: Option<Bug>, told: bool) -> World {
+    pub(crate) fn new(seed: u64, bug: Option<Bug>, lines: usize) -> World {
         let mut random = Random::new(seed);
         let plan = Plan::draw(&mut random);
         let key = |byte| Zeroizing::new([byte; 32]);
@@ -203,6 +218,7 @@ impl World {
             node: None,
             boots: 0,
             wall: random.below(3600) * SECOND,
+            jumped: 0,
             power_may_go: false,
             disk: SimulatedDisk::new(random.next()),
             vault: Arc::new(vault),
@@ -214,7 +230,8 @@ impl World {
             ending: false,
             auditor: Auditor::new(&plan),
             bug,
-            story: told.then(VecDeque::new),
+            story: VecDeque::new(),
+            lines,
             hash: 0xCBF2_9CE4_8422_2325,
             figures: Figures::default(),
             random,
@@ -258,7 +275,7 @@ impl World {
         self.figures.events = self.played;
         let violation = self.auditor.violations.first().map(|what| Violation {
             what: what.clone(),
-            story: self.story.iter().flatten().cloned().collect(),
+            story: self.story.iter().cloned().collect(),
         });
         Report {
             hash: self.hash,
@@ -282,11 +299,11 @@ impl World {
             self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01B3);
         }
         let seconds = (self.now - self.plan.start) as f64 / 1e6;
-        if let Some(story) = &mut self.story {
-            if story.len() == STORY_LINES {
-                story.pop_front();
+        if self.lines > 0 {
+            if self.story.len() == self.lines {
+                self.story.pop_front();
             }
-            story.push_back(format!("{seconds:>11.6}  {}", line()));
+            self.story.push_back(format!("{seconds:>11.6}  {}", line()));
         }
     }
 
@@ -359,7 +376,10 @@ impl World {
             let far = *self
                 .random
                 .pick(&[SECOND, 40 * SECOND, 10 * MINUTE, 600 * MINUTE]);
-            let by = self.random.below(far);
+            let by = self
+                .random
+                .below(far)
+                .min((20 * HOUR).saturating_sub(self.wall));
             self.wall += by;
             if let Some(node) = &mut self.node {
                 node.skew += by;
@@ -539,6 +559,10 @@ impl World {
             })
             && self.operations.iter().all(Operation::is_over)
             && !self.auditor.is_in_doubt()
+            && !self
+                .events
+                .iter()
+                .any(|Reverse(next)| next.event.may_move_money())
     }
 
     fn unrest(&self) -> String {

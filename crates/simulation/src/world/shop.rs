@@ -102,7 +102,9 @@ impl World {
         let refreshes = self.plan.faults.till_refreshes;
         let refreshed =
             again && may_refresh && self.goes_wrong(refreshes, "repeat with another DE 7");
-        let as_first = again && !refreshed && self.random.chance(300);
+        // Without the repeat digit only what is still called as at first.
+        let renamed = refreshed || self.operations[operation].times.len() > 1;
+        let as_first = again && !renamed && self.random.chance(300);
         let known = &mut self.operations[operation];
         let mut message = if again && !as_first {
             known.message.repeated()
