@@ -62,6 +62,8 @@ pub enum AdviceRefusal {
     NotDead,
     /// A refund that was reversed since it was taken over: delivered now, it would be executed and counted nowhere.
     Reversed,
+    /// A reversal of what another advice has had taken back meanwhile: nothing is left to do.
+    Complete,
     /// A partial reversal whose amount is not the last word: a later reversal or a void of the same transaction was or will
     /// be sent before it, and it would raise the amount at the issuer again.
     Superseded,
@@ -86,6 +88,9 @@ pub fn advice_replayed(
     match advice.kind {
         AdviceKind::Refund if transaction.status != Status::Stored => {
             return Err(AdviceRefusal::Reversed);
+        }
+        AdviceKind::Reversal if transaction.status == Status::Reversed => {
+            return Err(AdviceRefusal::Complete);
         }
         AdviceKind::PartialReversal if !later_all_dead || transaction.void != VoidState::None => {
             return Err(AdviceRefusal::Superseded);

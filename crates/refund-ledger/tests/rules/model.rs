@@ -289,7 +289,13 @@ impl Pair {
                 let replayed = self.world.replay(key).is_ok();
                 let stored = self.naive.entries[index].fate == Fate::Stored;
                 match kind {
-                    AdviceKind::Reversal => self.naive.reversal_replayed(index),
+                    AdviceKind::Reversal => {
+                        let taken_back = self.naive.entries[index].fate == Fate::TakenBack;
+                        assert_eq!(replayed, !taken_back);
+                        if replayed {
+                            self.naive.reversal_replayed(index);
+                        }
+                    }
                     AdviceKind::Refund => assert_eq!(replayed, stored),
                     AdviceKind::PartialReversal => {}
                 }

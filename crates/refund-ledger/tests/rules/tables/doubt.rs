@@ -218,6 +218,21 @@ fn of_two_reversals_the_last_one_discarded_completes() {
     assert_eq!(world.left(original), 1000);
 }
 
+#[test]
+fn a_reversal_is_not_replayed_once_another_has_done_its_work() {
+    let (mut world, original) = purchase(1000);
+    let late = world.held(original, 600);
+    world.time_out(late);
+    let first = world.open_advices()[0].key;
+    world.advice_dead(first);
+    world.late_approval(late);
+    world.complete(late);
+    assert_eq!(world.left(original), 1000);
+    assert_eq!(world.replay(first), Err(AdviceRefusal::Complete));
+    assert_eq!(world.discard(first), Ok(()));
+    assert_eq!(world.left(original), 1000);
+}
+
 /// What the issuer has not got yet cannot have been taken back.
 #[test]
 fn a_reversal_is_not_discarded_while_its_refund_is_under_way() {

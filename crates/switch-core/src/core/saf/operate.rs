@@ -47,6 +47,9 @@ impl fmt::Display for OperationError {
             OperationError::Refused(AdviceRefusal::Reversed) => {
                 "the refund was reversed: delivered now, it would be executed and counted nowhere; if the issuer has not executed it, discard it"
             }
+            OperationError::Refused(AdviceRefusal::Complete) => {
+                "the issuer has acknowledged another reversal of the same transaction; discard it"
+            }
             OperationError::Refused(AdviceRefusal::Superseded) => {
                 "a later reversal or void of the same purchase goes before it, and it would raise the amount at the issuer again; settle it by hand and discard it"
             }
