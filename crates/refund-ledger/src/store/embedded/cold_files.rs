@@ -206,6 +206,7 @@ fn item(bytes: &[u8]) -> Option<&[u8]> {
 }
 
 #[cfg(test)]
+#[expect(clippy::indexing_slicing, reason = "tests")]
 mod tests {
     use super::*;
 
