@@ -113,8 +113,9 @@ impl Engine {
     /// Gives inputs to the core, submits what it decided, and hands out what it says. Wakes the connections that have something
     /// to write.
     pub(crate) fn with<T>(&self, inputs: impl FnOnce(&mut Core, u64) -> T) -> T {
-        let now = self.clock.microseconds();
         let mut state = self.lock();
+        // Under the lock, so that the core never sees a time go back.
+        let now = self.clock.microseconds();
         let result = inputs(&mut state.core, now);
         let State {
             core,
