@@ -7,33 +7,10 @@ use std::fmt;
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+pub use switch_core::metrics::names::*;
 
-/// Counter; labels `listener`, `class`, `response_code`.
-pub const REQUESTS: &str = "refundry_requests_total";
-/// Histogram in seconds; labels `listener`, `class`.
-pub const REQUEST_DURATION: &str = "refundry_request_duration_seconds";
-/// Histogram in seconds; label `issuer`.
-pub const ISSUER_DURATION: &str = "refundry_issuer_duration_seconds";
-/// Gauge, 0 or 1; label `issuer`.
-pub const ISSUER_UP: &str = "refundry_issuer_up";
 /// Gauge; label `listener`.
 pub const CONNECTIONS: &str = "refundry_connections";
-/// Gauge; label `issuer`.
-pub const IN_FLIGHT: &str = "refundry_in_flight";
-/// Counter; label `reason`. Refunds and voids only.
-pub const REFUND_REFUSALS: &str = "refundry_refund_refusals_total";
-/// Counter; labels `listener`, `kind`.
-pub const MALFORMED: &str = "refundry_malformed_total";
-/// Counter; labels `issuer`, `kind`.
-pub const UNMATCHED_ANSWERS: &str = "refundry_unmatched_answers_total";
-/// Gauge; label `issuer`.
-pub const SAF_DEPTH: &str = "refundry_saf_depth";
-/// Gauge; label `issuer`.
-pub const SAF_DEAD_LETTERS: &str = "refundry_saf_dead_letters";
-/// Gauge in seconds; label `issuer`.
-pub const SAF_OLDEST: &str = "refundry_saf_oldest_seconds";
-/// Gauge; label `state`.
-pub const ORIGINALS: &str = "refundry_originals";
 /// Histogram in seconds; no labels.
 pub const LEDGER_COMMIT: &str = "refundry_ledger_commit_seconds";
 /// Histogram; no labels.
