@@ -83,12 +83,16 @@ impl State {
             };
         }
         self.last_event = self.last_event.max(item.event.at);
-        for transaction in item.next.transactions() {
-            self.transactions
-                .insert(transaction.key, transaction.clone());
+        // What the decision only read may have moved on since.
+        for key in item.event.transactions() {
+            if let Some(transaction) = item.next.get(key) {
+                self.transactions.insert(key, transaction.clone());
+            }
         }
-        for advice in item.next.all_advices() {
-            self.advices.insert(advice.key, advice.clone());
+        for key in item.event.advices() {
+            if let Some(advice) = item.next.advice(key) {
+                self.advices.insert(key, advice.clone());
+            }
         }
         Completion::Committed { item: item.id }
     }

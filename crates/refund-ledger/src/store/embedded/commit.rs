@@ -208,11 +208,16 @@ impl Round {
             tracing::error!(item = id, %error, "an item was refused");
             return Verdict::Answered(Completion::Refused { item: id });
         }
-        for record in item.next.transactions() {
-            self.next.insert(record.key, record.clone());
+        // What the decision only read may have moved on since: of that, nothing was compared.
+        for key in item.event.transactions() {
+            if let Some(record) = item.next.get(key) {
+                self.next.insert(key, record.clone());
+            }
         }
-        for advice in item.next.all_advices() {
-            self.next_advices.insert(advice.key, advice.clone());
+        for key in item.event.advices() {
+            if let Some(advice) = item.next.advice(key) {
+                self.next_advices.insert(key, advice.clone());
+            }
         }
         Verdict::Accepted
     }
