@@ -1,7 +1,9 @@
 //! A start on an existing ledger: what was relayed and not answered counts as timed out; advices go on.
 
+use std::sync::Arc;
+
 use refund_ledger::store::Recovered;
-use refund_ledger::{Kind, Status, Transaction};
+use refund_ledger::{Advice, AdviceKind, Kind, Status, Transaction};
 
 use super::flight::{Flight, FlightState};
 use super::link::Pending;
@@ -20,6 +22,13 @@ impl Core {
             self.enqueue(advice, None);
         }
         for record in &recovered.transactions {
+            // Its answer, if one is to come, belongs to the advice that delivers it.
+            let delivers = |advice: &Arc<Advice>| {
+                advice.kind == AdviceKind::Refund && advice.key.transaction == record.key
+            };
+            if recovered.advices.iter().any(delivers) {
+                continue;
+            }
             let state = match record.status {
                 Status::InFlight | Status::ReversedInFlight => FlightState::Expiring,
                 // Of what was approved before, no further approval is to come.

@@ -469,3 +469,21 @@ fn an_unreferenced_refund_is_taken_over_too() {
         assert_eq!(w.status(&refund), Status::Approved);
     });
 }
+
+/// After a restart the answer to a refund advice, which has the numbers of the refund, was taken for a late approval.
+#[test]
+fn a_refund_taken_over_and_reversed_is_delivered_after_a_restart() {
+    story_with(takes_over, |w| {
+        let purchase = w.purchase(1000);
+        w.approved(&purchase);
+        let refund = w.refund(&purchase, 600).as_mti("0220");
+        taken_over(w, &refund);
+        let reversal = w.reversal(&refund);
+        w.refused(&reversal, "00");
+        w.restart();
+        assert!(w.advice_answered("00").mti.starts_with("022"));
+        assert!(w.advice_answered("00").mti.starts_with("042"));
+        assert_eq!(w.queue(0), (0, 0));
+        assert_eq!(w.amounts(&purchase), [1000, 0, 0, 0]);
+    });
+}
