@@ -46,6 +46,11 @@ impl Core {
                 self.reply_reason(asking, Reason::Duplicate);
                 Ok(Outcome::Done)
             }
+            Own::Early => {
+                // The first may become anything: it is told so when it comes again.
+                self.reply_reason(asking, Reason::System);
+                Ok(Outcome::Done)
+            }
             Own::Reversed(slot) => self.refuse(asking, &slot, Reason::Reversed, None, Vec::new()),
             Own::New(slot) if asking.asked.kind == Kind::Reversal => {
                 self.reversal(asking, &slot, task)

@@ -94,6 +94,8 @@ pub struct Core {
     ready: VecDeque<Task>,
     /// Tasks in `busy` and `fetching`.
     waiting: usize,
+    /// How many of them are requests of this name, and of this name whatever the DE 7.
+    asking: HashMap<Key, u32>,
     next_id: u64,
     requests: Vec<Request>,
     timers: BinaryHeap<Reverse<(u64, Timer)>>,
@@ -167,6 +169,7 @@ impl Core {
             committing: HashMap::new(),
             ready: VecDeque::new(),
             waiting: 0,
+            asking: HashMap::new(),
             next_id: 1,
             requests: Vec::new(),
             timers: BinaryHeap::new(),

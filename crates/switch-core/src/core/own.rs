@@ -24,6 +24,8 @@ pub(super) enum Own {
     },
     /// Another request has the key.
     Duplicate,
+    /// It may be the repeat of a request that is not on record yet.
+    Early,
     /// A reversal came before it.
     Reversed(Slot),
     /// It is new.
@@ -67,6 +69,9 @@ impl Core {
         let mut other_content = false;
         for record in known.iter().rev().filter(current) {
             match record.kind {
+                Kind::Tombstone if asked.repeat && self.is_asked_otherwise(asked.key) => {
+                    return Ok(Own::Early);
+                }
                 Kind::Tombstone => {
                     // A repeat of what came under another DE 7 and was not reversed is told what became of it.
                     if asked.repeat
@@ -115,6 +120,9 @@ impl Core {
         }
         if other_content && asked.kind != Kind::Reversal {
             return Ok(Own::Duplicate);
+        }
+        if asked.repeat && self.is_asked_otherwise(asked.key) {
+            return Ok(Own::Early);
         }
         if asked.repeat
             && let Some(record) = self.by_stan(asking, task)?

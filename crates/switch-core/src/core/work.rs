@@ -3,12 +3,14 @@
 //! A decision is submitted as one item; what follows from it (relays, answers, advices) happens when it is durable.
 
 use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use refund_ledger::store::{By, Completion, Found, Item, Peek, Query, Request, StoreError};
 use refund_ledger::{AdviceKey, Change, Event, Key, Reason, Transaction, Working};
 
 use super::frame::Frame;
+use super::own::timeless;
 use super::saf::{Operation, OperationError};
 use super::{Core, terminal::Asking};
 
@@ -208,13 +210,44 @@ impl Core {
     /// Waits for a record's commit. What the task has read may be older than what it finds then.
     fn park(&mut self, key: Key, mut task: Task) {
         task.forget();
-        self.waiting += 1;
+        self.begins_to_wait(&task);
         self.busy.entry(key).or_default().push_back(task);
+    }
+
+    fn begins_to_wait(&mut self, task: &Task) {
+        self.waiting += 1;
+        if let Work::Ask(asking) = &task.work {
+            let key = asking.asked.key;
+            for name in [key, timeless(key)] {
+                *self.asking.entry(name).or_default() += 1;
+            }
+        }
+    }
+
+    fn ends_to_wait(&mut self, task: &Task) {
+        self.waiting -= 1;
+        if let Work::Ask(asking) = &task.work {
+            let key = asking.asked.key;
+            for name in [key, timeless(key)] {
+                if let Entry::Occupied(mut count) = self.asking.entry(name) {
+                    *count.get_mut() -= 1;
+                    if *count.get() == 0 {
+                        count.remove();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether a request waits, and so is not on record yet, that differs from this one in its DE 7 alone.
+    pub(super) fn is_asked_otherwise(&self, key: Key) -> bool {
+        let count = |name: Key| self.asking.get(&name).copied().unwrap_or(0);
+        count(timeless(key)) > count(key)
     }
 
     fn fetch(&mut self, task: Task, wanted: Wanted) -> u64 {
         let ticket = self.id();
-        self.waiting += 1;
+        self.begins_to_wait(&task);
         self.fetching.insert(ticket, (task, wanted));
         ticket
     }
@@ -281,7 +314,7 @@ impl Core {
         let Some((mut task, wanted)) = self.fetching.remove(&ticket) else {
             return;
         };
-        self.waiting -= 1;
+        self.ends_to_wait(&task);
         match (read, wanted) {
             (Ok(Read::Record(record)), Wanted::Record(key)) => {
                 task.read.retain(|(known, _)| *known != key);
@@ -368,7 +401,7 @@ impl Core {
             return;
         };
         while let Some(task) = waiting.pop_front() {
-            self.waiting -= 1;
+            self.ends_to_wait(&task);
             self.run(task);
             if let Some(queue) = self.busy.get_mut(&key) {
                 // Busy again: the rest keeps its place.
@@ -416,7 +449,7 @@ impl Core {
             stuck.extend(self.busy.get_mut(&key).into_iter().flat_map(std::mem::take));
         }
         for task in stuck {
-            self.waiting -= 1;
+            self.ends_to_wait(&task);
             self.give_up(&task.work);
         }
     }

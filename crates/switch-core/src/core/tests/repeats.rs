@@ -534,3 +534,28 @@ fn the_ledger_may_forget_nothing_it_was_asked_about_meanwhile() {
         assert_eq!(w.amounts(&purchase), [1000, 1000, 0, 0]);
     });
 }
+
+/// The ledger was slow, the till impatient: its request waited for the original's record, and its repeat with a refreshed
+/// DE 7 became a second refund.
+#[test]
+fn a_repeat_that_overtakes_its_request_is_not_a_second_one() {
+    story(|w| {
+        let purchase = w.purchase(1000);
+        w.approved(&purchase);
+        w.hold();
+        let first = w.refund(&purchase, 100);
+        let waits = w.refund(&purchase, 200);
+        w.send(&first);
+        w.send(&waits);
+        w.send(&waits.repeated().with(7, "1122143507"));
+        assert_eq!(w.answer().code(), "96");
+        w.release();
+        for _ in 0..2 {
+            let relayed = w.issuer_gets();
+            w.issuer_answers(&relayed, "00");
+            assert_eq!(w.answer().code(), "00");
+        }
+        w.refused(&waits.repeated().with(7, "1122143507"), "00");
+        assert_eq!(w.amounts(&purchase), [1000, 300, 0, 0]);
+    });
+}
