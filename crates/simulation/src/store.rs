@@ -279,11 +279,15 @@ impl Records {
 
     fn put(&mut self, event: &Event, next: &Working) {
         self.last_event = self.last_event.max(event.at);
-        for record in next.transactions() {
-            self.transactions.insert(record.key, record.clone());
+        for key in event.transactions() {
+            if let Some(record) = next.get(key) {
+                self.transactions.insert(key, record.clone());
+            }
         }
-        for advice in next.all_advices() {
-            self.advices.insert(advice.key, advice.clone());
+        for key in event.advices() {
+            if let Some(advice) = next.advice(key) {
+                self.advices.insert(key, advice.clone());
+            }
         }
         for change in &event.changes {
             let sent = match change {

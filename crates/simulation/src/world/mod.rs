@@ -376,10 +376,8 @@ impl World {
             let far = *self
                 .random
                 .pick(&[SECOND, 40 * SECOND, 10 * MINUTE, 600 * MINUTE]);
-            let by = self
-                .random
-                .below(far)
-                .min((20 * HOUR).saturating_sub(self.wall));
+            let by = self.random.below(far).min(JUMPS_MAX - self.jumped);
+            self.jumped += by;
             self.wall += by;
             if let Some(node) = &mut self.node {
                 node.skew += by;
