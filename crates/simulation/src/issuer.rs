@@ -90,7 +90,7 @@ impl Issuer {
         if let Some(approved) = approved {
             answer.set(38, format!("A{:05}", numbers.0 % 100_000));
             answer.set(4, format!("{approved:012}"));
-            if numbers.0 % 3 == 0 {
+            if numbers.0.is_multiple_of(3) {
                 answer.set(44, "THANK YOU");
             }
         }

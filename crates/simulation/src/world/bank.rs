@@ -91,7 +91,7 @@ impl World {
         if self.goes_wrong(faults.garbage, "unreadable answer of an issuer") {
             let frame = answer.encode(self.plan.issuers);
             let length = self.random.below(frame.len() as u64) as usize;
-            return self.to_switch(connection, frame[..length].to_vec(), None);
+            return self.send_to_switch(connection, frame[..length].to_vec(), None);
         }
         if self.goes_wrong(faults.issuer_wrong, "answer with other fields") {
             let wrong = self.wrong(&answer, what);
@@ -213,7 +213,7 @@ impl World {
             format!("bank -> switch over {connection}  {message:?}")
         });
         let frame = message.encode(self.plan.issuers);
-        self.to_switch(connection, frame, late);
+        self.send_to_switch(connection, frame, late);
     }
 
     fn bank_closes(&mut self, connection: u64) {
@@ -275,7 +275,7 @@ impl World {
     pub(super) fn bug_swallows(&mut self, connection: u64, sent: &Msg) -> bool {
         let swallows = self.bug == Some(Bug::AdviceNotSent)
             && sent.mti.starts_with("042")
-            && sent.number(11) % 4 == 0;
+            && sent.number(11).is_multiple_of(4);
         if swallows {
             let answer = issuer::answer(sent, "00");
             self.bank_answers(connection, answer, None);

@@ -419,7 +419,7 @@ impl World {
         100 + self.random.below(latency)
     }
 
-    fn to_peer(&mut self, connection: u64, frame: Vec<u8>) {
+    fn send_to_peer(&mut self, connection: u64, frame: Vec<u8>) {
         let way = self.way();
         let Some(known) = self.connections.get_mut(&connection) else {
             return;
@@ -431,7 +431,7 @@ impl World {
         }
     }
 
-    fn to_switch(&mut self, connection: u64, frame: Vec<u8>, late: Option<(usize, Numbers)>) {
+    fn send_to_switch(&mut self, connection: u64, frame: Vec<u8>, late: Option<(usize, Numbers)>) {
         let way = self.way();
         let known = self.connections.get_mut(&connection);
         match known.filter(|known| known.peer_open) {
@@ -551,7 +551,7 @@ impl World {
     }
 
     fn is_at_rest(&self) -> bool {
-        self.played % 16 == 0
+        self.played.is_multiple_of(16)
             && self.node.as_ref().is_some_and(|node| {
                 node.core.is_idle() && !node.working && !node.draining && !node.core.failed()
             })

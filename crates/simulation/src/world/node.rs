@@ -196,7 +196,7 @@ impl World {
                 let mark = 20 + (answer.number(11) << 8);
                 self.tell(mark, || format!("switch -> till  {answer:?}"));
                 self.auditor.terminal_is_answered(&answer, &self.operations);
-                self.to_peer(connection, message.to_vec());
+                self.send_to_peer(connection, message.to_vec());
             }
             Output::ToLink {
                 connection,
@@ -218,7 +218,7 @@ impl World {
                 if self.bug_swallows(connection, &sent) {
                     return;
                 }
-                self.to_peer(connection, message.to_vec());
+                self.send_to_peer(connection, message.to_vec());
             }
             Output::CloseLink { connection } => {
                 self.tell(22, || format!("the switch closes connection {connection}"));

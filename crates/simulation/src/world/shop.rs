@@ -128,9 +128,9 @@ impl World {
         let connection = self.tills[till].connection.unwrap_or(0);
         if self.goes_wrong(self.plan.faults.garbage, "unreadable message of a terminal") {
             let length = self.random.below(frame.len() as u64) as usize;
-            self.to_switch(connection, frame[..length].to_vec(), None);
+            self.send_to_switch(connection, frame[..length].to_vec(), None);
         }
-        self.to_switch(connection, frame, None);
+        self.send_to_switch(connection, frame, None);
     }
 
     pub(super) fn till_gets(&mut self, till: usize, frame: &[u8]) {
