@@ -307,6 +307,7 @@ impl World {
         match event {
             Event::Till(till) => self.till_acts(till),
             Event::Alarm { till, wait } => self.till_lost_patience(till, wait),
+            Event::Again(_) if self.ending => {}
             Event::Again(operation) => self.send_operation(operation, false),
             Event::ToPeer { connection, frame } => self.reaches_peer(connection, &frame),
             Event::ToSwitch {
