@@ -1,4 +1,6 @@
 //! What every engine must do alike. An engine's tests call [`run`] with a way to make and to reopen it.
+//!
+//! Longer than other files: the records that the tests are made of stand beside them, since no other code needs them.
 #![expect(
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
