@@ -10,9 +10,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use node::{Setup, Site, World, approved, ask, merchant, until};
+use node::{Business, Setup, Site, World, approved, ask, merchant, until};
 use rustix::fs::{FallocateFlags, fallocate};
-use simulators::{Card, Message, Reply};
+use simulators::Card;
 
 /// A page: what a file system gives to a file at once.
 const PAGE: u64 = 4096;
@@ -79,33 +79,11 @@ async fn a_disk_that_gets_full() {
     let node = site.node();
     let mut world = World { site, node };
     world.links_up().await;
-    let shop = merchant();
+    let mut business = Business::new();
     let terminal = world.terminal().await;
-    let mut answered: Vec<(Message, Option<Reply>)> = Vec::new();
-    for _ in 0..5 {
-        let purchase = shop.purchase(&Card::visa(), 1_000);
-        let refund = shop.refund(&purchase, 400);
-        for message in [purchase, refund] {
-            let reply = approved(&terminal, &message).await;
-            answered.push((message, Some(reply)));
-        }
-    }
+    business.goes_well(&terminal, 5).await;
     mount.fill(&segment(&world));
-    let mut refused = 0;
-    while world.node.is_running() && answered.len() < 200 {
-        let purchase = shop.purchase(&Card::visa(), 2_000);
-        let reply = terminal.request(&purchase).await;
-        match reply.as_ref().map(Reply::code) {
-            Some("00") | None => {}
-            Some("96") => refused += 1,
-            Some(code) => panic!("answered {code}"),
-        }
-        let is_over = reply.is_none();
-        answered.push((purchase, reply.filter(|reply| reply.code() == "00")));
-        if is_over {
-            break;
-        }
-    }
+    let refused = business.until_the_end(&mut world, &terminal).await;
     assert!(refused > 0, "no 96");
     assert_eq!(world.node.exited().await, 1);
     let log = world.node.log();
@@ -115,21 +93,7 @@ async fn a_disk_that_gets_full() {
     fs::remove_file(mount.ballast()).unwrap();
 
     world.start_again().await;
-    let terminal = world.terminal().await;
-    let mut paid = 0;
-    for (message, first) in &answered {
-        let again = ask(&terminal, &shop.repeat(message)).await;
-        if let Some(first) = first {
-            assert_eq!(again.message(), first.message());
-        }
-        if again.code() == "00" {
-            let amount: i64 = again.get(4).unwrap().parse().unwrap();
-            let is_refund = message.get(3).unwrap().starts_with("20");
-            paid += if is_refund { -amount } else { amount };
-        }
-    }
-    world.saf_empty().await;
-    assert_eq!(world.issuer.books().net(Card::visa().pan()), paid);
+    business.stands(&world).await;
     assert_eq!(world.node.terminate().await, 0);
 }
 

@@ -1,7 +1,13 @@
 //! A node under test: the real binary over real sockets, with an issuer and terminals from `simulators`.
-#![allow(dead_code, reason = "each test target uses a part of it")]
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "each test target uses a part of it"
+)]
 #![allow(clippy::unwrap_used, reason = "a test fails where it panics")]
 
+mod business;
+mod faulty_disk;
 mod process;
 mod setup;
 
@@ -11,6 +17,8 @@ use simulators::issuer::{Issuer, Seen};
 use simulators::{Card, Merchant, Message, Reply, Terminal};
 use tokio::time::{Instant, sleep};
 
+pub(crate) use business::Business;
+pub(crate) use faulty_disk::{FaultyDisk, INPUT_OUTPUT, INTERRUPTED, NO_SPACE};
 pub(crate) use process::Node;
 pub(crate) use setup::{Setup, Site, Wire, rules};
 

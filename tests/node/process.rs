@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
+use std::thread::JoinHandle;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -17,6 +18,8 @@ pub(crate) struct Node {
     listeners: Vec<(String, SocketAddr)>,
     pub(crate) admin: SocketAddr,
     log: Arc<Mutex<String>>,
+    /// Ends with the process.
+    collector: Option<JoinHandle<()>>,
 }
 
 impl Node {
@@ -33,7 +36,7 @@ impl Node {
         let mut stderr = child.stderr.take().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
         let collected = log.clone();
-        std::thread::spawn(move || {
+        let collector = std::thread::spawn(move || {
             let mut bytes = [0; 16 * 1024];
             while let Ok(read @ 1..) = stderr.read(&mut bytes) {
                 collected
@@ -75,6 +78,7 @@ impl Node {
             listeners,
             admin,
             log,
+            collector: Some(collector),
         }
     }
 
@@ -115,6 +119,10 @@ impl Node {
         let end = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
+                // Its last words are in the log.
+                if let Some(collector) = self.collector.take() {
+                    collector.join().unwrap();
+                }
                 return status.code().unwrap_or(-1);
             }
             assert!(

@@ -58,7 +58,7 @@ pub(crate) struct Setup {
     issuer_wire: Wire,
     keys: BTreeMap<String, BTreeMap<String, String>>,
     rules: Vec<String>,
-    log: &'static str,
+    pub(super) log: &'static str,
     second_bins: Option<&'static str>,
     second_realm: Option<&'static str>,
 }
