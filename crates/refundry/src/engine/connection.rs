@@ -19,7 +19,7 @@ const READ_BYTES: usize = 64 * 1024;
 /// byte now and then does not hold a connection.
 const FRAME_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A peer must take what is written to it within this time.
+/// A peer must take what is written to it within this time, or within the idle time where that is shorter.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What a connection carries.
@@ -67,6 +67,7 @@ pub(crate) async fn carry(
     let mut stage = engine.stage();
     let mut heard = Instant::now();
     let mut frame_began = None;
+    let write_timeout = (rules.idle_timeout).map_or(WRITE_TIMEOUT, |idle| idle.min(WRITE_TIMEOUT));
     loop {
         let deadline = deadline(rules.idle_timeout, heard, frame_began);
         let readable = async {
@@ -78,7 +79,7 @@ pub(crate) async fn carry(
         tokio::select! {
             () = outbox.woken() => {
                 let close = outbox.take(&mut output);
-                match timeout(WRITE_TIMEOUT, write_all(stream, &mut output)).await {
+                match timeout(write_timeout, write_all(stream, &mut output)).await {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => return End::Io(error),
                     Err(_) => return End::Slow,

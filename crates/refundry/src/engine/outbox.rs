@@ -92,3 +92,24 @@ impl Outbox {
         queue.bytes.is_empty() && !queue.writing
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_than_may_wait_closes_the_connection() {
+        let outbox = Outbox::new(Framing::LEN2);
+        let message = [b'0'; 8000];
+        let mut pushed = 0;
+        while pushed + message.len() <= OUTBOX_BYTES_MAX {
+            assert_eq!(outbox.push(&message), pushed == 0, "whom to wake");
+            pushed = outbox.lock().bytes.len();
+        }
+        assert!(outbox.push(&message), "the writer is to close");
+        let mut out = BytesMut::new();
+        assert!(outbox.take(&mut out) && out.is_empty());
+        // Nothing more is kept for it.
+        assert!(!outbox.push(&message) && outbox.is_empty());
+    }
+}

@@ -1,0 +1,75 @@
+//! More than a node can do at once, and peers that do not take what they asked for.
+#![allow(clippy::unwrap_used, reason = "a test fails where it panics")]
+
+mod node;
+
+use std::time::Duration;
+
+use node::{FaultyDisk, Setup, World, approved, merchant};
+use simulators::{Card, Message};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// Requests that may wait for the ledger.
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+const WAITING_MAX: usize = 65_536;
+
+/// The disk hangs and requests go on coming: what is beyond the limit is answered 96 at once, and nothing is relayed. The node is
+/// killed at that: whoever was refused or had no answer may ask again, and nothing has happened in between.
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_than_may_wait_is_answered_96() {
+    let site = Setup::new().response_timeout("60s").prepare().await;
+    let Some(disk) = FaultyDisk::for_site(&site) else {
+        return;
+    };
+    let node = disk.node(&site);
+    let mut world = World { site, node };
+    world.links_up().await;
+    let terminal = (world.terminal().await).with_timeout(Duration::from_secs(60));
+    let shop = merchant();
+    let buy = || shop.purchase(&Card::visa(), 1_000);
+    disk.fails("sync", "/journal/journal-", "hang");
+    for _ in 0..WAITING_MAX {
+        terminal.send_message(&buy()).await.unwrap();
+    }
+    let refused: Vec<Message> = (0..10).map(|_| buy()).collect();
+    for purchase in &refused {
+        node::answered(&terminal, purchase, "96").await;
+    }
+    // An operator is heard, and the ledger still takes what it is given: it is only full.
+    assert_eq!(world.node.get("/health/ready").await.0, 200);
+    assert_eq!(world.relayed().len(), 0);
+    world.node.kill();
+    disk.is_well();
+    world.start_again().await;
+    world.saf_empty().await;
+    assert_eq!(world.issuer.books().net(Card::visa().pan()), 0);
+    let terminal = world.terminal().await;
+    for purchase in &refused {
+        approved(&terminal, purchase).await;
+    }
+    let all = refused.len() as i64 * 1_000;
+    assert_eq!(world.issuer.books().net(Card::visa().pan()), all);
+}
+
+/// A terminal that asks and never takes an answer: its connection is closed, and nobody else is held up.
+#[tokio::test]
+async fn a_terminal_that_does_not_read_is_closed() {
+    let setup = Setup::new().set("listen.idle_timeout", "\"1s\"");
+    let world = setup.start().await;
+    let shop = merchant();
+    let mut deaf = TcpStream::connect(world.node.listener(0)).await.unwrap();
+    let echoes = world.wire().frame(&shop.network("301")).repeat(500);
+    let closed = async { while deaf.write_all(&echoes).await.is_ok() {} };
+    timeout(node::PATIENCE, closed).await.unwrap();
+    let slow = [("kind", "slow")];
+    (world.node)
+        .metric_reaches("refundry_malformed_total", &slow, 1.0)
+        .await;
+    let open = world.node.metric("refundry_connections", &[]).await;
+    assert_eq!(open, 0.0, "connections");
+    let terminal = world.terminal().await;
+    approved(&terminal, &shop.purchase(&Card::visa(), 1_000)).await;
+}
