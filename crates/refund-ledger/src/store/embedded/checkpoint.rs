@@ -26,6 +26,9 @@ const DATES_MAX: usize = 100_000;
 /// Tombstones live for a day.
 const TOMBSTONE_MS: u64 = 24 * 3_600_000;
 
+/// Hears how far a checkpoint has come.
+type AtStep<'a> = &'a dyn Fn(&'static str);
+
 /// What this thread knows of the cold store beyond [`Shared`].
 pub(crate) struct Checkpointer {
     /// Exactly what the cold store holds.
@@ -57,7 +60,7 @@ impl Checkpointer {
                 (wanted, std::mem::take(&mut queue.evict))
             };
             if let Some(wanted) = wanted {
-                self.checkpoint_or_poison(shared);
+                self.checkpoint_or_poison(shared, &|step| shared.step(step));
                 shared.checkpoints.change(|queue| queue.done = wanted);
             }
             if wanted.is_some() || evict {
@@ -66,19 +69,21 @@ impl Checkpointer {
         }
     }
 
-    /// A failed checkpoint ends the store: the disk that failed it is the journal's too.
-    pub(crate) fn checkpoint_or_poison(&mut self, shared: &Shared) {
+    /// A failed checkpoint ends the store: the disk that failed it is the journal's too. `at_step` is called, without a lock,
+    /// wherever others may come in between.
+    pub(crate) fn checkpoint_or_poison(&mut self, shared: &Shared, at_step: AtStep<'_>) {
         if shared.poisoned().is_some() {
             return;
         }
-        let done = self.checkpoint(shared).and_then(|()| self.drop_old(shared));
+        let done = self.checkpoint(shared, at_step);
+        let done = done.and_then(|()| self.drop_old(shared, at_step));
         if let Err(error) = done {
             shared.poison(error.to_string());
             shared.checkpoints.wake();
         }
     }
 
-    fn checkpoint(&mut self, shared: &Shared) -> Result<(), ColdError> {
+    fn checkpoint(&mut self, shared: &Shared, at_step: AtStep<'_>) -> Result<(), ColdError> {
         let (noted, epoch, advices) = {
             let mut progress = lock(&shared.progress);
             progress.writing = std::mem::take(&mut progress.changed);
@@ -93,22 +98,22 @@ impl Checkpointer {
         let keys = lock(&shared.progress).writing.clone();
         for chunk in keys.chunks(CHUNK) {
             self.write_chunk(shared, chunk)?;
-            shared.step("chunk");
+            at_step("chunk");
         }
         for chunk in advices.chunks(CHUNK) {
             write_advices(shared, chunk)?;
-            shared.step("advices");
+            at_step("advices");
         }
         shared.cold.sync()?;
-        shared.step("synced");
+        at_step("synced");
         note(&shared.cold, &noted)?;
-        shared.step("noted");
+        at_step("noted");
         for key in keys {
             shared.hot.clean(key, epoch);
         }
         lock(&shared.progress).writing = Vec::new();
         forget_done(shared, &advices, epoch)?;
-        shared.step("forgotten");
+        at_step("forgotten");
         let drop_before = noted.applied;
         shared
             .commits
@@ -149,7 +154,7 @@ impl Checkpointer {
     }
 
     /// Drops what has not moved for longer than it is to be kept, by the newest event's time, a bounded part at a time.
-    fn drop_old(&mut self, shared: &Shared) -> Result<(), ColdError> {
+    fn drop_old(&mut self, shared: &Shared, at_step: AtStep<'_>) -> Result<(), ColdError> {
         let now = lock(&shared.progress).meta.last_event;
         let retention = shared.options.retention_ms;
         for (tombstones, age) in [(true, TOMBSTONE_MS), (false, retention)] {
@@ -164,7 +169,7 @@ impl Checkpointer {
                 after = Some(*last);
                 seen = seen.saturating_add(dates.len());
                 self.drop_dated(shared, &dates, now, age)?;
-                shared.step("dropped");
+                at_step("dropped");
             }
         }
         Ok(())

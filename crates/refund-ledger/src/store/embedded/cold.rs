@@ -15,44 +15,18 @@ use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use fjall::config::FilterPolicy;
-use fjall::{
-    Database, Guard, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, UserKey,
-};
-
-use super::cold_files::inspect;
 use super::hot::matches;
+use super::sorted::{Batch, Entry, Sorted, Space};
 use crate::store::{By, CANDIDATES_MAX, Query};
 use crate::{
     Advice, AdviceKey, Key, Kind, MerchantKey, Reader, Rrn, Transaction, WireTime, Writer,
 };
 
-/// Threads that sort and merge files in the background.
-const WORKERS: usize = 1;
-
 const HOUR_MS: u64 = 3_600_000;
-
-/// The names of its keyspaces.
-pub(crate) const KEYSPACES: [&str; 7] = [
-    "transactions",
-    "rrn",
-    "time",
-    "by_date",
-    "open",
-    "advices",
-    "meta",
-];
 
 /// The cold store.
 pub(crate) struct Cold {
-    db: Database,
-    transactions: Keyspace,
-    rrn: Keyspace,
-    time: Keyspace,
-    by_date: Keyspace,
-    open: Keyspace,
-    advices: Keyspace,
-    meta: Keyspace,
+    sorted: Sorted,
 }
 
 /// What went wrong with the cold store.
@@ -100,8 +74,7 @@ impl std::fmt::Display for ColdError {
 
 /// Changes that become visible together.
 pub(crate) struct Changes<'a> {
-    cold: &'a Cold,
-    batch: OwnedWriteBatch,
+    batch: Batch<'a>,
     buffer: Vec<u8>,
 }
 
@@ -159,41 +132,18 @@ pub(crate) fn hour_begin(hour: u32) -> u64 {
 impl Cold {
     /// Opens it, or creates it where it need not be `complete`. `cache_bytes` is what the library may keep of its files in memory.
     pub(crate) fn open(path: &Path, cache_bytes: u64, complete: bool) -> Result<Cold, ColdError> {
-        if complete {
-            inspect(path)?;
-        }
-        let db = Database::builder(path)
-            .cache_size(cache_bytes)
-            .worker_threads(WORKERS)
-            .manual_journal_persist(true)
-            .open()?;
-        let lost = KEYSPACES.into_iter().find(|name| !db.keyspace_exists(name));
-        if let Some(keyspace) = lost.filter(|_| complete) {
-            let key = Vec::new();
-            return Err(ColdError::Corrupt { keyspace, key });
-        }
-        let points = || db.keyspace("transactions", KeyspaceCreateOptions::default);
-        // Only ever walked by prefix: filters for single keys would be wasted.
-        let walked = |name| {
-            db.keyspace(name, || {
-                KeyspaceCreateOptions::default().filter_policy(FilterPolicy::disabled())
-            })
-        };
-        Ok(Cold {
-            transactions: points()?,
-            rrn: walked("rrn")?,
-            time: walked("time")?,
-            by_date: walked("by_date")?,
-            open: walked("open")?,
-            advices: walked("advices")?,
-            meta: walked("meta")?,
-            db,
-        })
+        let sorted = Sorted::open(path, cache_bytes, complete)?;
+        Ok(Cold { sorted })
+    }
+
+    /// A cold store on these keyspaces.
+    pub(crate) fn on(sorted: Sorted) -> Cold {
+        Cold { sorted }
     }
 
     /// A transaction.
     pub(crate) fn get(&self, key: Key) -> Result<Option<Arc<Transaction>>, ColdError> {
-        let bytes = self.transactions.get(key_bytes(key))?;
+        let bytes = self.sorted.get(Space::Transactions, &key_bytes(key))?;
         bytes
             .map(|bytes| decode_transaction(&key_bytes(key), &bytes))
             .transpose()
@@ -209,27 +159,28 @@ impl Cold {
             }
             found.len() < limit
         };
-        let (keyspace, prefix) = match query.by {
+        let (space, prefix) = match query.by {
             By::StanTime(stan, _) | By::Stan(stan) => {
                 let first =
                     u128::from(query.merchant.value()) << 88 | u128::from(stan.0 & 0xF_FFFF) << 68;
                 let last = first | ((1 << 68) - 1);
-                for guard in self
-                    .transactions
-                    .range(first.to_be_bytes()..=last.to_be_bytes())
-                {
-                    let (key, value) = guard.into_inner()?;
+                let range = (
+                    Bound::Included(first.to_be_bytes().to_vec()),
+                    Bound::Included(last.to_be_bytes().to_vec()),
+                );
+                for entry in self.sorted.range(Space::Transactions, range) {
+                    let (key, value) = entry?;
                     if !take(decode_transaction(&key, &value)?) {
                         break;
                     }
                 }
                 return Ok(found);
             }
-            By::Time(time) => (&self.time, time_prefix(query.merchant, time)),
-            By::Rrn(rrn) => (&self.rrn, rrn_prefix(query.merchant, rrn)),
+            By::Time(time) => (Space::Time, time_prefix(query.merchant, time)),
+            By::Rrn(rrn) => (Space::Rrn, rrn_prefix(query.merchant, rrn)),
         };
-        for guard in keyspace.prefix(prefix) {
-            if let Some(record) = self.get(last_key(guard)?)?
+        for entry in self.sorted.prefix(space, &prefix) {
+            if let Some(record) = self.get(last_key(&entry?.0)?)?
                 && !take(record)
             {
                 break;
@@ -244,10 +195,11 @@ impl Cold {
         first: Key,
         limit: usize,
     ) -> Result<Vec<Arc<Transaction>>, ColdError> {
-        let guards = self.transactions.range(key_bytes(first)..).take(limit);
-        guards
-            .map(|guard| {
-                let (key, value) = guard.into_inner()?;
+        let range = (Bound::Included(key_bytes(first).to_vec()), Bound::Unbounded);
+        let entries = self.sorted.range(Space::Transactions, range).take(limit);
+        entries
+            .map(|entry| {
+                let (key, value) = entry?;
                 decode_transaction(&key, &value)
             })
             .collect()
@@ -259,16 +211,19 @@ impl Cold {
         record: &Transaction,
     ) -> Result<Vec<&'static str>, ColdError> {
         let mut missing = Vec::new();
-        if !self.time.contains_key(time_name(record))? {
+        if !self.sorted.contains(Space::Time, &time_name(record))? {
             missing.push("name by DE 7");
         }
-        if record.kind == Kind::Purchase && !self.rrn.contains_key(rrn_name(record))? {
+        if record.kind == Kind::Purchase && !self.sorted.contains(Space::Rrn, &rrn_name(record))? {
             missing.push("name by DE 37");
         }
-        if !self.by_date.contains_key(Dated::of(record).encode())? {
+        if !self
+            .sorted
+            .contains(Space::ByDate, &Dated::of(record).encode())?
+        {
             missing.push("date");
         }
-        if record.is_open() != self.open.contains_key(key_bytes(record.key))? {
+        if record.is_open() != self.sorted.contains(Space::Open, &key_bytes(record.key))? {
             missing.push("right place among what is open");
         }
         Ok(missing)
@@ -276,13 +231,14 @@ impl Cold {
 
     /// Keys of what was open at the last checkpoint.
     pub(crate) fn open_keys(&self) -> Result<Vec<Key>, ColdError> {
-        self.open.iter().map(last_key).collect()
+        let all = self.sorted.prefix(Space::Open, &[]);
+        all.map(|entry| last_key(&entry?.0)).collect()
     }
 
     /// All advices.
     pub(crate) fn all_advices(&self) -> Result<Vec<Arc<Advice>>, ColdError> {
-        let decode = |guard: Guard| {
-            let (key, value) = guard.into_inner()?;
+        let decode = |entry: Entry| {
+            let (key, value) = entry?;
             let mut reader = Reader::new(&value);
             let advice = reader
                 .advice()
@@ -292,7 +248,10 @@ impl Cold {
                 key: key.to_vec(),
             })
         };
-        self.advices.iter().map(decode).collect()
+        self.sorted
+            .prefix(Space::Advices, &[])
+            .map(decode)
+            .collect()
     }
 
     /// Entries of `by_date` after `after` (or from the oldest) of one kind, below `hour`, oldest first.
@@ -313,11 +272,11 @@ impl Cold {
             .encode()
         };
         let first = match after {
-            Some(dated) => Bound::Excluded(dated.encode()),
-            None => Bound::Included(bound(0, 0)),
+            Some(dated) => Bound::Excluded(dated.encode().to_vec()),
+            None => Bound::Included(bound(0, 0).to_vec()),
         };
-        let range = self.by_date.range((first, Bound::Excluded(bound(hour, 0))));
-        decode_dated(range.take(limit))
+        let range = (first, Bound::Excluded(bound(hour, 0).to_vec()));
+        decode_dated(self.sorted.range(Space::ByDate, range).take(limit))
     }
 
     /// Entries of `by_date` of one kind before `before` (or from the newest), newest first.
@@ -333,37 +292,38 @@ impl Cold {
             key: Key::from_value(0),
         };
         let last = match before {
-            Some(dated) => Bound::Excluded(dated.encode()),
+            Some(dated) => Bound::Excluded(dated.encode().to_vec()),
             None => Bound::Included(
                 Dated {
                     tombstone,
                     hour: u32::MAX,
                     key: Key::from_value(u128::MAX),
                 }
-                .encode(),
+                .encode()
+                .to_vec(),
             ),
         };
-        let range = self.by_date.range((Bound::Included(first.encode()), last));
-        decode_dated(range.rev().take(limit))
+        let range = (Bound::Included(first.encode().to_vec()), last);
+        decode_dated(self.sorted.range(Space::ByDate, range).rev().take(limit))
     }
 
     /// A value of `meta`.
     pub(crate) fn meta(&self, word: &str) -> Result<Option<Vec<u8>>, ColdError> {
-        Ok(self.meta.get(word)?.map(|value| value.to_vec()))
+        let value = self.sorted.get(Space::Meta, word.as_bytes())?;
+        Ok(value.map(|value| value.to_vec()))
     }
 
     /// Begins changes.
     pub(crate) fn change(&self) -> Changes<'_> {
         Changes {
-            cold: self,
-            batch: self.db.batch(),
+            batch: self.sorted.batch(),
             buffer: Vec::new(),
         }
     }
 
     /// Makes all changes so far durable.
     pub(crate) fn sync(&self) -> Result<(), ColdError> {
-        Ok(self.db.persist(PersistMode::SyncAll)?)
+        self.sorted.sync()
     }
 }
 
@@ -373,14 +333,13 @@ impl Changes<'_> {
         self.buffer.clear();
         Writer(&mut self.buffer).transaction(record);
         let key = key_bytes(record.key);
+        self.batch.insert(Space::Transactions, key, &self.buffer);
         self.batch
-            .insert(&self.cold.transactions, key, self.buffer.as_slice());
-        self.batch
-            .insert(&self.cold.by_date, Dated::of(record).encode(), []);
+            .insert(Space::ByDate, Dated::of(record).encode(), &[]);
         if with_names {
-            self.batch.insert(&self.cold.time, time_name(record), []);
+            self.batch.insert(Space::Time, time_name(record), &[]);
             if record.kind == Kind::Purchase {
-                self.batch.insert(&self.cold.rrn, rrn_name(record), []);
+                self.batch.insert(Space::Rrn, rrn_name(record), &[]);
             }
         }
     }
@@ -388,25 +347,25 @@ impl Changes<'_> {
     /// Takes a record out with its names.
     pub(crate) fn remove(&mut self, record: &Transaction) {
         self.batch
-            .remove(&self.cold.transactions, key_bytes(record.key));
-        self.batch.remove(&self.cold.time, time_name(record));
+            .remove(Space::Transactions, key_bytes(record.key));
+        self.batch.remove(Space::Time, time_name(record));
         if record.kind == Kind::Purchase {
-            self.batch.remove(&self.cold.rrn, rrn_name(record));
+            self.batch.remove(Space::Rrn, rrn_name(record));
         }
         self.remove_dated(Dated::of(record));
     }
 
     /// Takes an entry of `by_date` out.
     pub(crate) fn remove_dated(&mut self, dated: Dated) {
-        self.batch.remove(&self.cold.by_date, dated.encode());
+        self.batch.remove(Space::ByDate, dated.encode());
     }
 
     /// Notes whether a record is open.
     pub(crate) fn set_open(&mut self, key: Key, open: bool) {
         if open {
-            self.batch.insert(&self.cold.open, key_bytes(key), []);
+            self.batch.insert(Space::Open, key_bytes(key), &[]);
         } else {
-            self.batch.remove(&self.cold.open, key_bytes(key));
+            self.batch.remove(Space::Open, key_bytes(key));
         }
     }
 
@@ -414,26 +373,23 @@ impl Changes<'_> {
     pub(crate) fn put_advice(&mut self, advice: &Advice) {
         self.buffer.clear();
         Writer(&mut self.buffer).advice(advice);
-        self.batch.insert(
-            &self.cold.advices,
-            advice_bytes(advice.key),
-            self.buffer.as_slice(),
-        );
+        self.batch
+            .insert(Space::Advices, advice_bytes(advice.key), &self.buffer);
     }
 
     /// Takes an advice out.
     pub(crate) fn remove_advice(&mut self, key: AdviceKey) {
-        self.batch.remove(&self.cold.advices, advice_bytes(key));
+        self.batch.remove(Space::Advices, advice_bytes(key));
     }
 
     /// A value of `meta`.
     pub(crate) fn set_meta(&mut self, word: &str, value: &[u8]) {
-        self.batch.insert(&self.cold.meta, word, value);
+        self.batch.insert(Space::Meta, word, value);
     }
 
     /// Makes the changes visible, all or none.
     pub(crate) fn commit(self) -> Result<(), ColdError> {
-        Ok(self.batch.commit()?)
+        self.batch.commit()
     }
 }
 
@@ -475,8 +431,7 @@ fn rrn_name(record: &Transaction) -> Vec<u8> {
 }
 
 /// The key at the end of a name.
-fn last_key(guard: Guard) -> Result<Key, ColdError> {
-    let name: UserKey = guard.key()?;
+fn last_key(name: &[u8]) -> Result<Key, ColdError> {
     let value = name.last_chunk().map(|bytes| u128::from_be_bytes(*bytes));
     value
         .map(Key::from_value)
@@ -486,15 +441,15 @@ fn last_key(guard: Guard) -> Result<Key, ColdError> {
         })
 }
 
-fn decode_dated(guards: impl Iterator<Item = Guard>) -> Result<Vec<Dated>, ColdError> {
-    let decode = |guard: Guard| {
-        let name = guard.key()?;
+fn decode_dated(entries: impl Iterator<Item = Entry>) -> Result<Vec<Dated>, ColdError> {
+    let decode = |entry: Entry| {
+        let (name, _) = entry?;
         Dated::decode(&name).ok_or_else(|| ColdError::Corrupt {
             keyspace: "by_date",
             key: name.to_vec(),
         })
     };
-    guards.map(decode).collect()
+    entries.map(decode).collect()
 }
 
 fn decode_transaction(key: &[u8], bytes: &[u8]) -> Result<Arc<Transaction>, ColdError> {

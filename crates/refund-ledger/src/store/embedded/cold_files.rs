@@ -22,7 +22,8 @@ use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::cold::{ColdError, KEYSPACES};
+use super::cold::ColdError;
+use super::sorted::KEYSPACES;
 
 const BEGIN: u8 = 1;
 const ITEM: u8 = 2;

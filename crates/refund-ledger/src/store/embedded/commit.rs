@@ -88,7 +88,7 @@ fn take_work<D: Disk>(
 
 /// What one batch needs; kept for the next.
 #[derive(Default)]
-struct Round {
+pub(crate) struct Round {
     batch: Batch,
     accepted: Vec<Item>,
     /// The states after the accepted items.
@@ -106,7 +106,7 @@ enum Verdict {
 
 impl Round {
     /// Commits what fits into a batch; the rest stays in `requests`.
-    fn commit<D: Disk>(
+    pub(crate) fn commit<D: Disk>(
         &mut self,
         shared: &Shared,
         journal: &mut Journal<D>,
@@ -233,6 +233,7 @@ impl Round {
                 Change::UpdateAdvice { key, .. } => {
                     self.advice(shared, *key).map(|known| known.version)
                 }
+                Change::Number { .. } => None,
             };
             if present.unwrap_or(0) != expected_before(change) {
                 return Ok(false);

@@ -26,6 +26,8 @@ mod meta;
 mod open;
 mod reads;
 mod shared;
+pub mod simulated;
+mod sorted;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -113,8 +115,8 @@ pub struct EmbeddedStore {
     shared: Arc<Shared>,
     recovered: Recovered,
     threads: Mutex<Option<Threads>>,
-    // Given up after everything else.
-    _folder: Folder,
+    // Given up after everything else; none where the store is simulated.
+    _folder: Option<Folder>,
 }
 
 impl fmt::Debug for EmbeddedStore {

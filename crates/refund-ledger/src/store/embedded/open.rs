@@ -290,18 +290,61 @@ pub(crate) fn open<D: Disk>(
         source,
     })?;
     let folder = Folder::take(&dir)?;
-    let cold_error = |error| OpenError::cold(&folder.cold, error);
     let (cold, mut meta) = folder.open_cold(options.cache_bytes)?;
     let ledger = match meta.ledger {
         Some(ledger) => ledger,
         None => begin(&cold, &folder)?,
     };
+    let places = Places {
+        journal: &folder.journal,
+        cold: &folder.cold,
+    };
+    meta.ledger = Some(ledger);
+    let parts = open_parts(disk, options, cold, meta, places, sink, &mut |_, _| ())?;
+    let threads = start(&parts.shared, parts.journal, parts.checkpointer)?;
+    Ok(EmbeddedStore {
+        shared: parts.shared,
+        recovered: parts.recovered,
+        threads: Some(threads).into(),
+        _folder: Some(folder),
+    })
+}
+
+/// A store that does nothing by itself yet.
+pub(crate) struct Parts<D: Disk> {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) recovered: Recovered,
+    pub(crate) journal: Journal<D>,
+    pub(crate) checkpointer: Checkpointer,
+}
+
+/// Where it lies.
+#[derive(Copy, Clone)]
+pub(crate) struct Places<'a> {
+    pub(crate) journal: &'a Path,
+    pub(crate) cold: &'a Path,
+}
+
+/// Brings a store to where its journal ends. `heard` gets every record that is replayed, with its number.
+pub(crate) fn open_parts<D: Disk>(
+    disk: D,
+    options: EmbeddedOptions,
+    cold: Cold,
+    mut meta: Meta,
+    places: Places<'_>,
+    sink: Sink,
+    heard: &mut dyn FnMut(u64, &[u8]),
+) -> Result<Parts<D>, OpenError> {
+    let cold_error = |error| OpenError::cold(places.cold, error);
     let has_journal = meta.has_journal;
+    let Some(ledger) = meta.ledger else {
+        return Err(cold_error(meta::lost_ledger()));
+    };
     meta.progress.applied = meta.progress.applied.max(1);
     let counts = meta.counts;
     let shared = Shared::new(options, cold, meta, sink);
     let open_keys = load_open(&shared).map_err(cold_error)?;
-    let journal = replay(disk, &shared, &folder, ledger, has_journal)?;
+    let journal = replay(disk, &shared, places.journal, ledger, has_journal, heard)?;
     if !has_journal {
         let mut changes = shared.cold.change();
         changes.set_has_journal();
@@ -309,13 +352,12 @@ pub(crate) fn open<D: Disk>(
         durable.map_err(cold_error)?;
     }
     let recovered = recovered(&shared, &open_keys);
-    let shared = Arc::new(shared);
-    let threads = start(&shared, journal, Checkpointer::new(counts, open_keys))?;
-    Ok(EmbeddedStore {
-        shared,
+    shared.call_for_checkpoint(&lock(&shared.progress));
+    Ok(Parts {
+        shared: Arc::new(shared),
         recovered,
-        threads: Some(threads).into(),
-        _folder: folder,
+        journal,
+        checkpointer: Checkpointer::new(counts, open_keys),
     })
 }
 
@@ -374,9 +416,10 @@ fn load_open(shared: &Shared) -> Result<HashSet<Key>, ColdError> {
 fn replay<D: Disk>(
     disk: D,
     shared: &Shared,
-    folder: &Folder,
+    dir: &Path,
     ledger: LedgerId,
     must_exist: bool,
+    heard: &mut dyn FnMut(u64, &[u8]),
 ) -> Result<Journal<D>, OpenError> {
     let mut progress = lock(&shared.progress);
     let options = JournalOptions {
@@ -385,13 +428,14 @@ fn replay<D: Disk>(
         from: progress.meta.applied,
         must_exist,
     };
-    let journal = Journal::open(disk, &folder.journal, options, &mut |_, payload| {
+    let journal = Journal::open(disk, dir, options, &mut |number, payload| {
+        heard(number, payload);
         let event = decode(payload).map_err(Misfit::Corrupt)?;
         apply(shared, &mut progress, &event)?;
         progress.journal_bytes = progress.journal_bytes.saturating_add(payload.len() as u64);
         Ok(())
     });
-    let journal = journal.map_err(|error| OpenError::journal(&folder.journal, error))?;
+    let journal = journal.map_err(|error| OpenError::journal(dir, error))?;
     progress.meta.applied = journal.next_number();
     Ok(journal)
 }
@@ -475,7 +519,6 @@ fn start<D: Disk>(
     journal: Journal<D>,
     checkpointer: Checkpointer,
 ) -> Result<Threads, OpenError> {
-    shared.call_for_checkpoint(&lock(&shared.progress));
     let dir = shared.options.dir.clone();
     let spawn_error = |source| OpenError::Io {
         doing: "start a thread for",
@@ -526,22 +569,7 @@ impl Threads {
                 message: "a thread of the ledger ended early".into(),
             });
         };
-        // Much that changed is left to the next start, which replays it faster than it is written here: a stop is not held up.
-        let quick = lock(&shared.progress).changed.len() <= CLOSE_CHANGES_MAX;
-        if quick {
-            checkpointer.checkpoint_or_poison(shared);
-        }
-        if let Some(error) = shared.poisoned() {
-            return Err(error.clone());
-        }
-        let drop_before = if quick {
-            lock(&shared.progress).meta.applied
-        } else {
-            0
-        };
-        journal.close(drop_before).map_err(|error| StoreError {
-            message: error.to_string(),
-        })
+        finish(shared, journal, &mut checkpointer)
     }
 
     /// Ends the threads and leaves the files as after a crash.
@@ -562,4 +590,28 @@ impl Threads {
         }
         (journal, checkpointer)
     }
+}
+
+/// Makes a last checkpoint and stops the journal cleanly.
+pub(crate) fn finish(
+    shared: &Shared,
+    journal: Box<dyn CloseJournal>,
+    checkpointer: &mut Checkpointer,
+) -> Result<(), StoreError> {
+    // Much that changed is left to the next start, which replays it faster than it is written here: a stop is not held up.
+    let quick = lock(&shared.progress).changed.len() <= CLOSE_CHANGES_MAX;
+    if quick {
+        checkpointer.checkpoint_or_poison(shared, &|step| shared.step(step));
+    }
+    if let Some(error) = shared.poisoned() {
+        return Err(error.clone());
+    }
+    let drop_before = if quick {
+        lock(&shared.progress).meta.applied
+    } else {
+        0
+    };
+    journal.close(drop_before).map_err(|error| StoreError {
+        message: error.to_string(),
+    })
 }

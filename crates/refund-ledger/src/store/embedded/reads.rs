@@ -34,7 +34,8 @@ fn take_reads(shared: &Shared, reads: &mut Vec<Read>) -> bool {
     !reads.is_empty()
 }
 
-fn answer(shared: &Shared, read: Read) -> Completion {
+/// Answers one.
+pub(crate) fn answer(shared: &Shared, read: Read) -> Completion {
     match read {
         Read::Get { ticket, key } => Completion::Got {
             ticket,

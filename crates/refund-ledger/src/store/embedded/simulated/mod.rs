@@ -1,0 +1,187 @@
+//! The same store in one thread, for simulations: whoever drives it says when it commits, reads, makes a checkpoint, makes room.
+//!
+//! Everything that decides is the real thing: the journal and its recovery, the index in memory, the layout of the cold store, the
+//! checkpoint. Played are the disk under the journal and, in memory, the keyspaces of the cold store.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+mod cold;
+
+pub use cold::{Loses, SimulatedCold};
+
+use super::checkpoint::{Checkpointer, make_room};
+use super::cold::Cold;
+use super::commit::Round;
+use super::disk::Disk;
+use super::journal::{Journal, LedgerId};
+use super::meta::Meta;
+use super::open::{Places, finish, open_parts};
+use super::shared::{Shared, lock};
+use super::sorted::Sorted;
+use super::{EmbeddedOptions, EmbeddedStore, OpenError, reads, warm};
+use crate::store::{Completion, StoreError};
+
+/// Where the journal lies on its disk.
+pub const JOURNAL_DIR: &str = "ledger/journal";
+
+/// What messages call the cold store.
+const COLD_DIR: &str = "ledger/cold";
+
+/// All simulated ledgers are the same one.
+const LEDGER: LedgerId = LedgerId(*b"simulated ledger");
+
+/// A store without threads. Its completions are what its steps return.
+pub struct SteppedStore<D: Disk> {
+    /// Answers from memory, takes requests.
+    store: EmbeddedStore,
+    commits: Mutex<Commits<D>>,
+    checkpointer: Mutex<Checkpointer>,
+}
+
+struct Commits<D: Disk> {
+    journal: Journal<D>,
+    round: Round,
+}
+
+impl<D: Disk> std::fmt::Debug for SteppedStore<D> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SteppedStore")
+    }
+}
+
+impl<D: Disk> SteppedStore<D> {
+    /// Opens or creates the ledger. `heard` gets every journal record that is replayed, with its number.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open(
+        disk: D,
+        cold: &SimulatedCold,
+        options: EmbeddedOptions,
+        heard: &mut dyn FnMut(u64, &[u8]),
+    ) -> Result<SteppedStore<D>, OpenError> {
+        let path = Path::new(COLD_DIR);
+        let cold = Cold::on(Sorted::Simulated(cold.clone()));
+        let mut meta = Meta::read(&cold).map_err(|error| OpenError::meta(path, error))?;
+        if meta.ledger.is_none() {
+            let mut changes = cold.change();
+            changes.set_ledger(LEDGER);
+            let durable = changes.commit().and_then(|()| cold.sync());
+            durable.map_err(|error| OpenError::cold(path, error))?;
+            meta.ledger = Some(LEDGER);
+        }
+        let places = Places {
+            journal: Path::new(JOURNAL_DIR),
+            cold: path,
+        };
+        let sink = Arc::new(|_| ());
+        let parts = open_parts(disk, options, cold, meta, places, sink, heard)?;
+        Ok(SteppedStore {
+            store: EmbeddedStore {
+                shared: parts.shared,
+                recovered: parts.recovered,
+                threads: Mutex::new(None),
+                _folder: None,
+            },
+            commits: Mutex::new(Commits {
+                journal: parts.journal,
+                round: Round::default(),
+            }),
+            checkpointer: Mutex::new(parts.checkpointer),
+        })
+    }
+
+    /// The store, for everything but its steps. A page of a [`scan`](crate::store::Store::scan) waits for a checkpoint that does not come
+    /// where very many records changed since the last.
+    pub fn store(&self) -> &EmbeddedStore {
+        &self.store
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.store.shared
+    }
+
+    /// Commits up to so many of the items that wait as one batch, and lets go of what the last checkpoint made superfluous in
+    /// the journal.
+    pub fn commit(&self, items_max: usize) -> Vec<Completion> {
+        let (mut requests, overflow, drop_before) = {
+            let mut queue = self.shared().commits.lock();
+            let count = items_max.min(queue.requests.len());
+            let requests = queue.requests.drain(..count).collect::<Vec<_>>();
+            let overflow = std::mem::take(&mut queue.overflow);
+            (requests, overflow, queue.drop_before.take())
+        };
+        let mut commits = lock(&self.commits);
+        let Commits { journal, round } = &mut *commits;
+        if let Some(number) = drop_before {
+            // They are dropped again after the next checkpoint; what they hold is safe twice.
+            let _ = journal.drop_before(number);
+        }
+        let never = |item| Completion::Never { item };
+        let mut completions: Vec<_> = overflow.into_iter().map(never).collect();
+        while !requests.is_empty() {
+            round.commit(self.shared(), journal, &mut requests, &mut completions);
+        }
+        completions
+    }
+
+    /// Answers up to so many of the reads that wait.
+    pub fn read(&self, reads_max: usize) -> Vec<Completion> {
+        let waiting: Vec<_> = {
+            let mut queue = self.shared().reads.lock();
+            let count = reads_max.min(queue.reads.len());
+            queue.reads.drain(..count).collect()
+        };
+        let answers = waiting
+            .into_iter()
+            .map(|read| reads::answer(self.shared(), read));
+        answers.collect()
+    }
+
+    /// Whether the thread that makes checkpoints would have something to do.
+    pub fn is_checkpoint_due(&self) -> bool {
+        let queue = self.shared().checkpoints.lock();
+        queue.wanted != queue.done || queue.evict
+    }
+
+    /// What the thread that makes checkpoints does when it wakes. `at_step` is called wherever others may come in between, and
+    /// may commit and read.
+    pub fn checkpoint(&self, at_step: &dyn Fn(&'static str)) {
+        let (wanted, due) = {
+            let mut queue = self.shared().checkpoints.lock();
+            queue.evict = false;
+            (queue.wanted, queue.wanted != queue.done)
+        };
+        if due {
+            lock(&self.checkpointer).checkpoint_or_poison(self.shared(), at_step);
+            self.shared()
+                .checkpoints
+                .change(|queue| queue.done = wanted);
+        }
+        make_room(self.shared());
+    }
+
+    /// Fills memory from the cold store, as after a start.
+    pub fn warm(&self) {
+        warm::run(self.shared());
+    }
+
+    /// Makes the next journal segment ready.
+    pub fn prepare(&self) {
+        // That the disk is full is found out by the next batch, too.
+        let _ = lock(&self.commits).journal.prepare();
+    }
+
+    /// A clean stop.
+    ///
+    /// # Errors
+    /// Where that fails; then it is as after a crash.
+    pub fn close(self) -> Result<(), StoreError> {
+        let commits = self.commits.into_inner();
+        let journal = Box::new(commits.unwrap_or_else(PoisonError::into_inner).journal);
+        let checkpointer = self.checkpointer.into_inner();
+        let mut checkpointer = checkpointer.unwrap_or_else(PoisonError::into_inner);
+        finish(&self.store.shared, journal, &mut checkpointer)
+    }
+}
