@@ -10,13 +10,14 @@ mod void;
 
 pub use advice::{
     AdviceRefusal, advice_dead, advice_discarded, advice_done, advice_replayed, advice_sent,
+    advice_sent_again,
 };
 pub use reversal::{Reversal, ReversalOutcome, reverse};
 pub use void::{hold_refund_void, hold_void};
 
 use crate::{
-    Advice, Answer, Cause, Change, Column, Currency, Event, Kind, MinorUnits, Patch, Posting,
-    Reason, Status, Transaction, VoidState,
+    Advice, Answer, Cause, Change, Column, Currency, Event, Kind, MinorUnits, Name, Patch, Posting,
+    Reason, Stan, Status, Transaction, VoidState, WireTime,
 };
 
 /// The rules that an operator sets.
@@ -478,6 +479,15 @@ fn release(transaction: &Transaction, context: Context<'_>, mut patch: Patch) ->
     let mut changes = vec![update(transaction, patch)];
     changes.append(&mut others);
     changes
+}
+
+/// A sign-on or echo is about to be sent toward `link` under this DE 11 and DE 7: they are on record, lest they be used again.
+pub fn number(link: Name, stan: Stan, time: WireTime, at: u64) -> Event {
+    event(
+        Cause::Numbered,
+        at,
+        vec![Change::Number { link, stan, time }],
+    )
 }
 
 fn event(cause: Cause, at: u64, changes: Vec<Change>) -> Event {

@@ -1,8 +1,8 @@
 //! What happened, in the form that is stored: the records that came to be and what changed in those that were.
 
 use crate::{
-    Advice, AdviceKey, AdviceState, Answer, Column, Issuer, Key, MinorUnits, Posting, Stan, Status,
-    Transaction, VoidState, WireTime,
+    Advice, AdviceKey, AdviceState, Answer, Column, Issuer, Key, MinorUnits, Name, Posting, Stan,
+    Status, Transaction, VoidState, WireTime,
 };
 
 /// Why an event was made; for reports and whoever follows the stream.
@@ -31,7 +31,7 @@ pub enum Cause {
     Renamed = 9,
     /// A refund advice was taken over.
     Stored = 10,
-    /// An advice is about to be sent for the first time.
+    /// An advice is about to be sent for the first time, or was sent again.
     AdviceSent = 11,
     /// The issuer acknowledged an advice.
     AdviceDone = 12,
@@ -41,11 +41,13 @@ pub enum Cause {
     AdviceReplayed = 14,
     /// An operator closed a dead letter.
     AdviceDiscarded = 15,
+    /// A sign-on or echo is about to be sent toward an issuer.
+    Numbered = 16,
 }
 
 impl Cause {
     /// Every cause by its number.
-    pub const ALL: [Cause; 16] = [
+    pub const ALL: [Cause; 17] = [
         Cause::Opened,
         Cause::Refused,
         Cause::Approved,
@@ -62,10 +64,11 @@ impl Cause {
         Cause::AdviceDead,
         Cause::AdviceReplayed,
         Cause::AdviceDiscarded,
+        Cause::Numbered,
     ];
 }
 
-/// One decision: all its changes, or none of them. All keys share the merchant.
+/// One decision: all its changes, or none of them. All keys share the merchant; a [`Change::Number`] stands alone and has none.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Event {
     /// Why.
@@ -107,6 +110,15 @@ pub enum Change {
         /// DE 39 of the answer that ended it.
         code: Option<[u8; 2]>,
     },
+    /// A DE 11 and DE 7 toward a link are in use for what is not recorded otherwise: a sign-on or echo.
+    Number {
+        /// Toward whom.
+        link: Name,
+        /// DE 11.
+        stan: Stan,
+        /// DE 7.
+        time: WireTime,
+    },
 }
 
 /// What changes in a transaction; `None` leaves as it is.
@@ -138,7 +150,7 @@ impl Event {
         self.changes.iter().filter_map(|change| match change {
             Change::Create(transaction) => Some(transaction.key),
             Change::Update { key, .. } => Some(*key),
-            Change::CreateAdvice(_) | Change::UpdateAdvice { .. } => None,
+            Change::CreateAdvice(_) | Change::UpdateAdvice { .. } | Change::Number { .. } => None,
         })
     }
 
@@ -147,7 +159,7 @@ impl Event {
         self.changes.iter().filter_map(|change| match change {
             Change::CreateAdvice(advice) => Some(advice.key),
             Change::UpdateAdvice { key, .. } => Some(*key),
-            Change::Create(_) | Change::Update { .. } => None,
+            Change::Create(_) | Change::Update { .. } | Change::Number { .. } => None,
         })
     }
 }

@@ -176,6 +176,8 @@ impl Working {
                         self.put_advice(Arc::new(next));
                     }
                 }
+                // Of no record: whoever follows the stream takes note of the newest.
+                Change::Number { .. } => {}
             }
         }
         Ok(())

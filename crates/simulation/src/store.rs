@@ -301,6 +301,7 @@ impl Records {
                 Change::UpdateAdvice { key, sent, .. } => sent
                     .zip(next.advice(*key))
                     .map(|((stan, time), advice)| (advice.link, time, stan)),
+                Change::Number { link, stan, time } => Some((*link, *time, *stan)),
             };
             if let Some((link, time, stan)) = sent {
                 self.sent(link, (event.at, time, stan));
@@ -309,8 +310,7 @@ impl Records {
     }
 
     fn sent(&mut self, link: Name, sent: (u64, WireTime, Stan)) {
-        let last = self.last_sent.entry(link.as_str()).or_insert(sent);
-        *last = (*last).max(sent);
+        self.last_sent.insert(link.as_str(), sent);
     }
 
     fn stands_as_expected(&self, event: &Event) -> bool {
@@ -322,6 +322,7 @@ impl Records {
                 Change::Update { key, version, .. } => (of(key), *version),
                 Change::CreateAdvice(made) => (advice(&made.key), made.version),
                 Change::UpdateAdvice { key, version, .. } => (advice(key), *version),
+                Change::Number { .. } => return true,
             };
             present.unwrap_or(0) + 1 == version
         })

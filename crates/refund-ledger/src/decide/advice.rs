@@ -18,6 +18,12 @@ pub fn advice_sent(advice: &Advice, stan: Stan, time: WireTime, at: u64) -> Even
     event(Cause::AdviceSent, at, vec![change])
 }
 
+/// An advice was sent again: so many attempts are there now. Nothing waits for this to be durable.
+pub fn advice_sent_again(advice: &Advice, attempts: u32, at: u64) -> Event {
+    let change = change(advice, AdviceState::Sent, None, attempts, None);
+    event(Cause::AdviceSent, at, vec![change])
+}
+
 /// The issuer acknowledged an advice about `transaction` with `code`. What its reversal gives back is free now, unless
 /// `others_open`: another reversal of it is still under way.
 pub fn advice_done(

@@ -153,6 +153,11 @@ impl<'a> Reader<'a> {
                     code,
                 })
             }
+            4 => Ok(Change::Number {
+                link: self.name()?,
+                stan: Stan(self.u32("a STAN")?),
+                time: WireTime(self.u64("a DE 7")?),
+            }),
             _ => Err(self.corrupt("a known kind of change")),
         }
     }

@@ -93,6 +93,12 @@ impl Writer<'_> {
                         self.0.extend_from_slice(code);
                     }
                 }
+                Change::Number { link, stan, time } => {
+                    self.u8(4);
+                    self.name(*link);
+                    self.u32(stan.0);
+                    self.u64(time.0);
+                }
             }
         }
     }

@@ -7,7 +7,10 @@ use super::{
     By, CANDIDATES_MAX, Completion, Cursor, Found, Item, Page, Peek, Query, Recovered, Request,
     Sink, Stats, Store, StoreError,
 };
-use crate::{Advice, AdviceKey, Change, Event, Key, KeyId, Kind, Transaction, Working};
+use crate::{
+    Advice, AdviceKey, AdviceState, Change, Event, Key, KeyId, Kind, Name, Stan, Transaction,
+    WireTime, Working,
+};
 
 /// Keeps everything in two maps behind one lock; completes requests within [`Store::submit`].
 pub struct MemoryStore {
@@ -20,6 +23,8 @@ struct State {
     transactions: BTreeMap<Key, Arc<Transaction>>,
     advices: BTreeMap<AdviceKey, Arc<Advice>>,
     key_ids: Vec<KeyId>,
+    /// The DE 7 and STAN given out last, by link.
+    last_sent: BTreeMap<&'static str, (Name, WireTime, Stan)>,
     last_event: u64,
     /// Reads from memory are refused, so that callers take the long way.
     forgetful: bool,
@@ -42,6 +47,7 @@ impl MemoryStore {
             transactions: state.transactions.clone(),
             advices: state.advices.clone(),
             key_ids: state.key_ids.clone(),
+            last_sent: state.last_sent.clone(),
             last_event: state.last_event,
             forgetful: state.forgetful,
             poisoned: None,
@@ -94,6 +100,11 @@ impl State {
                 self.advices.insert(key, advice.clone());
             }
         }
+        for change in &item.event.changes {
+            if let Some((link, time, stan)) = sent(change, &item.next) {
+                self.last_sent.insert(link.as_str(), (link, time, stan));
+            }
+        }
         Completion::Committed { item: item.id }
     }
 
@@ -115,6 +126,7 @@ impl State {
                 Change::UpdateAdvice { key, version, .. } => {
                     (self.advices.get(key).map(|known| known.version), *version)
                 }
+                Change::Number { .. } => return true,
             };
             present.unwrap_or(0).checked_add(1) == Some(version)
         })
@@ -160,6 +172,21 @@ impl State {
             Found::All(found)
         }
     }
+}
+
+/// The DE 7 and STAN that a change puts to use toward a link.
+fn sent(change: &Change, next: &Working) -> Option<(Name, WireTime, Stan)> {
+    let issuer = match change {
+        Change::Create(made) => made.issuer?,
+        Change::Update { patch, .. } => patch.issuer?,
+        Change::UpdateAdvice { key, sent, .. } => {
+            let (stan, time) = (*sent)?;
+            return Some((next.advice(*key)?.link, time, stan));
+        }
+        Change::Number { link, stan, time } => return Some((*link, *time, *stan)),
+        Change::CreateAdvice(_) => return None,
+    };
+    Some((issuer.link, issuer.time, issuer.stan))
 }
 
 impl Store for MemoryStore {
@@ -215,30 +242,15 @@ impl Store for MemoryStore {
                 open.insert(original.key, original.clone());
             }
         }
-        let sent = state
-            .transactions
-            .values()
-            .filter_map(|transaction| transaction.issuer);
-        let mut last_sent: BTreeMap<&str, _> = BTreeMap::new();
-        for issuer in sent {
-            let last = last_sent.entry(issuer.link.as_str()).or_insert((
-                issuer.link,
-                issuer.time,
-                issuer.stan,
-            ));
-            if (issuer.time, issuer.stan) > (last.1, last.2) {
-                *last = (issuer.link, issuer.time, issuer.stan);
-            }
-        }
         Recovered {
             transactions: open.into_values().collect(),
             advices: state
                 .advices
                 .values()
-                .filter(|advice| advice.state != crate::AdviceState::Done)
+                .filter(|advice| advice.state != AdviceState::Done)
                 .cloned()
                 .collect(),
-            last_sent: last_sent.into_values().collect(),
+            last_sent: state.last_sent.values().copied().collect(),
             last_event: state.last_event,
             is_empty: state.transactions.is_empty() && state.key_ids.is_empty(),
         }
@@ -288,7 +300,8 @@ impl Store for MemoryStore {
     }
 
     fn advice(&self, key: AdviceKey) -> Option<Arc<Advice>> {
-        self.lock().advices.get(&key).cloned()
+        let advice = self.lock().advices.get(&key).cloned();
+        advice.filter(|advice| advice.state != AdviceState::Done)
     }
 
     fn stats(&self) -> Stats {

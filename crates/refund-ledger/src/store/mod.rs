@@ -181,7 +181,7 @@ pub struct Recovered {
     pub transactions: Vec<Arc<Transaction>>,
     /// Advices that wait, and dead letters.
     pub advices: Vec<Arc<Advice>>,
-    /// The highest STAN and time in use toward each link, to go on from there.
+    /// The DE 7 and STAN that were given out last toward each link, to go on from there.
     pub last_sent: Vec<(Name, WireTime, Stan)>,
     /// The time of the newest event, unix milliseconds: the clock must not start before it.
     pub last_event: u64,

@@ -17,7 +17,7 @@ use crate::{
     Advice, AdviceKey, AdviceKind, AdviceState, Answer, Books, Cause, Change, Class, Column,
     Currency, Event, Institution, Issuer, Key, KeyId, Kind, MerchantKey, MinorUnits, Name, Patch,
     Posting, Reason, Request as Asked, Rrn, Sealed, Stan, Status, Transaction, VoidState, WireTime,
-    Working,
+    Working, decide,
 };
 
 /// An engine under test.
@@ -41,6 +41,7 @@ pub(crate) fn run<E: Engine>(fresh: impl Fn() -> E) {
     commits_items_of_one_key_in_order(fresh());
     remembers_over_a_restart(fresh());
     keeps_advices_until_they_are_done(fresh());
+    goes_on_after_the_number_given_out_last(fresh());
     scans_everything_once_and_in_order(fresh());
 }
 
@@ -603,6 +604,7 @@ fn keeps_advices_until_they_are_done(mut engine: impl Engine) {
     let conflict = client.commit(advance(&stale, Done, 2, 500));
     assert!(matches!(conflict, Completion::Conflict { .. }));
     client.must_commit(advance(&present, Done, 2, 500));
+    assert_eq!(client.store.advice(present.key), None);
     for _ in 0..3 {
         assert_eq!(keys(&client), [(two.key, Waiting)]);
         client = restart(&mut engine, client);
@@ -633,6 +635,29 @@ pub(crate) fn advance(
     next.put_advice(Arc::new(present.clone()));
     next.apply(&event).unwrap();
     (event, next)
+}
+
+/// Which is not the highest: STANs begin anew after the last, within one millisecond if need be, and DE 7 with every year.
+fn goes_on_after_the_number_given_out_last(mut engine: impl Engine) {
+    let mut client = start(&mut engine);
+    client.must_commit(create(&purchase(3, 100)));
+    fn last<S: Store>(client: &Client<S>) -> Option<(u64, u32)> {
+        let recovered = client.store.recovered();
+        let mut links = recovered.last_sent.iter();
+        let of = links.find(|(link, ..)| link.as_str() == "bank-b")?;
+        Some((of.1.0, of.2.0))
+    }
+    for (time, stan) in [
+        (1_231_235_959, 999_999),
+        (1_231_235_959, 1),
+        (101_000_000, 2),
+    ] {
+        let event = decide::number(Name::new("bank-b"), Stan(stan), WireTime(time), 100);
+        client.must_commit((event, Working::new()));
+        client = restart(&mut engine, client);
+        assert_eq!(last(&client), Some((time, stan)));
+    }
+    engine.close(client.store);
 }
 
 fn scans_everything_once_and_in_order(mut engine: impl Engine) {

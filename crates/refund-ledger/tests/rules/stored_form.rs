@@ -190,7 +190,7 @@ impl Dice {
     }
 
     fn change(&mut self) -> Change {
-        match self.0.u8(..4) {
+        match self.0.u8(..5) {
             0 => Change::Create(Box::new(self.transaction())),
             1 => Change::Update {
                 key: self.key(),
@@ -198,6 +198,11 @@ impl Dice {
                 patch: Box::new(self.patch()),
             },
             2 => Change::CreateAdvice(Box::new(self.advice())),
+            3 => Change::Number {
+                link: Name::new("bank-a"),
+                stan: Stan(self.0.u32(..)),
+                time: WireTime(self.0.u64(..)),
+            },
             _ => Change::UpdateAdvice {
                 key: self.advice_key(),
                 version: self.0.u32(..),

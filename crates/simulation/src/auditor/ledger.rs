@@ -68,6 +68,7 @@ impl Ledger {
                         (advice.stan, advice.time) = (*stan, *time);
                     }
                 }
+                Change::Number { .. } => {}
             }
         }
         touched

@@ -339,6 +339,9 @@ fn describe(event: &Event) -> String {
                     key.transaction, key.ordinal
                 )
             }
+            Change::Number { link, stan, time } => {
+                write!(line, "; {} toward {link} at {}", stan.0, time.0)
+            }
         };
     }
     if event.cause == Cause::TimedOut {

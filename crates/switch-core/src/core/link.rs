@@ -4,8 +4,10 @@ use std::collections::{HashMap, VecDeque};
 
 use iso8583_codec::{Message, Mti};
 use refund_ledger::store::Recovered;
-use refund_ledger::{AdviceKey, Issuer, Key, Stan, WireTime};
+use refund_ledger::{AdviceKey, Issuer, Key, Stan, WireTime, decide};
 
+use super::flight::decided;
+use super::work::{After, Outcome, Work};
 use super::{Core, Output, Timer};
 use crate::config::LinkConfig;
 use crate::numbers::StanCounter;
@@ -97,8 +99,7 @@ impl Probe {
 }
 
 impl Link {
-    /// `draw` is a number of chance, see [`StanCounter::new`].
-    pub(super) fn new(config: &LinkConfig, recovered: &Recovered, draw: u64, now: u64) -> Link {
+    pub(super) fn new(config: &LinkConfig, recovered: &Recovered, now: u64) -> Link {
         let last = recovered
             .last_sent
             .iter()
@@ -106,7 +107,7 @@ impl Link {
         Link {
             connections: Vec::new(),
             pending: HashMap::new(),
-            stans: StanCounter::new(last.map(|(_, _, stan)| *stan), draw, now),
+            stans: StanCounter::new(last.map(|(_, _, stan)| *stan), now),
             requests: 0,
             timeouts: VecDeque::new(),
             signed_off: false,
@@ -208,7 +209,7 @@ impl Link {
     /// STANs are counted from 1 again, as after a whole round.
     #[cfg(test)]
     pub(super) fn rewind(&mut self) {
-        self.stans = StanCounter::new(None, 0, 0);
+        self.stans = StanCounter::new(None, 0);
     }
 
     /// What STANs stand for, in no order.
@@ -232,7 +233,11 @@ impl Core {
         if ready {
             self.came_up(link, connection);
         } else {
-            self.network_request(link, connection, true);
+            self.start(Work::Network {
+                link,
+                connection,
+                sign_on: true,
+            });
         }
         self.run_ready();
     }
@@ -377,22 +382,40 @@ impl Core {
         self.pump(link);
     }
 
-    fn network_request(&mut self, link: usize, connection: u64, sign_on: bool) {
-        let code = if sign_on { b"001" } else { b"301" };
+    /// A sign-on or echo: first its numbers go on record, so that no restart uses them again.
+    pub(super) fn network_request(
+        &mut self,
+        link: usize,
+        connection: u64,
+        sign_on: bool,
+    ) -> Outcome {
         let Some((stan, time)) = self.links[link].next_number(self.now) else {
-            return;
+            return Outcome::Done;
         };
+        let probe = Probe {
+            connection,
+            time,
+            sign_on,
+        };
+        // Reserved from now on, so that nothing else takes the number while the record is written.
+        self.links[link].expect(stan, Pending::Network(probe));
+        let name = self.config.links[link].name;
+        let event = decide::number(name, stan, time, self.now_ms());
+        decided(event, [], After::Network { link, stan, probe })
+    }
+
+    /// The numbers of a sign-on or echo are on record: it leaves, if its connection is still there.
+    pub(super) fn network_numbered(&mut self, link: usize, stan: Stan, probe: Probe) {
+        let connection = probe.connection;
+        if self.links[link].pending.get(&stan.0) != Some(&Pending::Network(probe)) {
+            return;
+        }
+        let code = if probe.sign_on { b"001" } else { b"301" };
         let spec = self.config.links[link].spec;
         let written = Core::written(&mut self.arena, |out| {
-            outward::network_request(time.0, stan.0, code, spec, out)
+            outward::network_request(probe.time.0, stan.0, code, spec, out)
         });
         if let Ok(message) = written {
-            let probe = Probe {
-                connection,
-                time,
-                sign_on,
-            };
-            self.links[link].expect(stan, Pending::Network(probe));
             self.outputs.push(Output::ToLink {
                 connection,
                 message,
@@ -426,7 +449,11 @@ impl Core {
             .map_or(0, |known| known.heard);
         let due = heard.saturating_add(interval);
         if due <= self.now {
-            self.network_request(link, connection, false);
+            self.start(Work::Network {
+                link,
+                connection,
+                sign_on: false,
+            });
             self.timer(self.now + interval, Timer::Probe(connection, 0));
         } else {
             self.timer(due, Timer::Probe(connection, 0));

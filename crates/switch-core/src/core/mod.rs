@@ -136,8 +136,8 @@ enum Timer {
 const ARENA_BYTES: usize = 64 * 1024;
 
 impl Core {
-    /// A core over an open store. `seed` makes its jitter and says where its STANs go on, so that it must differ from start to
-    /// start. Takes up again what `recovered` says is open.
+    /// A core over an open store. `seed` makes its jitter. Takes up again what `recovered` says is open; `now` must not lie
+    /// before its newest event.
     pub fn new(
         config: CoreConfig,
         store: Arc<dyn Store>,
@@ -150,7 +150,7 @@ impl Core {
         let links = config
             .links
             .iter()
-            .map(|link| Link::new(link, recovered, seed, now))
+            .map(|link| Link::new(link, recovered, now))
             .collect();
         let saf = Saf::new(config.links.len());
         let mut core = Core {

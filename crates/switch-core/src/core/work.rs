@@ -7,9 +7,10 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use refund_ledger::store::{By, Completion, Found, Item, Peek, Query, Request, StoreError};
-use refund_ledger::{AdviceKey, Change, Event, Key, Reason, Transaction, Working};
+use refund_ledger::{AdviceKey, Change, Event, Key, Reason, Stan, Transaction, Working};
 
 use super::frame::Frame;
+use super::link::Probe;
 use super::own::timeless;
 use super::saf::{Operation, OperationError};
 use super::{Core, terminal::Asking};
@@ -41,6 +42,8 @@ pub(super) enum Work {
     Unsent { key: Key, reason: Reason },
     /// An advice is about to be sent for the first time.
     AdviceSend { key: AdviceKey },
+    /// An advice was sent again.
+    AdviceCount { key: AdviceKey },
     /// The issuer acknowledged an advice.
     AdviceDone {
         key: AdviceKey,
@@ -58,6 +61,12 @@ pub(super) enum Work {
         ticket: u64,
         key: AdviceKey,
         operation: Operation,
+    },
+    /// A connection is to be signed on, or probed with an echo.
+    Network {
+        link: usize,
+        connection: u64,
+        sign_on: bool,
     },
 }
 
@@ -114,6 +123,14 @@ pub(super) enum After {
     Close(AdviceKey),
     /// Who operates hears that it is done.
     Operated,
+    /// The sign-on or echo goes out.
+    Network {
+        link: usize,
+        stan: Stan,
+        probe: Probe,
+    },
+    /// Nothing.
+    Nothing,
 }
 
 /// What a task waits for.
@@ -174,6 +191,12 @@ impl Core {
             Work::Late { key, frame } => self.late(*key, frame, &task),
             Work::Unsent { key, reason } => self.unsent(*key, *reason, &task),
             Work::AdviceSend { key } => Ok(self.advice_send(*key)),
+            Work::AdviceCount { key } => Ok(self.advice_count(*key)),
+            Work::Network {
+                link,
+                connection,
+                sign_on,
+            } => Ok(self.network_request(*link, *connection, *sign_on)),
             Work::AdviceDone {
                 key,
                 code,
@@ -380,6 +403,8 @@ impl Core {
             (After::Again, _) => self.ready.push_back(Task::new(task.work)),
             (After::Send(key), _) => self.numbered(key, next),
             (After::Close(key), _) => self.close_advice(key, next),
+            (After::Network { link, stan, probe }, _) => self.network_numbered(link, stan, probe),
+            (After::Nothing, _) => {}
             (
                 After::Operated,
                 Work::Operate {
@@ -466,7 +491,11 @@ impl Core {
             | Work::Expired { key }
             | Work::Late { key, .. }
             | Work::Unsent { key, .. } => self.drop_flight(*key, Reason::System),
-            Work::AdviceSend { .. } | Work::AdviceDone { .. } | Work::AdviceDead { .. } => {}
+            Work::AdviceSend { .. }
+            | Work::AdviceCount { .. }
+            | Work::AdviceDone { .. }
+            | Work::AdviceDead { .. }
+            | Work::Network { .. } => {}
         }
         if !self.failed {
             tracing::error!(

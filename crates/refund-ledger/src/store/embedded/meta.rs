@@ -50,16 +50,15 @@ pub(crate) struct Sent {
 }
 
 impl Progress {
-    /// Takes note of a STAN and DE 7 in use. The newest event decides, since DE 7 begins anew with every year.
+    /// Takes note of a STAN and DE 7 in use. The last event decides: events come in the order in which numbers are given out,
+    /// and both begin anew, DE 7 with every year and STANs after the last.
     pub(crate) fn sent(&mut self, sent: Sent) {
-        let order = |sent: &Sent| (sent.at, sent.time, sent.stan);
         match self
             .last_sent
             .iter_mut()
             .find(|known| known.link == sent.link)
         {
-            Some(known) if order(known) < order(&sent) => *known = sent,
-            Some(_) => {}
+            Some(known) => *known = sent,
             None => self.last_sent.push(sent),
         }
     }

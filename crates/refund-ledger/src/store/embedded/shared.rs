@@ -247,6 +247,7 @@ impl Shared {
                 }
                 Change::CreateAdvice(made) => self.apply_advice(progress, made.key, next),
                 Change::UpdateAdvice { key, .. } => self.apply_advice(progress, *key, next),
+                Change::Number { .. } => {}
             }
             if let Some(sent) = sent(change, event.at, next) {
                 progress.meta.sent(sent);
@@ -357,6 +358,14 @@ fn sent(change: &Change, at: u64, next: &Working) -> Option<Sent> {
                 stan,
             });
         }
+        Change::Number { link, stan, time } => {
+            return Some(Sent {
+                link: *link,
+                at,
+                time: *time,
+                stan: *stan,
+            });
+        }
         Change::CreateAdvice(_) => return None,
     };
     Some(Sent {
@@ -373,6 +382,7 @@ pub(crate) fn expected_before(change: &Change) -> u32 {
         Change::Create(made) => made.version,
         Change::CreateAdvice(made) => made.version,
         Change::Update { version, .. } | Change::UpdateAdvice { version, .. } => *version,
+        Change::Number { .. } => 0,
     };
     after.saturating_sub(1)
 }

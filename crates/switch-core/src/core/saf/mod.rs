@@ -146,6 +146,24 @@ impl Core {
         }
     }
 
+    /// It was sent again: so many attempts go on record. Nothing waits for that; what is decided next about the advice
+    /// follows it in the store's order.
+    pub(super) fn advice_count(&mut self, key: AdviceKey) -> Outcome {
+        let Some(waiting) = self.saf.waiting.get_mut(&key) else {
+            return Outcome::Done;
+        };
+        let before = waiting.advice.clone();
+        let event = decide::advice_sent_again(&before, waiting.attempts, self.now / 1000);
+        let mut after = Working::new();
+        after.put_advice(before.clone());
+        if after.apply(&event).is_ok()
+            && let Some(counted) = after.advice(key)
+        {
+            waiting.advice = counted.clone();
+        }
+        advice_decided(event, before, After::Nothing)
+    }
+
     /// Sends an advice whose numbers are on record.
     fn transmit(&mut self, key: AdviceKey) {
         let Some(waiting) = self.saf.waiting.get_mut(&key) else {
@@ -162,7 +180,7 @@ impl Core {
         let written = Core::written(&mut self.arena, |out| {
             outward::advice_message(&waiting.advice, waiting.left, vault, spec, out)
         });
-        let attempts = waiting.attempts;
+        let (attempts, recorded) = (waiting.attempts, waiting.advice.attempts);
         match written {
             Ok(message) => {
                 waiting.left = true;
@@ -175,6 +193,9 @@ impl Core {
                 });
                 let due = self.now + self.config.links[link].response_timeout;
                 self.timer(due, Timer::Attempt(key, attempts));
+                if attempts > recorded {
+                    self.start(Work::AdviceCount { key });
+                }
             }
             Err(error) => {
                 tracing::error!(?error, key = %key.transaction, "an advice cannot be written: it becomes a dead letter");

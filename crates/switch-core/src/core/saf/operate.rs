@@ -72,7 +72,7 @@ impl std::error::Error for OperationError {}
 /// How far an advice in the queue is.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct Progress {
-    /// Attempts; those before the last start only as far as they are on record.
+    /// Attempts, those before the last start included.
     pub attempts: u32,
     /// Sent, or about to be, and not answered.
     pub under_way: bool,

@@ -2,7 +2,8 @@
 
 mod dead_letters;
 
-use refund_ledger::Status;
+use refund_ledger::store::Store;
+use refund_ledger::{AdviceKey, AdviceState, Status};
 
 use super::{Msg, World, story, story_with};
 use crate::CoreConfig;
@@ -47,6 +48,33 @@ fn silence_is_followed_by_repeats_that_wait_longer_and_longer() {
         assert_eq!(w.status(&purchase), Status::Reversed);
         w.pass(HOUR);
         w.issuer_gets_nothing();
+    });
+}
+
+#[test]
+fn every_attempt_is_on_record_and_no_send_waits_for_that() {
+    story(|w| {
+        let (purchase, first) = reversed(w);
+        let key = AdviceKey {
+            transaction: w.record(&purchase).key,
+            ordinal: 0,
+        };
+        for attempts in 2..6 {
+            next(w, 100 * SECOND);
+            assert_eq!(w.store.advice(key).unwrap().attempts, attempts);
+        }
+        w.restart();
+        let repeat = w.issuer_gets();
+        assert_eq!(repeat, first.as_mti("0421"));
+        assert_eq!(w.core.progress(key).unwrap().attempts, 6);
+        // The disk is slow: the next one leaves all the same, and its answer is taken.
+        w.hold();
+        let (_, repeat) = next(w, 100 * SECOND);
+        assert_eq!(w.store.advice(key).unwrap().attempts, 6);
+        w.issuer_answers(&repeat, "57");
+        w.release();
+        let dead = w.store.advice(key).unwrap();
+        assert_eq!((dead.attempts, dead.state), (7, AdviceState::Dead));
     });
 }
 

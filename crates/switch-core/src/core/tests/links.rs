@@ -189,3 +189,39 @@ fn one_of_several_connections_is_enough() {
         }
     });
 }
+
+#[test]
+fn no_number_comes_again_however_often_the_node_starts_in_one_second() {
+    story(|w| {
+        w.pause = 0;
+        // Each start signs on, some do business; what an issuer gets is compared with all that it got before.
+        for start in 0..20 {
+            if start % 5 == 4 {
+                let purchase = w.purchase(1000);
+                w.approved(&purchase);
+            }
+            w.restart();
+        }
+        let signed_on = w
+            .network
+            .iter()
+            .filter(|(_, message)| message.mti == "0800");
+        assert_eq!(signed_on.count(), 42);
+    });
+}
+
+#[test]
+fn a_sign_on_leaves_when_its_number_is_on_record() {
+    story(|w| {
+        w.network.clear();
+        w.hold();
+        w.connect(0, BANK_A + 1);
+        assert!(w.network.is_empty());
+        // Gone before it could leave: the number is used up, and nothing waits for it.
+        w.connect(0, BANK_A + 2);
+        w.disconnect(BANK_A + 2);
+        w.release();
+        let connections: Vec<u64> = w.network.iter().map(|(to, _)| *to).collect();
+        assert_eq!(connections, [BANK_A + 1]);
+    });
+}

@@ -92,6 +92,8 @@ pub(crate) struct World {
     vault: Arc<Vault>,
     completions: Completions,
     stan: u32,
+    /// How long a restart takes.
+    pub(crate) pause: u64,
     /// Answers that terminals got: connection, bytes, message.
     answers: VecDeque<(u64, Vec<u8>, Msg)>,
     /// What issuers got, network management aside.
@@ -124,6 +126,7 @@ impl World {
             vault,
             completions,
             stan: 0,
+            pause: 2 * SECOND,
             answers: VecDeque::new(),
             relayed: VecDeque::new(),
             network: VecDeque::new(),
@@ -168,7 +171,7 @@ impl World {
     fn start_again(&mut self, setup: &Setup, meanwhile: impl FnOnce(&mut World)) {
         self.completions = Completions::default();
         self.store = Arc::new(self.store.reopened(sink(&self.completions)));
-        self.now += 2 * SECOND;
+        self.now += self.pause;
         self.core = core(self.kit, setup, &self.store, &self.vault, self.now);
         meanwhile(self);
         self.core.tick(self.now);
