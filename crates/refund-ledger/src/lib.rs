@@ -31,7 +31,7 @@ pub use key::{AdviceKey, Class, Key, MerchantKey, Stan, WireTime, fingerprint};
 pub use reason::Reason;
 pub use record::{
     Advice, AdviceKind, AdviceState, Answer, Card, Column, Currency, Institution, Issuer, Kind,
-    Name, Request, Rrn, Status, Transaction, VoidState,
+    LATE_MS, Name, Request, Rrn, Status, Transaction, VoidState,
 };
 pub use vault::{CardDigest, KeyId, Opened, Sealed, Vault, VaultError};
 pub use working::{ApplyError, Working};

@@ -9,6 +9,9 @@ use crate::{
     WireTime,
 };
 
+/// How long after a time-out an approval of the issuer is still expected, in milliseconds.
+pub const LATE_MS: u64 = 300_000;
+
 /// A configured name (realm, issuer link), kept once per process: there are few, and every record carries some.
 #[derive(Copy, Clone, PartialEq, Eq, Hash)]
 pub struct Name(&'static str);
@@ -376,6 +379,17 @@ impl Transaction {
         self.status.is_open()
             || self.books.pending > MinorUnits::ZERO
             || self.void == VoidState::Pending
+    }
+
+    /// An approval may still come at `now` (unix milliseconds), too late: it was taken back without one, its reversal is complete,
+    /// and that is not long ago. Found at a restart like what is open.
+    pub fn is_awaited(&self, now: u64) -> bool {
+        self.was_never_approved() && now.saturating_sub(self.moved) < LATE_MS
+    }
+
+    /// It was taken back, and the issuer has acknowledged that without ever having approved it.
+    pub(crate) fn was_never_approved(&self) -> bool {
+        self.status == Status::Reversed && !self.was_approved
     }
 }
 

@@ -232,7 +232,7 @@ impl Store for MemoryStore {
         for transaction in state
             .transactions
             .values()
-            .filter(|transaction| transaction.is_open())
+            .filter(|known| known.is_open() || known.is_awaited(state.last_event))
         {
             open.insert(transaction.key, transaction.clone());
             if let Some(original) = transaction

@@ -177,7 +177,8 @@ pub struct Stats {
 /// What a node must take up again at its start.
 #[derive(Clone, Debug, Default)]
 pub struct Recovered {
-    /// Transactions with [`Transaction::is_open`], and what they name as original.
+    /// Transactions with [`Transaction::is_open`] or [`Transaction::is_awaited`] (at the newest event), and what they name as
+    /// original.
     pub transactions: Vec<Arc<Transaction>>,
     /// Advices that wait, and dead letters.
     pub advices: Vec<Arc<Advice>>,

@@ -15,9 +15,9 @@ use std::time::Duration;
 use super::{By, Completion, Cursor, Found, Item, Peek, Query, Recovered, Request, Sink, Store};
 use crate::{
     Advice, AdviceKey, AdviceKind, AdviceState, Answer, Books, Cause, Change, Class, Column,
-    Currency, Event, Institution, Issuer, Key, KeyId, Kind, MerchantKey, MinorUnits, Name, Patch,
-    Posting, Reason, Request as Asked, Rrn, Sealed, Stan, Status, Transaction, VoidState, WireTime,
-    Working, decide,
+    Currency, Event, Institution, Issuer, Key, KeyId, Kind, LATE_MS, MerchantKey, MinorUnits, Name,
+    Patch, Posting, Reason, Request as Asked, Rrn, Sealed, Stan, Status, Transaction, VoidState,
+    WireTime, Working, decide,
 };
 
 /// An engine under test.
@@ -42,6 +42,7 @@ pub(crate) fn run<E: Engine>(fresh: impl Fn() -> E) {
     remembers_over_a_restart(fresh());
     keeps_advices_until_they_are_done(fresh());
     goes_on_after_the_number_given_out_last(fresh());
+    finds_again_what_may_still_be_approved(fresh());
     scans_everything_once_and_in_order(fresh());
 }
 
@@ -635,6 +636,36 @@ pub(crate) fn advance(
     next.put_advice(Arc::new(present.clone()));
     next.apply(&event).unwrap();
     (event, next)
+}
+
+/// What was taken back without an approval is found at a start for some minutes, whatever came to disk meanwhile.
+fn finds_again_what_may_still_be_approved(mut engine: impl Engine) {
+    let mut client = start(&mut engine);
+    let one = Transaction {
+        was_approved: false,
+        ..purchase(1, 100)
+    };
+    let other = purchase(2, 100);
+    for record in [&one, &other] {
+        let taken_back = Patch {
+            status: Some(Status::Reversed),
+            ..Patch::default()
+        };
+        client.must_commit(create(record));
+        client.must_commit(change(1000, vec![patch(record, taken_back)], &[record]));
+    }
+    let later = [2000, 1000 + LATE_MS - 1, 1000 + LATE_MS];
+    for (place, at) in later.into_iter().enumerate() {
+        client.must_commit(create(&purchase(10 + place as u32, at)));
+        for _ in 0..2 {
+            client = restart(&mut engine, client);
+            let found = client.store.recovered().transactions;
+            let keys: Vec<Key> = found.iter().map(|record| record.key).collect();
+            let expected = if place < 2 { vec![one.key] } else { vec![] };
+            assert_eq!(keys, expected, "at {at}");
+        }
+    }
+    engine.close(client.store);
 }
 
 /// Which is not the highest: STANs begin anew after the last, within one millisecond if need be, and DE 7 with every year.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use iso8583_codec::{Message, Spec};
 use refund_ledger::decide;
-use refund_ledger::{Answer, Key, MinorUnits, Reason, Stan, Status, Transaction, Working};
+use refund_ledger::{Answer, Key, LATE_MS, MinorUnits, Reason, Stan, Status, Transaction, Working};
 
 use super::frame::Frame;
 use super::link::{Pending, Turn};
@@ -14,7 +14,7 @@ use super::{Core, Output, Timer};
 use crate::outward::{self, ReversalText};
 
 /// How long a timed-out request is remembered for a late answer; microseconds.
-const LATE_WINDOW: u64 = 300 * 1_000_000;
+pub(super) const LATE_WINDOW: u64 = LATE_MS * 1000;
 
 /// DE 39 of an advice that the switch owes by itself: response received too late.
 const TIME_OUT: [u8; 2] = *b"68";

@@ -3,16 +3,13 @@
 use std::sync::Arc;
 
 use refund_ledger::store::Recovered;
-use refund_ledger::{Advice, AdviceKind, Kind, Status, Transaction};
+use refund_ledger::{Advice, AdviceKind, Kind, LATE_MS, Status, Transaction};
 
-use super::flight::{Flight, FlightState};
+use super::flight::{Flight, FlightState, LATE_WINDOW};
 use super::link::Pending;
 use super::work::Work;
 use super::{Core, Timer};
 use crate::outward;
-
-/// How long after a time-out a late approval is recognised over a restart; milliseconds.
-const LATE_WINDOW_MS: u64 = 300 * 1000;
 
 impl Core {
     pub(super) fn recover(&mut self, recovered: &Recovered) {
@@ -21,6 +18,7 @@ impl Core {
         for advice in advices {
             self.enqueue(advice, None);
         }
+        let mut flights = Vec::new();
         for record in &recovered.transactions {
             // Its answer, if one is to come, belongs to the advice that delivers it.
             let delivers = |advice: &Arc<Advice>| {
@@ -34,12 +32,18 @@ impl Core {
                 // Of what was approved before, no further approval is to come.
                 Status::Reversing
                     if !record.was_approved
-                        && self.now_ms().saturating_sub(record.moved) < LATE_WINDOW_MS =>
+                        && self.now_ms().saturating_sub(record.moved) < LATE_MS =>
                 {
                     FlightState::Late
                 }
+                Status::Reversed if record.is_awaited(self.now_ms()) => FlightState::Late,
                 _ => continue,
             };
+            flights.push((record, state));
+        }
+        // A number that has come round again belongs to what is in flight.
+        flights.sort_by_key(|(_, state)| *state == FlightState::Late);
+        for (record, state) in flights {
             let original = match record.kind {
                 Kind::Void => recovered
                     .transactions
@@ -83,14 +87,15 @@ impl Core {
             reversal_reason: None,
             listener: 0,
         };
-        let pending = match state {
-            FlightState::Late => Pending::Late(record.key),
-            _ => Pending::Request(record.key),
-        };
-        self.links[link].expect(issuer.stan, pending);
-        self.flights.insert(record.key, flight);
         if state == FlightState::Late {
-            self.timer(self.now + LATE_WINDOW_MS * 1000, Timer::Forget(record.key));
+            let pending = Pending::Late(record.key);
+            if !self.links[link].expect_if_free(issuer.stan, pending) {
+                return;
+            }
+            self.timer(self.now + LATE_WINDOW, Timer::Forget(record.key));
+        } else {
+            self.links[link].expect(issuer.stan, Pending::Request(record.key));
         }
+        self.flights.insert(record.key, flight);
     }
 }

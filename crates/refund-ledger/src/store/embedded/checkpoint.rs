@@ -5,7 +5,7 @@
 //! A crash anywhere between leaves an older note with newer records: a replay passes over what they have already.
 
 use std::collections::HashSet;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::sync::atomic::Ordering;
 
 use super::cold::{Cold, ColdError, Dated, hour};
@@ -33,7 +33,7 @@ type AtStep<'a> = &'a dyn Fn(&'static str);
 pub(crate) struct Checkpointer {
     /// Exactly what the cold store holds.
     counts: Counts,
-    /// Keys that the cold store has as open.
+    /// Keys that the cold store has as open: what a start loads.
     open: HashSet<Key>,
 }
 
@@ -97,7 +97,7 @@ impl Checkpointer {
         };
         let keys = lock(&shared.progress).writing.clone();
         for chunk in keys.chunks(CHUNK) {
-            self.write_chunk(shared, chunk)?;
+            self.write_chunk(shared, chunk, noted.last_event)?;
             at_step("chunk");
         }
         for chunk in advices.chunks(CHUNK) {
@@ -113,6 +113,7 @@ impl Checkpointer {
         }
         lock(&shared.progress).writing = Vec::new();
         forget_done(shared, &advices, epoch)?;
+        self.forget_awaited(shared, noted.last_event)?;
         at_step("forgotten");
         let drop_before = noted.applied;
         shared
@@ -121,7 +122,7 @@ impl Checkpointer {
         Ok(())
     }
 
-    fn write_chunk(&mut self, shared: &Shared, keys: &[Key]) -> Result<(), ColdError> {
+    fn write_chunk(&mut self, shared: &Shared, keys: &[Key], now: u64) -> Result<(), ColdError> {
         let mut changes = shared.cold.change();
         let mut written = Vec::with_capacity(keys.len());
         for key in keys {
@@ -132,7 +133,7 @@ impl Checkpointer {
             let record = entry.record;
             changes.put(&record, !entry.named);
             self.counts.moved(entry.cold, Some(Bucket::of(&record)));
-            self.note_open(&mut changes, &record);
+            self.note_open(&mut changes, &record, now);
             written.push(record);
         }
         changes.set_counts(&self.counts);
@@ -141,8 +142,13 @@ impl Checkpointer {
         Ok(())
     }
 
-    fn note_open(&mut self, changes: &mut super::cold::Changes<'_>, record: &Transaction) {
-        let is_open = record.is_open();
+    fn note_open(
+        &mut self,
+        changes: &mut super::cold::Changes<'_>,
+        record: &Transaction,
+        now: u64,
+    ) {
+        let is_open = record.is_open() || record.is_awaited(now);
         let changed = if is_open {
             self.open.insert(record.key)
         } else {
@@ -151,6 +157,29 @@ impl Checkpointer {
         if changed {
             changes.set_open(record.key, is_open);
         }
+    }
+
+    /// Takes out of what a start loads those of which no late approval is to come any more: nothing changes them at that time.
+    fn forget_awaited(&mut self, shared: &Shared, now: u64) -> Result<(), ColdError> {
+        let mut over = Vec::new();
+        for key in &self.open {
+            let record = match shared.hot.entry(*key) {
+                // It has changed since: the next checkpoint sees to it.
+                Some(entry) if entry.dirty != 0 => continue,
+                Some(entry) => Some(entry.record),
+                None => shared.cold.get(*key)?,
+            };
+            let stays = |record: Arc<Transaction>| record.is_open() || record.is_awaited(now);
+            if !record.is_some_and(stays) {
+                over.push(*key);
+            }
+        }
+        let mut changes = shared.cold.change();
+        for key in over {
+            self.open.remove(&key);
+            changes.set_open(key, false);
+        }
+        changes.commit()
     }
 
     /// Drops what has not moved for longer than it is to be kept, by the newest event's time, a bounded part at a time.

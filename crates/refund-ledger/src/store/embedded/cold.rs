@@ -223,7 +223,9 @@ impl Cold {
         {
             missing.push("date");
         }
-        if record.is_open() != self.sorted.contains(Space::Open, &key_bytes(record.key))? {
+        let listed = self.sorted.contains(Space::Open, &key_bytes(record.key))?;
+        let may_be_listed = record.is_open() || record.was_never_approved();
+        if listed && !may_be_listed || record.is_open() && !listed {
             missing.push("right place among what is open");
         }
         Ok(missing)

@@ -16,7 +16,7 @@ use super::meta::{self, Meta, MetaError};
 use super::shared::{AdviceEntry, Shared, lock};
 use super::{EmbeddedOptions, EmbeddedStore, commit, reads, warm};
 use crate::store::{Recovered, Sink, StoreError};
-use crate::{AdviceState, ApplyError, Corrupt, Event, Key, Reader, Working};
+use crate::{AdviceState, ApplyError, Corrupt, Event, Key, Reader, Transaction, Working};
 
 const LOCK_NAME: &str = "ledger.lock";
 const JOURNAL_NAME: &str = "journal";
@@ -479,9 +479,11 @@ fn apply(
 
 fn recovered(shared: &Shared, cold_open: &HashSet<Key>) -> Recovered {
     let progress = lock(&shared.progress);
+    let now = progress.meta.last_event;
+    let matters = |record: &Arc<Transaction>| record.is_open() || record.is_awaited(now);
     let mut open = BTreeMap::new();
     for key in progress.changed.iter().chain(cold_open) {
-        let Some(record) = shared.hot.get(*key).filter(|record| record.is_open()) else {
+        let Some(record) = shared.hot.get(*key).filter(matters) else {
             continue;
         };
         let mut next = Some(record);

@@ -90,6 +90,49 @@ fn a_late_approval_after_a_restart() {
 }
 
 #[test]
+fn a_late_approval_after_a_restart_of_what_was_taken_back_before_it() {
+    story(|w| {
+        let purchase = w.purchase(1000);
+        w.approved(&purchase);
+        for is_void in [false, true] {
+            let taken_back = if is_void {
+                w.void(&purchase)
+            } else {
+                w.refund(&purchase, 600)
+            };
+            let relayed = w.relay(&taken_back);
+            w.pass(15 * SECOND);
+            w.answer();
+            w.advice_answered("00");
+            assert_eq!(w.status(&taken_back), Status::Reversed);
+            w.pass(280 * SECOND);
+            w.restart();
+            w.issuer_answers(&relayed, "00");
+            assert_eq!(w.status(&taken_back), Status::Reversing);
+            assert!(w.amounts(&purchase)[2] > 0, "it counts again");
+            let advice = w.advice_answered("00");
+            assert_eq!((&*advice.mti, advice.at(38)), ("0420", "A1B2C3"));
+            assert_eq!(w.amounts(&purchase), [1000, 0, 0, 0]);
+            // It was approved by now: nothing more is to come, after a restart neither.
+            w.restart();
+            w.issuer_answers(&relayed, "00");
+            w.issuer_gets_nothing();
+        }
+        // Not for ever.
+        let refund = w.refund(&purchase, 600);
+        let relayed = w.relay(&refund);
+        w.pass(15 * SECOND);
+        w.answer();
+        w.advice_answered("00");
+        w.pass(301 * SECOND);
+        w.restart();
+        w.issuer_answers(&relayed, "00");
+        w.issuer_gets_nothing();
+        assert!(w.core.flights.is_empty());
+    });
+}
+
+#[test]
 fn an_approved_message_that_is_being_reversed_waits_for_no_late_answer() {
     story(|w| {
         let purchase = w.purchase(1000);
