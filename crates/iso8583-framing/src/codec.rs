@@ -11,7 +11,7 @@ use crate::{Deframer, FrameError, Framing, Step};
 ///
 /// Comfortable for clients and tools. Where many messages a second pass, use [`Deframer`] over the connection's own read buffer:
 /// it hands out slices and lets a read with fifty messages be handled as one batch.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct FrameCodec {
     deframer: Deframer,
 }
@@ -32,12 +32,16 @@ impl Decoder for FrameCodec {
 
     fn decode(&mut self, source: &mut BytesMut) -> Result<Option<BytesMut>, FrameCodecError> {
         loop {
-            let (skip, body) = match self.deframer.next(source)? {
+            let (consumed, body) = match self.deframer.next(source)? {
                 Step::Incomplete { needed } => {
                     source.reserve(needed);
                     return Ok(None);
                 }
-                Step::Message { body, .. } => (self.deframer.framing().header_len(), body.len()),
+                Step::Message { body, consumed } => (consumed, body.len()),
+                Step::Rebuilt { body, consumed } => {
+                    source.advance(consumed);
+                    return Ok(Some(BytesMut::from(&body[..])));
+                }
                 Step::KeepAlive { consumed } | Step::Skipped { consumed } => {
                     source.advance(consumed);
                     continue;
@@ -47,8 +51,10 @@ impl Decoder for FrameCodec {
                     return Err(FrameCodecError::Oversize { len });
                 }
             };
-            source.advance(skip);
-            return Ok(Some(source.split_to(body)));
+            let mut frame = source.split_to(consumed);
+            frame.advance(self.deframer.framing().header_len());
+            frame.truncate(body);
+            return Ok(Some(frame));
         }
     }
 }
@@ -143,7 +149,10 @@ mod tests {
         let mut codec = FrameCodec::new(Framing::BCD2, 8);
         assert!(matches!(
             codec.decode(&mut BytesMut::from(&[0xFF, 0xFF][..])),
-            Err(FrameCodecError::Frame(FrameError::BadLength))
+            Err(FrameCodecError::Frame(FrameError::NoDigit {
+                offset: 0,
+                ..
+            }))
         ));
     }
 }

@@ -1,12 +1,14 @@
 //! Length headers over a byte stream: many frames per read, gathered writes.
 //!
-//! A [`Framing`] is a row of a table: how the length is written, in how many bytes, and whether it counts itself. A
-//! [`Deframer`] walks over whatever a read brought and hands out the messages in it as slices of the read buffer; nothing
-//! is copied. Writing goes the other way: [`Framing::begin`] reserves a header, the message is appended behind it, and
-//! [`Framing::finish`] fills the length in, so that any number of answers leave in one write.
+//! A [`Framing`] is a row of a table, one of [`Framing::NAMES`] or [composed](Framing::compose) of [`Columns`]: how the length
+//! is written, in how many bytes, what it counts, and what stands around it. A [`Deframer`] walks over whatever a read brought
+//! and hands out the messages in it as slices of the read buffer; nothing is copied, except what comes in parts or compressed. Writing
+//! goes the other way: [`Framing::begin`] reserves a header, the message is appended behind it, and [`Framing::finish`] fills
+//! the length in, so that any number of answers leave in one write.
 //!
-//! A length of 0 is a keep-alive. There is no socket, no clock and no buffer in this crate: bytes in, frames out. The adapter
-//! to `tokio_util::codec` is behind the feature `tokio`.
+//! A length of 0 is a keep-alive. There is no socket and no clock in this crate: bytes in, frames out. The adapter to
+//! `tokio_util::codec` is behind the feature `tokio`, compressed messages (the preset `gzip`) behind the feature `gzip`, which is on by
+//! default.
 //!
 //! ```
 //! use bytes::BytesMut;
@@ -34,12 +36,22 @@
 
 #[cfg(feature = "tokio")]
 mod codec;
+mod columns;
 mod deframer;
 mod error;
 mod framing;
+#[cfg(feature = "gzip")]
+mod gzip;
+mod length;
+mod presets;
+mod rebuild;
+mod tpdu;
 
 #[cfg(feature = "tokio")]
 pub use codec::{FrameCodec, FrameCodecError};
+pub use columns::{Columns, CompositionError, FixedBytes, Form};
 pub use deframer::{Deframer, Step};
 pub use error::FrameError;
 pub use framing::Framing;
+pub use length::LengthKind;
+pub use tpdu::Tpdu;

@@ -367,6 +367,7 @@ async fn read(
                 Ok(Step::Message { body, consumed }) => {
                     (Some(Bytes::copy_from_slice(body)), consumed)
                 }
+                Ok(Step::Rebuilt { body, consumed }) => (Some(Bytes::from(body)), consumed),
                 Ok(Step::Oversize { consumed, .. }) => {
                     shared.unreadable.fetch_add(1, Ordering::Relaxed);
                     (None, consumed)

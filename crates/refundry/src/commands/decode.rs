@@ -179,6 +179,10 @@ impl<W: Write> Decoder<'_, W> {
                     self.message(body)?;
                     consumed
                 }
+                Ok(Step::Rebuilt { body, consumed }) => {
+                    self.message(&body)?;
+                    consumed
+                }
                 Ok(Step::KeepAlive { consumed }) => {
                     self.keep_alive()?;
                     consumed

@@ -242,7 +242,7 @@ fn wrong_values_say_what_was_expected() {
     );
     check_listen(
         "framing = \"len3\"",
-        "4: listen[0].framing: unknown framing \"len3\"; expected one of len2, len2-inclusive, len4-ascii, bcd2; the nearest is `len2`",
+        "4: listen[0].framing: unknown framing \"len3\"; expected one of len2, len2-inclusive, len4-ascii, bcd2, ascii, nac, post, gzip, ncc, bcd, hex, amex, base24tcp, vap, cs, gicc, raw, rbp, cmf, vml; the nearest is `len2`",
     );
     check_listen(
         "dialect = \"iso87ascii\"",

@@ -1,11 +1,12 @@
 //! One connection: frames in, gathered writes out.
 
+use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use iso8583_framing::{Deframer, FrameError, Framing, Step};
+use iso8583_framing::{Deframer, FrameError, Framing, Step, Tpdu};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -33,10 +34,17 @@ pub(crate) struct Rules {
 
 /// What came in one read.
 pub(crate) enum Incoming<'a> {
-    /// A message.
-    Message(&'a [u8]),
+    /// A message, and the TPDU that it came with.
+    Message {
+        body: Cow<'a, [u8]>,
+        tpdu: Option<Tpdu>,
+    },
     /// The head of a message over the limit; the rest is skipped.
-    Oversize { head: &'a [u8], bytes: usize },
+    Oversize {
+        head: &'a [u8],
+        bytes: usize,
+        tpdu: Option<Tpdu>,
+    },
 }
 
 /// Why a connection ended.
@@ -108,9 +116,11 @@ pub(crate) async fn carry(
                     Ok(any) => any,
                     Err(error) => return End::Frame(error),
                 };
-                frame_began = if input.is_empty() {
+                if input.is_empty() {
                     // An idle connection keeps no buffer.
                     input = BytesMut::new();
+                }
+                frame_began = if input.is_empty() && !deframer.is_inside_frame() {
                     None
                 } else if whole_frames {
                     Some(heard)
@@ -140,7 +150,8 @@ fn take_frames(
     input: &mut BytesMut,
     deliver: &mut impl FnMut(&[Incoming<'_>]),
 ) -> Result<bool, FrameError> {
-    let header = deframer.framing().header_len();
+    let framing = deframer.framing();
+    let header = framing.header_len();
     let mut incoming = Vec::new();
     let mut at = 0;
     let mut any = false;
@@ -148,15 +159,28 @@ fn take_frames(
         match deframer.next(&input[at..]) {
             Ok(Step::Incomplete { .. }) => break Ok(()),
             Ok(Step::Message { body, consumed }) => {
-                incoming.push(Incoming::Message(body));
+                let tpdu = framing.tpdu_of(&input[at..at + consumed]);
+                let body = Cow::Borrowed(body);
+                incoming.push(Incoming::Message { body, tpdu });
+                at += consumed;
+            }
+            Ok(Step::Rebuilt { body, consumed }) => {
+                let (body, tpdu) = (Cow::Owned(body), None);
+                incoming.push(Incoming::Message { body, tpdu });
                 at += consumed;
             }
             Ok(Step::Oversize { len, consumed }) => {
                 let head = &input[at + header..at + consumed];
-                incoming.push(Incoming::Oversize { head, bytes: len });
+                let (bytes, tpdu) = (len, framing.tpdu_of(&input[at..at + consumed]));
+                incoming.push(Incoming::Oversize { head, bytes, tpdu });
                 at += consumed;
             }
-            Ok(Step::KeepAlive { consumed } | Step::Skipped { consumed }) => at += consumed,
+            Ok(Step::KeepAlive { consumed }) => at += consumed,
+            Ok(Step::Skipped { consumed }) => {
+                // No whole frame: a peer that sends a byte of it now and then does not hold the connection.
+                at += consumed;
+                continue;
+            }
             Err(error) => break Err(error),
         }
         any = true;

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use iso8583_codec::Spec;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
@@ -22,6 +23,7 @@ pub(crate) struct Line {
     pub(crate) link: usize,
     pub(crate) name: String,
     pub(crate) address: Address,
+    pub(crate) dialect: &'static Spec,
     pub(crate) rules: Rules,
     pub(crate) reconnect_min: Duration,
     pub(crate) reconnect_max: Duration,
@@ -59,7 +61,7 @@ async fn carry(engine: &Arc<Engine>, line: &Line) -> bool {
             return false;
         }
     };
-    let outbox = Arc::new(Outbox::new(line.rules.framing));
+    let outbox = Arc::new(Outbox::for_link(line.rules.framing, line.dialect));
     let connection = engine.register(outbox.clone());
     tracing::info!(issuer = %line.name, address = %line.address, connection, "connected");
     engine.with(|core, now| core.link_connected(line.link, connection, now));
@@ -73,7 +75,13 @@ async fn carry(engine: &Arc<Engine>, line: &Line) -> bool {
         heard = true;
         engine.with(|core, now| {
             for message in incoming {
-                let (Incoming::Message(frame) | Incoming::Oversize { head: frame, .. }) = message;
+                let frame = match message {
+                    Incoming::Message { body, tpdu } => {
+                        outbox.heard(body, *tpdu);
+                        body.as_ref()
+                    }
+                    Incoming::Oversize { head, .. } => *head,
+                };
                 core.link_frame(line.link, connection, frame, now);
             }
         });

@@ -10,6 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::connection::{self, End, Incoming, Rules};
 use super::outbox::Outbox;
+use super::return_path::ReturnPath;
 use super::{Engine, Stage};
 use crate::metrics::{CONNECTIONS, MALFORMED};
 
@@ -96,11 +97,15 @@ async fn serve(
         engine.with(|core, now| {
             for message in incoming {
                 match message {
-                    Incoming::Message(frame) => core.terminal_frame(connection, index, frame, now),
-                    Incoming::Oversize { head, bytes } => {
+                    Incoming::Message { body, tpdu } => {
+                        let path = ReturnPath::new(connection, outbox.number(*tpdu));
+                        core.terminal_frame(path.0, index, body, now);
+                    }
+                    Incoming::Oversize { head, bytes, tpdu } => {
+                        let path = ReturnPath::new(connection, outbox.number(*tpdu));
                         tracing::warn!(listener = %name, connection, bytes, "a message over max_frame");
                         malformed(name, "oversize").increment(1);
-                        core.terminal_oversize(connection, index, head, now);
+                        core.terminal_oversize(path.0, index, head, now);
                     }
                 }
             }

@@ -12,6 +12,7 @@ mod listener;
 mod operator;
 mod outbox;
 mod questions;
+mod return_path;
 mod switch;
 
 use std::collections::HashMap;
@@ -26,6 +27,7 @@ use tokio::sync::{Notify, watch};
 
 use self::outbox::Outbox;
 pub use self::questions::{Question, SafQuestion, ask_node, socket_path};
+use self::return_path::ReturnPath;
 pub use self::switch::{Switch, SwitchError};
 use crate::clock::Clock;
 use crate::metrics::Metrics;
@@ -142,11 +144,12 @@ impl Engine {
                 } => (connection, Some(message)),
                 Output::CloseLink { connection } => (connection, None),
             };
-            let Some(outbox) = outboxes.get(&connection) else {
+            let path = ReturnPath(connection);
+            let Some(outbox) = outboxes.get(&path.connection()) else {
                 continue;
             };
             let first = match message {
-                Some(message) => outbox.push(&message),
+                Some(message) => outbox.push(&message, path.tpdu()),
                 None => outbox.close(),
             };
             if first {

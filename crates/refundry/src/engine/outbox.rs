@@ -3,8 +3,11 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::BytesMut;
-use iso8583_framing::Framing;
+use iso8583_codec::Spec;
+use iso8583_framing::{Framing, Tpdu};
 use tokio::sync::Notify;
+
+use super::return_path::{TpduNumber, Tpdus};
 
 /// Bytes that may wait for a peer that does not read; then the connection is closed.
 const OUTBOX_BYTES_MAX: usize = 8 << 20;
@@ -13,6 +16,8 @@ const OUTBOX_BYTES_MAX: usize = 8 << 20;
 #[derive(Debug)]
 pub(crate) struct Outbox {
     framing: Framing,
+    /// Of a link whose messages have TPDUs: its dialect, in which requests and answers are told apart.
+    link: Option<&'static Spec>,
     queue: Mutex<Queue>,
     wake: Notify,
 }
@@ -23,14 +28,28 @@ struct Queue {
     /// Taken by the writer and not yet written.
     writing: bool,
     closed: bool,
+    /// What came with the messages of terminals.
+    tpdus: Tpdus,
+    /// What came with the last request of an issuer.
+    asked: Option<Tpdu>,
 }
 
 impl Outbox {
+    /// For a connection of terminals.
     pub(crate) fn new(framing: Framing) -> Outbox {
         Outbox {
             framing,
+            link: None,
             queue: Mutex::default(),
             wake: Notify::new(),
+        }
+    }
+
+    /// For a connection to an issuer.
+    pub(crate) fn for_link(framing: Framing, dialect: &'static Spec) -> Outbox {
+        Outbox {
+            link: framing.has_tpdu().then_some(dialect),
+            ..Outbox::new(framing)
         }
     }
 
@@ -38,9 +57,41 @@ impl Outbox {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a message; whether the writer must be woken.
-    pub(crate) fn push(&self, message: &[u8]) -> bool {
+    /// The number under which the answer to a message finds its way to the TPDU that it came with.
+    pub(crate) fn number(&self, tpdu: Option<Tpdu>) -> TpduNumber {
+        tpdu.map_or(TpduNumber::NONE, |tpdu| self.lock().tpdus.number(tpdu))
+    }
+
+    /// Keeps the TPDU of a message of an issuer for our answer, if it is a request.
+    pub(crate) fn heard(&self, message: &[u8], tpdu: Option<Tpdu>) {
+        if tpdu.is_some() && self.is_response(message) == Some(false) {
+            self.lock().asked = tpdu;
+        }
+    }
+
+    /// Whether a message on a link with TPDUs is an answer.
+    fn is_response(&self, message: &[u8]) -> Option<bool> {
+        let decoded = self.link?.decode(message).ok()?;
+        Some(decoded.mti().is_response())
+    }
+
+    /// Adds a message; whether the writer must be woken. `tpdu`: of the message that it answers.
+    pub(crate) fn push(&self, message: &[u8], tpdu: TpduNumber) -> bool {
+        let answers_issuer = self.is_response(message) == Some(true);
         let mut queue = self.lock();
+        let asked = match tpdu {
+            TpduNumber::NONE => queue.asked.filter(|_| answers_issuer),
+            number => {
+                let asked = queue.tpdus.get(number);
+                if asked.is_none() {
+                    tracing::warn!(
+                        "an answer is dropped: its TPDU is forgotten, so many others came after it"
+                    );
+                    return false;
+                }
+                asked
+            }
+        };
         if queue.closed {
             return false;
         }
@@ -51,7 +102,8 @@ impl Outbox {
             return true;
         }
         let first = queue.bytes.is_empty();
-        let mark = self.framing.begin(&mut queue.bytes);
+        let tpdu = asked.map(|asked| self.framing.answering(asked));
+        let mark = self.framing.begin_with(&mut queue.bytes, tpdu);
         queue.bytes.extend_from_slice(message);
         if let Err(error) = self.framing.finish(&mut queue.bytes, mark) {
             tracing::error!(%error, "a message does not fit its frame");
@@ -103,13 +155,20 @@ mod tests {
         let message = [b'0'; 8000];
         let mut pushed = 0;
         while pushed + message.len() <= OUTBOX_BYTES_MAX {
-            assert_eq!(outbox.push(&message), pushed == 0, "whom to wake");
+            assert_eq!(
+                outbox.push(&message, TpduNumber::NONE),
+                pushed == 0,
+                "whom to wake"
+            );
             pushed = outbox.lock().bytes.len();
         }
-        assert!(outbox.push(&message), "the writer is to close");
+        assert!(
+            outbox.push(&message, TpduNumber::NONE),
+            "the writer is to close"
+        );
         let mut out = BytesMut::new();
         assert!(outbox.take(&mut out) && out.is_empty());
         // Nothing more is kept for it.
-        assert!(!outbox.push(&message) && outbox.is_empty());
+        assert!(!outbox.push(&message, TpduNumber::NONE) && outbox.is_empty());
     }
 }

@@ -327,6 +327,7 @@ fn lines(config: &Config) -> Vec<Line> {
             link,
             name: issuer.name.clone(),
             address: issuer.address.clone(),
+            dialect: issuer.dialect,
             rules: Rules {
                 framing: issuer.framing,
                 max_frame: issuer.framing.message_bytes_max().min(ISSUER_FRAME_MAX),

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 
 use super::Shared;
-use super::host::{Later, Outbox};
+use super::host::{Later, Origin, Outbox};
 use crate::MESSAGE_BYTES_MAX;
 
 /// Bytes that one read may bring.
@@ -105,6 +105,12 @@ impl Connection {
         outbox: &mut Outbox,
     ) -> io::Result<()> {
         let now = self.shared.started.elapsed();
+        let framing = deframer.framing();
+        let origin = |frame: &[u8]| Origin {
+            connection: self.number,
+            tpdu: framing.tpdu_of(frame),
+            now,
+        };
         let mut host = self.shared.host();
         let mut at = 0;
         let lost = loop {
@@ -112,7 +118,11 @@ impl Connection {
             at += match deframer.next(rest) {
                 Ok(Step::Incomplete { .. }) => break None,
                 Ok(Step::Message { body, consumed }) => {
-                    host.receive(body, self.number, now, outbox);
+                    host.receive(body, origin(rest), outbox);
+                    consumed
+                }
+                Ok(Step::Rebuilt { body, consumed }) => {
+                    host.receive(&body, origin(&[]), outbox);
                     consumed
                 }
                 Ok(Step::Oversize { consumed, .. }) => {

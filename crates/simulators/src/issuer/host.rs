@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use iso8583_codec::{Draft, Message, Spec};
-use iso8583_framing::Framing;
+use iso8583_framing::{Framing, Tpdu};
 
 use super::accounts::{Accounts, Outcome, Request, Verdict};
 use super::books::{Books, Counts, Seen};
@@ -85,6 +85,16 @@ pub(super) struct Delayed {
     frame: Vec<u8>,
     behaviour: Arc<Behaviour>,
     arrival: Option<u64>,
+    tpdu: Option<Tpdu>,
+}
+
+/// Where and when a message came.
+#[derive(Copy, Clone)]
+pub(super) struct Origin {
+    pub(super) connection: u64,
+    /// The TPDU that it came with.
+    pub(super) tpdu: Option<Tpdu>,
+    pub(super) now: Duration,
 }
 
 impl Behaviour {
@@ -174,19 +184,13 @@ impl Host {
     }
 
     /// The body of a frame came.
-    pub(super) fn receive(
-        &mut self,
-        frame: &[u8],
-        connection: u64,
-        now: Duration,
-        outbox: &mut Outbox,
-    ) {
+    pub(super) fn receive(&mut self, frame: &[u8], origin: Origin, outbox: &mut Outbox) {
         let Ok(message) = self.spec.decode(frame) else {
             self.counts.malformed += 1;
             return;
         };
         self.counts.received += 1;
-        let arrival = self.arrivals.keep(frame, connection, now);
+        let arrival = self.arrivals.keep(frame, origin.connection, origin.now);
         self.counts.unrecorded += u64::from(arrival.is_none());
         if message.mti().is_response() {
             return;
@@ -203,6 +207,7 @@ impl Host {
                     frame: frame.to_vec(),
                     behaviour,
                     arrival,
+                    tpdu: origin.tpdu,
                 }),
             ));
             return;
@@ -211,7 +216,7 @@ impl Host {
             &message,
             request.as_ref(),
             &behaviour,
-            (connection, arrival, now),
+            (origin, arrival),
             outbox,
         );
     }
@@ -229,11 +234,16 @@ impl Host {
             return;
         };
         let request = Request::read(&message).ok();
+        let origin = Origin {
+            connection,
+            tpdu: delayed.tpdu,
+            now,
+        };
         self.execute(
             &message,
             request.as_ref(),
             &delayed.behaviour,
-            (connection, delayed.arrival, now),
+            (origin, delayed.arrival),
             outbox,
         );
     }
@@ -265,7 +275,7 @@ impl Host {
         message: &Message<'_>,
         request: Option<&Request>,
         behaviour: &Behaviour,
-        (connection, arrival, now): (u64, Option<u64>, Duration),
+        (origin, arrival): (Origin, Option<u64>),
         outbox: &mut Outbox,
     ) {
         if behaviour.fate == Fate::Ignored {
@@ -284,31 +294,37 @@ impl Host {
         }
         let sent = behaviour.fate == Fate::Answered;
         if let (Some(journal), Some(request)) = (&mut self.journal, request) {
-            journal.add(connection, request, verdict, sent);
+            journal.add(origin.connection, request, verdict, sent);
         }
         if behaviour.fate == Fate::Closed {
             outbox.close = true;
         }
         if behaviour.fate == Fate::Garbage {
-            self.frame(GARBAGE, &mut outbox.out);
+            self.frame(GARBAGE, origin.tpdu, &mut outbox.out);
         }
         if sent {
             self.counts.answered += 1;
-            let at = now + behaviour.late.unwrap_or_default();
+            let at = origin.now + behaviour.late.unwrap_or_default();
             self.arrivals.answered(arrival, verdict.code, at);
             match behaviour.late {
-                None => self.answer(message, verdict, behaviour, &mut outbox.out),
+                None => self.answer(message, verdict, behaviour, origin.tpdu, &mut outbox.out),
                 Some(time) => {
                     let mut out = BytesMut::new();
-                    self.answer(message, verdict, behaviour, &mut out);
+                    self.answer(message, verdict, behaviour, origin.tpdu, &mut out);
                     outbox.later.push((time, Later::Write(out)));
                 }
             }
         }
     }
 
-    fn frame(&self, body: &[u8], out: &mut BytesMut) {
-        let mark = self.framing.begin(out);
+    /// `tpdu`: of the message that is answered.
+    fn begin(&self, tpdu: Option<Tpdu>, out: &mut BytesMut) -> usize {
+        let tpdu = tpdu.map(|tpdu| self.framing.answering(tpdu));
+        self.framing.begin_with(out, tpdu)
+    }
+
+    fn frame(&self, body: &[u8], tpdu: Option<Tpdu>, out: &mut BytesMut) {
+        let mark = self.begin(tpdu, out);
         out.extend_from_slice(body);
         self.framing
             .finish(out, mark)
@@ -320,6 +336,7 @@ impl Host {
         message: &Message<'_>,
         verdict: Verdict,
         behaviour: &Behaviour,
+        tpdu: Option<Tpdu>,
         out: &mut BytesMut,
     ) {
         let amount = verdict.amount.map(|amount| format!("{amount:012}"));
@@ -345,7 +362,7 @@ impl Host {
             draft.set(*de, value);
         }
         for _ in 0..if behaviour.twice { 2 } else { 1 } {
-            let mark = self.framing.begin(out);
+            let mark = self.begin(tpdu, out);
             if draft.encode(self.spec, out).is_err() || self.framing.finish(out, mark).is_err() {
                 // Only a rule's own values can be such that the dialect cannot carry them.
                 out.truncate(mark);
