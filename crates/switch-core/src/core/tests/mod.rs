@@ -12,6 +12,7 @@ mod links;
 mod message;
 mod naming;
 mod purchases;
+mod rare;
 mod repeats;
 mod restart;
 mod reversals;
@@ -23,4 +24,4 @@ mod voids;
 mod world;
 
 use self::message::Msg;
-use self::world::{World, story, story_with};
+use self::world::{World, long_story, story, story_with};

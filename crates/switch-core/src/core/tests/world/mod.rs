@@ -15,6 +15,7 @@ use refund_ledger::{Institution, KeyId, Name, Vault};
 use zeroize::Zeroizing;
 
 pub(crate) use self::issuer::issuer_answer;
+pub(crate) use self::store::Trouble;
 use self::store::{Memory, WorldStore};
 use super::Msg;
 use crate::civil::transmission_time;
@@ -78,6 +79,13 @@ pub(crate) fn story_with(setup: impl Fn(&mut CoreConfig) + 'static, play: impl F
         play(&mut world);
         world.end();
     }
+}
+
+/// Plays a story in one world alone, where it takes long.
+pub(crate) fn long_story(play: impl FnOnce(&mut World)) {
+    let mut world = World::new(WORLDS[0], Arc::new(|_| ()));
+    play(&mut world);
+    world.end();
 }
 
 type Setup = Arc<dyn Fn(&mut CoreConfig)>;
@@ -178,6 +186,16 @@ impl World {
         self.settle();
     }
 
+    /// The node starts again with other keys; the first of each list makes new digests and boxes.
+    pub(crate) fn restart_with_keys(&mut self, digest: &[u32], seal: &[u32]) {
+        let keys = |ids: &[u32]| -> Vec<_> {
+            let key = |id: &u32| (KeyId(*id), Zeroizing::new([*id as u8; 32]));
+            ids.iter().map(key).collect()
+        };
+        self.vault = Arc::new(Vault::new(&keys(digest), &keys(seal)).unwrap());
+        self.restart();
+    }
+
     pub(crate) fn connect(&mut self, link: usize, connection: u64) {
         self.core.link_connected(link, connection, self.now);
         self.settle();
@@ -212,6 +230,18 @@ impl World {
     /// The commits that wait are made, in order.
     pub(crate) fn release(&mut self) {
         self.store.release();
+        self.settle();
+    }
+
+    /// The commits that wait are made, but nobody can say so: the ledger has failed.
+    pub(crate) fn release_in_doubt(&mut self) {
+        self.store.release();
+        self.store.poison();
+        for completion in self.completions.lock().unwrap().iter_mut() {
+            if let Completion::Committed { item } = *completion {
+                *completion = Completion::Unknown { item };
+            }
+        }
         self.settle();
     }
 

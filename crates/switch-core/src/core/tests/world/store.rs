@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use refund_ledger::store::memory::MemoryStore;
 use refund_ledger::store::{
-    Cursor, Found, Page, Peek, Query, Recovered, Request, Sink, Stats, Store, StoreError,
+    Completion, Cursor, Found, Page, Peek, Query, Recovered, Request, Sink, Stats, Store,
+    StoreError,
 };
 use refund_ledger::{Advice, AdviceKey, Key, KeyId, Transaction};
 
@@ -22,32 +23,81 @@ pub(super) enum Memory {
     Nothing,
 }
 
+/// What a store does that is in trouble, but not lost.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Trouble {
+    /// Its queue is full: commits never happen.
+    Full,
+    /// It refuses every commit.
+    Refuses,
+    /// What is not in memory cannot be read.
+    Unreadable,
+}
+
+impl Trouble {
+    /// What it says to a request instead of doing it.
+    fn answer(self, request: &Request) -> Option<Completion> {
+        let error = || StoreError {
+            message: "unreadable, says the test".into(),
+        };
+        match (self, request) {
+            (Trouble::Full, Request::Commit(item)) => Some(Completion::Never { item: item.id }),
+            (Trouble::Refuses, Request::Commit(item)) => {
+                Some(Completion::Refused { item: item.id })
+            }
+            (Trouble::Unreadable, Request::Get { ticket, .. }) => Some(Completion::Got {
+                ticket: *ticket,
+                record: Err(error()),
+            }),
+            (Trouble::Unreadable, Request::Find { ticket, .. }) => Some(Completion::Found {
+                ticket: *ticket,
+                found: Err(error()),
+            }),
+            _ => None,
+        }
+    }
+}
+
 pub(crate) struct WorldStore {
     inner: MemoryStore,
     memory: Memory,
+    sink: Sink,
+    trouble: Mutex<Option<Trouble>>,
     /// Commits that wait, while they are held back.
     held: Mutex<Option<VecDeque<Request>>>,
 }
 
 impl WorldStore {
     pub(super) fn new(memory: Memory, sink: Sink) -> WorldStore {
-        WorldStore::over(memory, MemoryStore::new(sink))
+        WorldStore::over(memory, MemoryStore::new(sink.clone()), sink)
     }
 
-    fn over(memory: Memory, inner: MemoryStore) -> WorldStore {
+    fn over(memory: Memory, inner: MemoryStore, sink: Sink) -> WorldStore {
         if memory == Memory::Nothing {
             inner.forget();
         }
         WorldStore {
             inner,
             memory,
+            sink,
+            trouble: Mutex::default(),
             held: Mutex::default(),
         }
     }
 
     /// The same records after a restart; commits that were held back never happened.
     pub(super) fn reopened(&self, sink: Sink) -> WorldStore {
-        WorldStore::over(self.memory, self.inner.reopened(sink))
+        WorldStore::over(self.memory, self.inner.reopened(sink.clone()), sink)
+    }
+
+    /// From now on it is in this trouble, or in none.
+    pub(crate) fn trouble(&self, trouble: Option<Trouble>) {
+        *self.trouble.lock().unwrap() = trouble;
+    }
+
+    /// Whether records are read by requests only.
+    pub(crate) fn asks_for_everything(&self) -> bool {
+        self.memory == Memory::Nothing
     }
 
     pub(crate) fn poison(&self) {
@@ -114,6 +164,17 @@ impl Store for WorldStore {
     }
 
     fn submit(&self, requests: &mut Vec<Request>) {
+        if let Some(trouble) = *self.trouble.lock().unwrap() {
+            let mut answers = Vec::new();
+            requests.retain(|request| match trouble.answer(request) {
+                Some(answer) => {
+                    answers.push(answer);
+                    false
+                }
+                None => true,
+            });
+            (self.sink)(answers);
+        }
         if let Some(held) = &mut *self.held.lock().unwrap() {
             held.extend(requests.extract_if(.., |request| matches!(request, Request::Commit(_))));
         }
