@@ -9,7 +9,9 @@
     reason = "a test ends where something is not as it should be"
 )]
 
+mod chip_data;
 mod mutate;
+mod replay;
 mod targets;
 
 use std::fs;
@@ -19,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use iso8583_codec::describe::parse_hex;
+use refund_ledger::Reader;
 
 /// How long a target is fuzzed where `FUZZ_SECONDS` does not say.
 const SECONDS: u64 = 3;
@@ -112,6 +115,18 @@ fn bytes_of_connections() {
 #[test]
 fn stored_records() {
     fuzz("record", Vec::new(), mutate::bytes, targets::record);
+}
+
+#[test]
+fn replayed_events() {
+    let mut seeds = files("corpus/record", "");
+    seeds.retain(|stored| Reader::new(stored).event().is_ok());
+    fuzz("replay", seeds, replay::make, replay::target);
+}
+
+#[test]
+fn chip_data_of_cards() {
+    fuzz("chip_data", Vec::new(), chip_data::make, chip_data::target);
 }
 
 #[test]

@@ -19,13 +19,20 @@ pub(super) fn masked_hex(bytes: &[u8]) -> String {
     text
 }
 
-/// Where the values of card data lie. What cannot be read as tags is passed over.
+/// Where the values of card data lie. An element that claims more bytes than there are is not to be trusted: its value may hold
+/// anything, and is taken for card data. Zeros may stand between elements. Source: EMV book 3, annex B.
 fn card_data(bytes: &[u8]) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     let mut at = 0usize;
-    while let Some((tag, constructed, start, end)) = element(bytes, at) {
+    loop {
+        let padding = bytes.iter().skip(at).take_while(|byte| **byte == 0);
+        at = at.saturating_add(padding.count());
+        let Some((tag, constructed, start, end)) = element(bytes, at) else {
+            break;
+        };
+        let is_cut = end > bytes.len();
         let end = end.min(bytes.len());
-        if CARD_DATA.contains(&tag) {
+        if CARD_DATA.contains(&tag) || (is_cut && !constructed) {
             found.push(start..end);
         }
         // The elements inside a constructed one come next.
@@ -92,5 +99,13 @@ mod tests {
             "5A84FFFFFFFF**",
         );
         check(&[], "");
+        check(&[0x82, 9, 0x5A, 2, 0x47, 0x61], "8209********");
+        check(&[0x70, 9, 0x5A, 2, 0x47, 0x61], "70095A02****");
+    }
+
+    #[test]
+    fn zeros_between_elements() {
+        check(&[0, 0x5A, 2, 0x47, 0x61, 0, 0, 0], "005A02****000000");
+        check(&[0x95, 0, 0, 0x57, 1, 0x47], "9500005701**");
     }
 }
