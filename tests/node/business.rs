@@ -36,7 +36,8 @@ impl Business {
         }
     }
 
-    /// Asks until the node is gone; how many answers were 96. Every other must be 00.
+    /// Asks until the node is gone; how many answers were 96, or never came since the issuer's was in doubt. Every other must
+    /// be 00.
     pub(crate) async fn until_the_end(&mut self, world: &mut World, terminal: &Terminal) -> usize {
         let mut refused = 0;
         while world.node.is_running() && self.asked.len() < MESSAGES_MAX {
@@ -48,6 +49,7 @@ impl Business {
                 Some(code) => panic!("answered {code}"),
             }
             let is_over = reply.is_none();
+            refused += usize::from(is_over);
             let approved = reply.filter(|reply| reply.code() == "00");
             self.asked.push((purchase, approved));
             if is_over {

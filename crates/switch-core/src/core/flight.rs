@@ -467,7 +467,7 @@ impl Core {
         }
     }
 
-    fn remove_flight(&mut self, key: Key) -> Option<Flight> {
+    pub(super) fn remove_flight(&mut self, key: Key) -> Option<Flight> {
         let flight = self.flights.remove(&key)?;
         let link = &mut self.links[flight.link];
         link.done(flight.stan, Pending::Request(key));

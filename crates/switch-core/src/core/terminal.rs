@@ -125,6 +125,9 @@ impl Core {
 
     fn request(&mut self, connection: u64, listener: usize, message: &Message<'_>, asked: Asked) {
         let label = ClassLabel::of(asked.kind);
+        if self.is_locked(asked.key) {
+            return;
+        }
         if self.failed || self.draining || self.is_overloaded() {
             return self.answer_now(connection, listener, message, label, Reason::System);
         }

@@ -4,7 +4,7 @@ use refund_ledger::Status;
 
 use super::{Msg, story, story_with};
 use crate::CoreConfig;
-use crate::core::tests::world::{SECOND, VISA};
+use crate::core::tests::world::{BANK_A, SECOND, VISA};
 
 #[test]
 fn a_failed_ledger_is_answered_honestly() {
@@ -18,11 +18,12 @@ fn a_failed_ledger_is_answered_honestly() {
         w.refused(&purchase, "96");
         assert!(w.core.failed() && !w.core.ready());
         w.refused(&original, "96");
+        // Not even begun: the terminal sends it until it is taken over.
         let reversal = w.reversal(&original);
         w.refused(&reversal, "96");
-        // Who waits is not left without an answer; nobody is told what is not durable.
+        // Nobody is told what is not durable, and not that it failed what may stand after all.
         w.issuer_answers(&relayed[0], "00");
-        assert_eq!(w.answer().code(), "96");
+        w.no_answer();
         w.pass(20 * SECOND);
         assert_eq!(w.answer().code(), "96");
         w.issuer_gets_nothing();
@@ -34,6 +35,66 @@ fn a_failed_ledger_is_answered_honestly() {
         assert_eq!(w.amounts(&original), [1000, 0, 0, 0]);
         w.refused(&waiting[0], "68");
         w.approved(&purchase);
+    });
+}
+
+#[test]
+fn of_a_decision_in_doubt_that_may_stand_nobody_is_told_that_it_failed() {
+    let takes_over = |config: &mut CoreConfig| config.store_and_forward = true;
+    story_with(takes_over, |w| {
+        let original = w.purchase(1000);
+        w.approved(&original);
+        let undone = w.purchase(2000);
+        w.approved(&undone);
+        let answered = w.purchase(500);
+        let relayed = w.relay(&answered);
+        let declined = w.purchase(600);
+        let other = w.relay(&declined);
+        w.hold();
+        // All of these are on their way to the disk when it fails.
+        let refund = w.refund(&original, 300);
+        w.send(&refund);
+        w.issuer_answers(&relayed, "00");
+        w.issuer_answers(&other, "05");
+        w.send(&answered.repeated());
+        let reversal = w.reversal(&original);
+        w.send(&reversal);
+        let undone = w.reversal(&undone);
+        w.send(&undone);
+        w.release_in_doubt();
+        let codes: Vec<(String, String)> = std::iter::from_fn(|| w.next_answer())
+            .map(|answer| (answer.at(11).to_owned(), answer.code().to_owned()))
+            .collect();
+        let told = |message: &Msg| {
+            let mut of = codes.iter().filter(|(stan, _)| stan == message.at(11));
+            of.next().map(|(_, code)| code.as_str())
+        };
+        assert_eq!(told(&answered), None, "approved, as it turns out");
+        assert_eq!(told(&undone), None, "taken over, as it turns out");
+        assert_eq!(told(&reversal), Some("96"), "it waits behind the refund");
+        assert_eq!(told(&refund), Some("96"), "the start takes it back");
+        assert_eq!(told(&declined), Some("96"), "declined or taken back");
+        w.send(&answered.repeated());
+        w.no_answer();
+        w.restart();
+        assert_eq!(w.status(&answered), Status::Approved);
+        for _ in 0..2 {
+            w.advice_answered("00");
+        }
+        w.refused(&answered, "00");
+        w.refused(&undone, "00");
+        w.refused(&refund, "68");
+        w.refused(&declined, "05");
+        // The same of a refund that is taken over.
+        w.disconnect(BANK_A + 1000);
+        w.hold();
+        let stored = w.refund(&original, 300).as_mti("0220");
+        w.send(&stored);
+        w.release_in_doubt();
+        w.no_answer();
+        w.restart();
+        w.advice_answered("00");
+        w.refused(&stored, "00");
     });
 }
 
