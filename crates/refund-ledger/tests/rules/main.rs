@@ -4,6 +4,7 @@
 
 mod audit;
 mod make;
+mod misfits;
 mod model;
 mod naive;
 mod stored_form;
