@@ -5,8 +5,8 @@
 //! A crash anywhere between leaves an older note with newer records: a replay passes over what they have already.
 
 use std::collections::HashSet;
-use std::sync::{Arc, PoisonError};
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use super::cold::{Cold, ColdError, Dated, hour};
 use super::hot::{Bucket, Counts};

@@ -234,7 +234,6 @@ impl Round {
                     self.advice(shared, *key).map(|known| known.version)
                 }
                 Change::Number { .. } => None,
-                Change::Number { .. } => None,
             };
             if present.unwrap_or(0) != expected_before(change) {
                 return Ok(false);

@@ -18,6 +18,12 @@ use crate::{Key, Kind, Status, Transaction, VoidState};
 /// Parts of the map that are locked one by one: so many that a walk over everything holds none for long.
 const SHARDS: usize = 1024;
 
+/// The same where memory is less than [`SMALL_BYTES`].
+const SHARDS_SMALL: usize = 8;
+
+/// What is less needs few parts, which cost some memory and time themselves.
+const SMALL_BYTES: u64 = 2 << 20;
+
 /// What a map takes per entry beyond key and value, with its free places, in bytes.
 const ENTRY_OVERHEAD_BYTES: usize = 24;
 
@@ -110,11 +116,17 @@ enum Keys {
 }
 
 impl Hot {
-    pub(crate) fn new() -> Hot {
+    /// An index that is to hold so many bytes.
+    pub(crate) fn new(bytes_max: u64) -> Hot {
         let hash = KeyHash::new();
+        let shards = if bytes_max < SMALL_BYTES {
+            SHARDS_SMALL
+        } else {
+            SHARDS
+        };
         Hot {
-            records: DashMap::with_hasher_and_shard_amount(hash, SHARDS),
-            aliases: DashMap::with_hasher_and_shard_amount(hash, SHARDS),
+            records: DashMap::with_hasher_and_shard_amount(hash, shards),
+            aliases: DashMap::with_hasher_and_shard_amount(hash, shards),
             hash,
             bytes: AtomicU64::new(0),
             evicted: AtomicU64::new(0),

@@ -163,8 +163,8 @@ impl Shared {
         sink: Sink,
     ) -> Shared {
         let shared = Shared {
+            hot: Hot::new(options.hot_bytes),
             options,
-            hot: Hot::new(),
             cold,
             gate: RwLock::new(()),
             progress: Mutex::new(Progress {
