@@ -53,6 +53,8 @@ pub(crate) struct Issuer {
     pub(crate) entries: BTreeMap<Numbers, Entry>,
     /// Reversals that came before what they reverse.
     pub(crate) reversed_before: BTreeSet<Numbers>,
+    /// Settled by hand: an operator was told that these are not executed, now or later.
+    pub(crate) never: BTreeSet<Numbers>,
     pub(crate) unknown_is_25: bool,
     pub(crate) executes_late: bool,
 }
@@ -81,6 +83,7 @@ impl Issuer {
         };
         let asked = message.number(4);
         let (code, approved) = match mood {
+            _ if self.never.contains(&numbers) => ("12", None),
             _ if reversed_before && !self.executes_late => ("12", None),
             Mood::Decline(code) => (code, None),
             Mood::Partial if what == What::Purchase && asked > 1 => ("10", Some(asked / 2)),
@@ -142,6 +145,17 @@ impl Issuer {
     pub(crate) fn roll_back(&mut self, numbers: Numbers) {
         if let Some(entry) = self.entries.get_mut(&numbers) {
             entry.reversed = true;
+        }
+    }
+
+    /// An operator calls: of this nothing is to be in effect, or no more than what `stays`.
+    pub(crate) fn settle_by_hand(&mut self, numbers: Numbers, stays: u64) {
+        if stays == 0 {
+            self.never.insert(numbers);
+            self.roll_back(numbers);
+        } else if let Some(entry) = self.entries.get_mut(&numbers) {
+            let now = entry.stays.or(entry.approved).unwrap_or(0);
+            entry.stays = Some(stays.min(now));
         }
     }
 

@@ -3,8 +3,9 @@
 //!
 //! A seed makes everything: which faults are on and how strong, what tills do, when a message arrives, at which write the power
 //! goes. The same seed makes the same history, so that a violation is told as a story and played again. What is real here: the
-//! core, the rules, the codec in two dialects, the journal with its recovery. What is played: the records of the store in
-//! memory (any read may have to take the long way), the disk, sockets, clocks, issuers and tills.
+//! core, the rules, the codec in two dialects, the embedded store: its journal with its recovery, its index in memory, its
+//! checkpoints and what a start reads of them. What is played: the disk under the journal, the sorted files under the cold store,
+//! threads (one step at a time, in an order of chance), sockets, clocks, issuers and tills.
 
 #![forbid(unsafe_code)]
 
@@ -41,11 +42,15 @@ pub enum Bug {
     AliasMixedUp,
     /// The journal lacks what a refund holds of its original.
     JournalLacksHold,
+    /// A checkpoint does not write originals of which something is held.
+    SnapshotLacksHold,
+    /// An advice whose connection broke before it was answered is not sent again.
+    SafDroppedOnReconnect,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 8] = [
+    pub const ALL: [Bug; 10] = [
         Bug::CeilingUnchecked,
         Bug::HoldAfterRelay,
         Bug::ReplyBeforeCommit,
@@ -54,7 +59,24 @@ impl Bug {
         Bug::AdviceNotSent,
         Bug::AliasMixedUp,
         Bug::JournalLacksHold,
+        Bug::SnapshotLacksHold,
+        Bug::SafDroppedOnReconnect,
     ];
+}
+
+impl std::str::FromStr for Bug {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Bug, String> {
+        let all = Bug::ALL.map(|bug| format!("{bug:?}"));
+        let found = Bug::ALL
+            .into_iter()
+            .zip(&all)
+            .find(|(_, known)| *known == name);
+        found
+            .map(|(bug, _)| bug)
+            .ok_or_else(|| format!("one of {}", all.join(", ")))
+    }
 }
 
 /// How much happened.
@@ -66,6 +88,8 @@ pub struct Figures {
     pub messages: u64,
     /// Events of the world.
     pub events: u64,
+    /// What else happened, by kind.
+    pub acts: BTreeMap<&'static str, u64>,
     /// Faults by kind.
     pub faults: BTreeMap<&'static str, u64>,
 }
@@ -76,6 +100,9 @@ impl Figures {
         self.operations += other.operations;
         self.messages += other.messages;
         self.events += other.events;
+        for (kind, count) in &other.acts {
+            *self.acts.entry(kind).or_default() += count;
+        }
         for (kind, count) in &other.faults {
             *self.faults.entry(kind).or_default() += count;
         }

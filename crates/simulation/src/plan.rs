@@ -8,6 +8,7 @@ use switch_core::{CoreConfig, Limits, LinkConfig, ListenerConfig, Routes, SafCon
 use iso8583_codec::Spec;
 
 use crate::random::Random;
+use crate::store::Room;
 
 pub(crate) const MILLISECOND: u64 = 1_000;
 pub(crate) const SECOND: u64 = 1_000_000;
@@ -54,6 +55,10 @@ pub(crate) struct Plan {
     pub(crate) executes_late: bool,
     /// Longest way of a message, microseconds.
     pub(crate) latency: u64,
+    /// In the end an operator decides on every dead letter.
+    pub(crate) dead_letters_end: bool,
+    /// Memory and checkpoints of the store.
+    pub(crate) room: Room,
     pub(crate) faults: Faults,
 }
 
@@ -88,8 +93,12 @@ pub(crate) struct Faults {
     pub(crate) disk_full: u64,
     pub(crate) disk_errors: u64,
     pub(crate) slow_syncs: u64,
+    /// A checkpoint: the disk fails in it, or the power goes.
+    pub(crate) checkpoint_fails: u64,
     /// A read: not from memory.
     pub(crate) not_in_memory: u64,
+    /// A second with dead letters: an operator decides on one.
+    pub(crate) operator: u64,
     /// A message of a terminal: sent again without need, or followed by its reversal at once.
     pub(crate) till_hasty: u64,
     /// A terminal's patience.
@@ -137,6 +146,11 @@ impl Plan {
             unknown_is_25: random.chance(500),
             executes_late: random.chance(400),
             latency: *random.pick(&[2 * MILLISECOND, 50 * MILLISECOND, 900 * MILLISECOND]),
+            dead_letters_end: random.chance(700),
+            room: Room {
+                hot_bytes: *random.pick(&[1, 12_000, 1 << 20]),
+                checkpoint_bytes: *random.pick(&[1, 6_000, 40_000, 1 << 30]),
+            },
             faults: Faults::draw(random),
         }
     }
@@ -219,7 +233,9 @@ impl Faults {
             disk_full: rate([1, 5, 20]),
             disk_errors: rate([1, 5, 20]),
             slow_syncs: rate([5, 50, 300]),
+            checkpoint_fails: rate([20, 100, 400]),
             not_in_memory: rate([50, 300, 1000]),
+            operator: rate([20, 100, 500]),
             till_hasty: rate([20, 100, 300]),
             till_repeats: rate([300, 600, 900]),
             till_refreshes: rate([100, 300, 900]),

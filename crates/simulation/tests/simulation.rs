@@ -47,6 +47,9 @@ const FAILED: [(u64, &str); 15] = [
 /// Worlds that are always played.
 const FIXED: u64 = 250;
 
+/// Worlds in which a deliberate bug must be caught.
+const WORLDS_FOR_A_BUG: u64 = 400;
+
 /// How long others are played beside.
 const RANDOM: Duration = Duration::from_secs(12);
 
@@ -111,15 +114,16 @@ fn a_seed_makes_one_history() {
     }
 }
 
-/// The auditor is believed only since it catches what was put in.
+/// The auditor is believed only since it catches what was put in. What it is, and in which world it is caught, is printed with
+/// `--nocapture`.
 #[test]
 fn deliberate_bugs_are_caught() {
     for bug in Bug::ALL {
-        let caught = (0..400).find_map(|seed| {
+        let caught = (0..WORLDS_FOR_A_BUG).find_map(|seed| {
             let violation = play_with(seed, Some(bug), 0).violation?;
             Some((seed, violation.what))
         });
         let (seed, what) = caught.unwrap_or_else(|| panic!("{bug:?} was not caught"));
-        println!("{bug:?}: caught in world {seed}: {what}");
+        println!("{:<24} world {seed:>3}: {what}", format!("{bug:?}"));
     }
 }

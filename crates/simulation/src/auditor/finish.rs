@@ -88,6 +88,8 @@ impl Auditor {
         if operation.kind == terminal::Kind::Reversal {
             return self.check_reversal(operation, operations, issuers);
         }
+        let by_hand = |known: &&Transaction| self.ledger.discarded.contains(&known.key);
+        let is_settled_by_hand = records.iter().any(by_hand);
         let in_effect = records
             .iter()
             .filter_map(|known| entry_of(known, issuers))
@@ -104,7 +106,7 @@ impl Auditor {
                 && other.message.names().0 == told.number(11) as u32
                 && other.message.at(41) == told.at(41)
         });
-        if operation.is_approved() && !undone && in_effect != 1 {
+        if operation.is_approved() && !undone && in_effect != 1 && !is_settled_by_hand {
             return Some(format!(
                 "answered approved, nobody reversed it, {in_effect} times in effect: {told:?}"
             ));

@@ -1,13 +1,22 @@
 //! The ledger as the journal tells it: every durable event, applied by the auditor's own hand and checked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use refund_ledger::{
-    Advice, AdviceKey, AdviceState, Books, Cause, Change, Column, Event, Key, Kind, MinorUnits,
-    Patch, Status, Transaction,
+    Advice, AdviceKey, AdviceKind, AdviceState, Books, Cause, Change, Column, Event, Key, Kind,
+    MinorUnits, Patch, Status, Transaction, store::Store as _,
 };
 
 use crate::issuer::Numbers;
+use crate::store::SimStore;
+
+/// Whether two records of a transaction say the same about money.
+fn is_same(one: &Transaction, other: &Transaction) -> bool {
+    (one.version, one.status, one.void, one.kind)
+        == (other.version, other.status, other.void, other.kind)
+        && (one.books, one.counted, one.column) == (other.books, other.counted, other.column)
+        && (&one.answer, one.was_approved) == (&other.answer, other.was_approved)
+}
 
 /// Who a message is from and what it is called there: DE 41, class, DE 11, DE 7.
 pub(super) type Name = ([u8; 8], u8, u32, u64);
@@ -20,6 +29,8 @@ pub(super) struct Ledger {
     /// Link and numbers toward it.
     pub(super) by_numbers: BTreeMap<(usize, Numbers), Key>,
     pub(super) by_name: BTreeMap<Name, Vec<Key>>,
+    /// Refunds that were taken over and that an operator settled by hand: answered 00, and not executed.
+    pub(super) discarded: BTreeSet<Key>,
     /// When a request was given up, unix milliseconds.
     pub(super) given_up: BTreeMap<Key, u64>,
     /// Refunds, voids and reversals of a purchase, and voids and reversals of those.
@@ -59,8 +70,21 @@ impl Ledger {
                     let Some(advice) = advice.filter(|known| known.version + 1 == *version) else {
                         return Err(format!("advice {key:?} goes to version {version}"));
                     };
-                    if !advice.is_open() {
+                    let decided = match event.cause {
+                        Cause::AdviceReplayed => *state != AdviceState::Dead,
+                        Cause::AdviceDiscarded => *state == AdviceState::Done,
+                        _ => false,
+                    };
+                    let may_change = match advice.state {
+                        AdviceState::Waiting | AdviceState::Sent => !decided,
+                        AdviceState::Dead => decided,
+                        AdviceState::Done => false,
+                    };
+                    if !may_change {
                         return Err(format!("advice {key:?} is over and changes"));
+                    }
+                    if event.cause == Cause::AdviceDiscarded && advice.kind == AdviceKind::Refund {
+                        self.discarded.insert(key.transaction);
                     }
                     (advice.version, advice.state) = (*version, *state);
                     advice.attempts = *attempts;
@@ -221,10 +245,55 @@ impl Ledger {
         Ok(())
     }
 
+    /// What a store that just started has otherwise than its journal made it.
+    pub(super) fn differs(&self, store: &SimStore) -> Option<String> {
+        let served = store.everything();
+        let known = |key: &Key| self.transactions.get(key);
+        for record in &served {
+            match known(&record.key) {
+                Some(known) if is_same(known, record) => {}
+                Some(known) => {
+                    return Some(format!(
+                        "a {} {} is {} with {:?}, and was {} with {:?}",
+                        known.kind.name(),
+                        known.key,
+                        record.status.name(),
+                        record.books,
+                        known.status.name(),
+                        known.books
+                    ));
+                }
+                None => return Some(format!("{} is there and never was", record.key)),
+            }
+        }
+        if served.len() < self.transactions.len() {
+            let missing = self.transactions.len() - served.len();
+            return Some(format!("{missing} records are missing"));
+        }
+        let waits = |advice: &&Advice| advice.state != AdviceState::Done;
+        let mut waiting: Vec<_> = self.advices.values().filter(waits).collect();
+        let mut advices = store.advices();
+        waiting.sort_by_key(|advice| advice.key);
+        advices.sort_by_key(|advice| advice.key);
+        let same = waiting.len() == advices.len()
+            && waiting.iter().zip(&advices).all(|(known, served)| {
+                known.key == served.key
+                    && known.version == served.version
+                    && known.state == served.state
+                    && (known.stan, known.time) == (served.stan, served.time)
+            });
+        (!same).then(|| format!("the advices {advices:?} were {waiting:?}"))
+    }
+
     /// Given up for an operator: the transaction, or what it stands in.
     pub(super) fn is_dead(&self, key: Key) -> bool {
         self.about(key)
             .any(|advice| advice.state == AdviceState::Dead)
+    }
+
+    pub(super) fn dead_letters(&self) -> impl Iterator<Item = &Advice> {
+        let all = self.advices.values();
+        all.filter(|advice| advice.state == AdviceState::Dead)
     }
 
     pub(super) fn about(&self, key: Key) -> impl Iterator<Item = &Advice> {

@@ -14,12 +14,15 @@ mod ledger;
 
 use std::collections::BTreeMap;
 
-use refund_ledger::{AdviceState, Cause, Change, Event, Kind, Reader, Status, Transaction};
+use refund_ledger::{
+    AdviceKey, AdviceKind, AdviceState, Cause, Change, Event, Kind, Reader, Status, Transaction,
+};
 
 use self::ledger::{Ledger, Name, link_of};
 use crate::issuer::{Issuer, Numbers, What};
 use crate::message::Msg;
 use crate::plan::Plan;
+use crate::store::Opened;
 use crate::terminal::Operation;
 
 /// Codes that are not stored, or not known to be: the request may be decided anew.
@@ -83,14 +86,22 @@ impl Auditor {
     }
 
     /// A node started, on these records.
-    pub(crate) fn booted(&mut self, payloads: &[Vec<u8>], operations: &[Operation]) {
-        let kept = payloads.get(..self.durable.len());
-        if kept != Some(&self.durable[..]) {
-            return self.violation("a durable record is missing after a restart".to_owned());
+    pub(crate) fn booted(&mut self, opened: &Opened, operations: &[Operation]) {
+        for (number, payload) in &opened.records {
+            let index = *number as usize - 1;
+            match self.durable.get(index) {
+                Some(known) if known == payload => {}
+                None if index == self.durable.len() => self.durable(payload, operations),
+                _ => {
+                    return self
+                        .violation(format!("record {number} is another one after a restart"));
+                }
+            }
         }
-        for payload in &payloads[self.durable.len()..] {
-            self.durable(payload, operations);
-        }
+        let wrong = self.ledger.differs(&opened.store);
+        self.expect(wrong.is_none(), || {
+            format!("after a restart {}", wrong.unwrap_or_default())
+        });
     }
 
     /// What a refund, void or reversal was booked on is what its till meant.
@@ -264,12 +275,36 @@ impl Auditor {
         self.ledger.transactions.get(key)
     }
 
+    pub(crate) fn has_dead_letters(&self) -> bool {
+        self.ledger.dead_letters().next().is_some()
+    }
+
+    pub(crate) fn dead_letters(&self) -> Vec<AdviceKey> {
+        self.ledger
+            .dead_letters()
+            .map(|advice| advice.key)
+            .collect()
+    }
+
+    /// What a dead letter was to bring about: at which issuer, about which request, how, and what was to stay of it.
+    pub(crate) fn dead_letter(&self, key: AdviceKey) -> Option<(usize, Numbers, AdviceKind, u64)> {
+        let advice = self.ledger.advices.get(&key)?;
+        let about = self.ledger.transactions.get(&key.transaction)?;
+        let numbers = match (advice.kind, about.issuer) {
+            (AdviceKind::Refund, _) => (advice.stan.0, advice.time.0),
+            (_, issuer) => issuer.map(|issuer| (issuer.stan.0, issuer.time.0))?,
+        };
+        let stays = about.books.approved.0 - about.books.partial.0;
+        Some((link_of(advice.link.as_str()), numbers, advice.kind, stays))
+    }
+
     pub(crate) fn is_in_doubt(&self) -> bool {
         self.ledger.open().is_some()
     }
 
     pub(crate) fn doubt(&self) -> String {
-        self.ledger.open().unwrap_or_default()
+        let dead = || format!("dead letters: {:?}", self.dead_letters());
+        self.ledger.open().unwrap_or_else(dead)
     }
 }
 

@@ -271,6 +271,15 @@ impl World {
         self.bank_answers(connection, message, None);
     }
 
+    /// A deliberate bug: an advice whose connection broke before its answer is forgotten.
+    pub(super) fn bug_forgets(&mut self, link: usize, connection: u64, sent: &Msg) -> bool {
+        if self.bug != Some(Bug::SafDroppedOnReconnect) || !sent.mti.starts_with("042") {
+            return false;
+        }
+        let first = self.advised_over.entry((link, sent.numbers()));
+        *first.or_insert(connection) != connection
+    }
+
     /// A deliberate bug: an advice is taken for acknowledged that never left.
     pub(super) fn bug_swallows(&mut self, connection: u64, sent: &Msg) -> bool {
         let swallows = self.bug == Some(Bug::AdviceNotSent)

@@ -3,6 +3,7 @@
 mod bank;
 mod network;
 mod node;
+mod operator;
 mod shop;
 
 use std::cmp::Reverse;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 
 use refund_ledger::store::Completion;
 use refund_ledger::store::embedded::disk::SimulatedDisk;
+use refund_ledger::store::embedded::simulated::SimulatedCold;
 use refund_ledger::{KeyId, Vault};
 use zeroize::Zeroizing;
 
@@ -41,6 +43,8 @@ pub(crate) struct World {
     events: BinaryHeap<Reverse<Scheduled>>,
     scheduled: u64,
     played: u64,
+    /// The count of events from which the world is looked at for being at rest.
+    looks_at: u64,
     connections: BTreeMap<u64, Connection>,
     last_connection: u64,
     node: Option<Node>,
@@ -52,10 +56,13 @@ pub(crate) struct World {
     jumped: u64,
     power_may_go: bool,
     disk: SimulatedDisk,
+    cold: SimulatedCold,
     vault: Arc<Vault>,
     issuers: [Issuer; LINKS],
     /// Late approvals that reached the node and are not on record yet.
     late: Vec<(usize, Numbers)>,
+    /// The connections over which advices left first: for a deliberate bug.
+    advised_over: BTreeMap<(usize, Numbers), u64>,
     tills: Vec<Till>,
     operations: Vec<Operation>,
     /// Operations that are still to be begun.
@@ -126,6 +133,8 @@ enum Event {
         boot: u64,
         completions: Vec<Completion>,
     },
+    /// An operator looks at the dead letters.
+    Operator,
     /// A second is over: what may go wrong goes wrong.
     Second,
     /// The node has failed and stops.
@@ -196,6 +205,7 @@ impl World {
             events: BinaryHeap::new(),
             scheduled: 0,
             played: 0,
+            looks_at: 0,
             connections: BTreeMap::new(),
             last_connection: 0,
             node: None,
@@ -204,9 +214,11 @@ impl World {
             jumped: 0,
             power_may_go: false,
             disk: SimulatedDisk::new(random.next()),
+            cold: SimulatedCold::default(),
             vault: Arc::new(vault),
             issuers: [issuer(), issuer()],
             late: Vec::new(),
+            advised_over: BTreeMap::new(),
             tills,
             operations: Vec::new(),
             to_do: plan.operations,
@@ -290,6 +302,10 @@ impl World {
         }
     }
 
+    fn act(&mut self, kind: &'static str) {
+        *self.figures.acts.entry(kind).or_default() += 1;
+    }
+
     fn fault(&mut self, kind: &'static str) {
         *self.figures.faults.entry(kind).or_default() += 1;
     }
@@ -330,6 +346,7 @@ impl World {
             Event::Tick { boot, at } => self.tick(boot, at),
             Event::StoreWorks { boot } => self.store_works(boot),
             Event::StoreDone { boot, completions } => self.store_done(boot, completions),
+            Event::Operator => self.operator_comes(),
             Event::Second => self.second(),
             Event::Stop { boot } if self.boots == boot && self.node.is_some() => self.crash(false),
             Event::Stop { .. } => {}
@@ -355,6 +372,9 @@ impl World {
         }
         if self.goes_wrong(faults.sign_off, "issuer signs off and on") {
             self.bank_signs_off();
+        }
+        if self.auditor.has_dead_letters() && self.random.chance(faults.operator) {
+            self.operator_decides();
         }
         if self.goes_wrong(faults.clock_jumps, "clock jumps forward") {
             let far = *self
@@ -387,15 +407,26 @@ impl World {
         for till in 0..self.tills.len() {
             self.at(SECOND, Event::Till(till));
         }
+        if self.plan.dead_letters_end {
+            self.at(10 * SECOND, Event::Operator);
+        }
     }
 
-    fn is_at_rest(&self) -> bool {
-        self.played.is_multiple_of(16)
-            && self.node.as_ref().is_some_and(|node| {
-                node.core.is_idle() && !node.working && !node.draining && !node.core.failed()
-            })
-            && self.operations.iter().all(Operation::is_over)
+    fn is_at_rest(&mut self) -> bool {
+        if self.played < self.looks_at {
+            return false;
+        }
+        let is_still = self.node.as_ref().is_some_and(|node| {
+            node.core.is_idle() && !node.working && !node.draining && !node.core.failed()
+        });
+        if !is_still {
+            return false;
+        }
+        // The rest takes time; nothing is lost if it is looked at a few events later.
+        self.looks_at = self.played + 16;
+        self.operations.iter().all(Operation::is_over)
             && !self.auditor.is_in_doubt()
+            && !(self.plan.dead_letters_end && self.auditor.has_dead_letters())
             && !self
                 .events
                 .iter()

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use refund_ledger::store::embedded::OpenError;
 use refund_ledger::store::embedded::disk::Fault;
-use refund_ledger::store::embedded::journal::JournalError;
 use refund_ledger::store::{Completion, Store};
 use refund_ledger::{Name, Stan, WireTime};
 use switch_core::{Core, Output};
@@ -45,12 +45,26 @@ impl World {
             self.disk.fail_at(operation, Fault::Error);
         }
         let random = self.random.fork();
-        let Opened { store, payloads } = match SimStore::open(&self.disk, random, missing, self.bug)
-        {
+        if self.goes_wrong(
+            self.plan.faults.disk_errors,
+            "disk error of the cold store at a start",
+        ) {
+            self.cold
+                .fail_at(self.cold.operations() + self.random.below(4));
+        }
+        let opened = SimStore::open(
+            &self.disk,
+            &self.cold,
+            self.plan.room,
+            random,
+            missing,
+            self.bug,
+        );
+        let opened = match opened {
             Ok(opened) => opened,
-            Err(error @ JournalError::Io { .. }) => {
+            Err(error @ OpenError::Io { .. }) => {
                 self.tell(10, || format!("the node cannot start: {error}"));
-                self.disk.kill();
+                self.end_process(false);
                 return self.at(SECOND, Event::Start);
             }
             Err(error) => {
@@ -60,8 +74,10 @@ impl World {
             }
         };
         self.boots += 1;
-        self.auditor.booted(&payloads, &self.operations);
+        self.act("starts of the switch");
+        self.auditor.booted(&opened, &self.operations);
         self.tell_durable();
+        let Opened { store, records } = opened;
         let mut recovered = store.recovered();
         for (name, first) in LINK_NAMES.iter().zip(self.plan.first_stans) {
             let name = Name::new(name);
@@ -94,7 +110,7 @@ impl World {
         });
         let boots = self.boots;
         self.tell(11, || {
-            format!("the node starts ({boots}) on {} records", payloads.len())
+            format!("the node starts ({boots}) on {} records", records.len())
         });
         for link in 0..LINKS {
             for _ in 0..self.plan.connections {
@@ -215,7 +231,8 @@ impl World {
                     format!("switch -> bank {link} over {connection}  {sent:?}")
                 });
                 self.auditor.issuer_is_sent(link, &sent);
-                if self.bug_swallows(connection, &sent) {
+                if self.bug_swallows(connection, &sent) || self.bug_forgets(link, connection, &sent)
+                {
                     return;
                 }
                 self.send_to_peer(connection, message.to_vec());
@@ -244,10 +261,26 @@ impl World {
             self.disk.fail_at(soon, Fault::Error);
         }
         let Some(node) = &self.node else { return };
+        let due = node.store.is_checkpoint_due();
+        if due
+            && self.goes_wrong(
+                faults.checkpoint_fails,
+                "power cut or disk error in a checkpoint",
+            )
+        {
+            self.power_may_go |= self.random.chance(500);
+            self.cold
+                .fail_at(self.cold.operations() + self.random.below(5));
+        }
+        let Some(node) = &self.node else { return };
         if self.random.chance(100) {
             node.store.prepare();
         }
-        let done = node.store.work((self.now + node.skew) / 1000);
+        let done = node.store.work();
+        if done.checkpoint {
+            self.act("checkpoints");
+        }
+        let Some(node) = &self.node else { return };
         let failed = node.store.poisoned().is_some();
         for payload in &done.durable {
             self.auditor.durable(payload, &self.operations);
@@ -283,12 +316,18 @@ impl World {
             format!("the node ends {how}")
         });
         self.node = None;
+        self.end_process(power);
+        self.gone();
+    }
+
+    /// The process is gone, or its machine: of what was not synced, something may be there.
+    fn end_process(&mut self, power: bool) {
         if power {
             self.disk.restart();
         } else {
             self.disk.kill();
         }
-        self.gone();
+        self.cold.crash(self.random.below(6) as usize);
     }
 
     /// The node is gone, and its connections with it.
@@ -352,7 +391,7 @@ impl World {
         let closed = Arc::into_inner(store).map(SimStore::close);
         let clean = matches!(closed, Some(Ok(())));
         self.tell(26, || format!("the node has stopped, clean: {clean}"));
-        self.disk.kill();
+        self.end_process(false);
         self.gone();
     }
 
