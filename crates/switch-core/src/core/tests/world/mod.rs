@@ -245,18 +245,6 @@ impl World {
         self.settle();
     }
 
-    /// The commits that wait are made, but nobody can say so: the ledger has failed.
-    pub(crate) fn release_in_doubt(&mut self) {
-        self.store.release();
-        self.store.poison();
-        for completion in self.completions.lock().unwrap().iter_mut() {
-            if let Completion::Committed { item } = *completion {
-                *completion = Completion::Unknown { item };
-            }
-        }
-        self.settle();
-    }
-
     /// The first commit that waits is made.
     pub(crate) fn release_first(&mut self) {
         self.store.release_first();
