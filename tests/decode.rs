@@ -167,11 +167,22 @@ fn decode_strips_frame_headers() {
     };
     let two = |len: usize| u16::try_from(len).unwrap().to_be_bytes().to_vec();
     let decimal = |len: usize| format!("{len:04}");
-    let framings: [(&str, Vec<u8>); 4] = [
+    let with_tpdu = |len: usize| [two(len + 5), b"\x60\x00\x03\x12\x34".to_vec()].concat();
+    let last_part = |len: usize| [&[0xD0, 0x4A][..], &two(len), &[0, 0]].concat();
+    let framings: [(&str, Vec<u8>); 10] = [
         ("len2", framed(&two)),
         ("len2-inclusive", framed(&|len| two(len + 2))),
         ("len4-ascii", framed(&|len| decimal(len).into_bytes())),
         ("bcd2", framed(&|len| bytes(&decimal(len)))),
+        ("nac", framed(&with_tpdu)),
+        ("NACChannel", framed(&with_tpdu)),
+        ("hex", framed(&|len| format!("{len:04X}").into_bytes())),
+        ("raw", framed(&|len| [vec![0, 0], two(len)].concat())),
+        ("rbp", framed(&last_part)),
+        (
+            "length = \"ascii\", width = 6, before = \"02\"",
+            framed(&|len| format!("\x02{len:06}").into_bytes()),
+        ),
     ];
     let folder = tempfile::tempdir().unwrap();
     for (framing, stream) in framings {
@@ -198,6 +209,14 @@ fn decode_strips_frame_headers() {
             cut.stdout
         );
     }
+    let truncated = ["decode", "--framing", "rbp", "D04A00010100FFD04A00010000"];
+    let run = refundry(&truncated);
+    assert_eq!(run.status, 1);
+    assert!(
+        run.stdout.contains("the frame ends 1 bytes too early"),
+        "{}",
+        run.stdout
+    );
     let run = refundry(&["decode", "--framing", "len2", "0000"]);
     assert_eq!(
         (run.status, run.stdout.as_str()),

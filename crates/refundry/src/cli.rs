@@ -137,7 +137,8 @@ pub struct DecodeArgs {
     /// A dialect from a file.
     #[arg(long, value_name = "FILE", hide = true)]
     pub spec: Option<PathBuf>,
-    /// The frame header before each message: len2, len2-inclusive, len4-ascii or bcd2 [default: none]
+    /// The frame header before each message: len2, len4-ascii, nac or another preset, or columns such as
+    /// 'preset = "nac", tpdu = "6000030000"' [default: none]
     #[arg(long, value_name = "NAME", value_parser = presets::framing)]
     pub framing: Option<Framing>,
     /// Print one JSON object a line
@@ -175,7 +176,7 @@ pub struct IssuerArgs {
     /// The dialect: iso87-ascii or iso87-binary
     #[arg(long, value_name = "NAME", default_value = "iso87-ascii", value_parser = presets::dialect)]
     pub dialect: &'static Spec,
-    /// The frame header: len2, len2-inclusive, len4-ascii or bcd2
+    /// The frame header: len2, len4-ascii, nac or another preset, or columns such as 'preset = "nac", tpdu = "6000030000"'
     #[arg(long, value_name = "NAME", default_value = "len2", value_parser = presets::framing)]
     pub framing: Framing,
     /// What to do with which message; may be given several times

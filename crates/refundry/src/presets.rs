@@ -3,7 +3,7 @@
 use iso8583_codec::Spec;
 use iso8583_framing::Framing;
 
-use crate::config::nearest;
+use crate::config::{nearest, parse_framing};
 
 /// Dialects that come with a later version.
 const DIALECTS_LATER: &[&str] = &["unionpay-pos"];
@@ -19,11 +19,23 @@ pub fn dialect(name: &str) -> Result<&'static Spec, String> {
     Spec::by_name(name).ok_or_else(|| unknown("dialect", name, Spec::NAMES))
 }
 
+/// The framing of this name, or of these columns (`preset = "nac", tpdu = "6000030000"`).
+///
+/// # Errors
+/// Which names there are and the nearest of them, or what is wrong with the columns.
+pub fn framing(text: &str) -> Result<Framing, String> {
+    if text.contains('=') {
+        parse_framing(text)
+    } else {
+        preset(text)
+    }
+}
+
 /// The framing of this name.
 ///
 /// # Errors
 /// Which names there are and the nearest of them.
-pub fn framing(name: &str) -> Result<Framing, String> {
+pub fn preset(name: &str) -> Result<Framing, String> {
     Framing::by_name(name).ok_or_else(|| unknown("framing", name, Framing::NAMES))
 }
 

@@ -17,6 +17,9 @@ const LINE_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of the longest file that is read whole, since it is no text.
 const BINARY_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
+/// Bytes of the longest message in a frame; what a length of three bytes can say.
+const MESSAGE_BYTES_MAX: usize = (1 << 24) - 1;
+
 /// Prints every message of the input.
 ///
 /// # Errors
@@ -170,7 +173,7 @@ impl<W: Write> Decoder<'_, W> {
         let Some(framing) = self.args.framing else {
             return self.message(bytes);
         };
-        let mut deframer = Deframer::new(framing, framing.message_bytes_max());
+        let mut deframer = Deframer::new(framing, MESSAGE_BYTES_MAX);
         let mut rest = bytes;
         loop {
             let offset = bytes.len() - rest.len();
@@ -187,34 +190,37 @@ impl<W: Write> Decoder<'_, W> {
                     self.keep_alive()?;
                     consumed
                 }
-                // No frame is above what its own header can express, so nothing is skipped.
-                Ok(Step::Oversize { consumed, .. } | Step::Skipped { consumed }) => consumed,
-                Ok(Step::Incomplete { .. }) if rest.is_empty() => return Ok(()),
+                Ok(Step::Oversize { len, consumed }) => {
+                    let message = format!("a message of {len} bytes is longer than any");
+                    self.frame_fault(offset, &message)?;
+                    consumed
+                }
+                Ok(Step::Skipped { consumed }) => consumed,
+                Ok(Step::Incomplete { .. }) if rest.is_empty() && !deframer.is_inside_frame() => {
+                    return Ok(());
+                }
                 Ok(Step::Incomplete { needed }) => {
-                    let message =
-                        format!("at offset {offset}: the frame ends {needed} bytes too early");
-                    return self.fault(
-                        "",
-                        Fault {
-                            field: None,
-                            offset,
-                            message,
-                        },
-                    );
+                    let message = format!("the frame ends {needed} bytes too early");
+                    return self.frame_fault(offset, &message);
                 }
-                Err(error) => {
-                    return self.fault(
-                        "",
-                        Fault {
-                            field: None,
-                            offset,
-                            message: format!("at offset {offset}: {error}"),
-                        },
-                    );
-                }
+                Err(error) => return self.frame_fault(offset, &error.to_string()),
             };
             rest = rest.get(consumed..).unwrap_or_default();
         }
+    }
+
+    /// A frame that is bad at or behind `offset` of the input.
+    fn frame_fault(&mut self, offset: usize, message: &str) -> Result<(), Failure> {
+        let message = format!("at offset {offset}: {message}");
+        let field = None;
+        self.fault(
+            "",
+            Fault {
+                field,
+                offset,
+                message,
+            },
+        )
     }
 
     fn message(&mut self, bytes: &[u8]) -> Result<(), Failure> {

@@ -229,6 +229,12 @@ impl<'d> Section<'d> {
         self.entry(key).is_some()
     }
 
+    /// Whether the file has a table under `key`.
+    pub(super) fn is_table(&self, key: &str) -> bool {
+        self.entry(key)
+            .is_some_and(|(_, value)| value.get_ref().as_table().is_some())
+    }
+
     /// Whether `key` is absent or an array without elements.
     pub(super) fn is_empty_array(&self, key: &str) -> bool {
         self.entry(key).is_none_or(|(_, value)| {

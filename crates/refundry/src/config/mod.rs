@@ -31,8 +31,18 @@ pub use value::{format_bytes, format_duration, parse_bytes, parse_duration};
 
 use std::path::Path;
 
+use iso8583_framing::Framing;
+
 /// Bytes of the longest configuration file that is read; a hundred listeners and issuers take some 50 KiB.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// A framing as the command line has it: the columns of an inline table, such as `preset = "nac", tpdu = "6000030000"`.
+///
+/// # Errors
+/// The first problem, with the column.
+pub fn parse_framing(text: &str) -> Result<Framing, String> {
+    read::framing::inline(text)
+}
 
 impl Config {
     /// Reads and checks the configuration in `file`.

@@ -7,6 +7,7 @@ use toml::de::DeTable;
 use super::document::{Document, Section};
 use super::{Admin, Config, ConfigError, IssuerLink, Listen, Secrets, files};
 
+pub(super) mod framing;
 mod parts;
 mod rules;
 

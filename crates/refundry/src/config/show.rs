@@ -4,6 +4,8 @@ use std::fmt::{Display, Write};
 use std::path::Path;
 use std::time::Duration;
 
+use iso8583_framing::{Columns, Framing};
+
 use super::{Config, IssuerLink, Listen, Unreferenced, VoidAs, format_bytes, format_duration};
 
 /// Every key of every table, in the order of the documentation.
@@ -49,7 +51,7 @@ fn show_listen(out: &mut Page, listen: &Listen) {
     out.string("name", &listen.name);
     out.string("address", &listen.address);
     out.string("dialect", listen.dialect.name());
-    out.string("framing", listen.framing.name());
+    out.framing(&listen.framing);
     out.string("realm", &listen.realm);
     out.bare("max_frame", listen.max_frame);
     out.duration("idle_timeout", listen.idle_timeout);
@@ -67,7 +69,7 @@ fn show_issuer(out: &mut Page, issuer: &IssuerLink) {
     out.string("name", &issuer.name);
     out.string("address", &issuer.address);
     out.string("dialect", issuer.dialect.name());
-    out.string("framing", issuer.framing.name());
+    out.framing(&issuer.framing);
     out.strings("bins", &issuer.bins);
     out.bare("connections", issuer.connections);
     out.duration("response_timeout", issuer.response_timeout);
@@ -113,6 +115,15 @@ impl Page {
         self.bare(key, format_args!("[{}]", values.join(", ")));
     }
 
+    /// The preset's name or the columns, and what they mean.
+    fn framing(&mut self, framing: &Framing) {
+        let written = match Framing::by_name(framing.name()) {
+            Some(preset) => quoted(preset.name()),
+            None => columns(&framing.columns()),
+        };
+        self.bare("framing", format_args!("{written} # {framing}"));
+    }
+
     fn duration(&mut self, key: &str, value: Duration) {
         self.string(key, format_duration(value));
     }
@@ -120,6 +131,53 @@ impl Page {
     fn path(&mut self, key: &str, value: &Path) {
         self.string(key, value.display());
     }
+}
+
+/// The columns of a framing as an inline table: the length, and what is not as in `len2`.
+fn columns(columns: &Columns) -> String {
+    let plain = Framing::LEN2.columns();
+    let mut out = format!(
+        "length = \"{}\", width = {}",
+        columns.length.name(),
+        columns.width
+    );
+    let mut differing = |differs: bool, key: &str, value: &dyn Display| {
+        if differs {
+            let _ = write!(out, ", {key} = {value}");
+        }
+    };
+    let (itself, trailer, more) = (
+        columns.counts_itself,
+        columns.counts_trailer,
+        columns.counts_more,
+    );
+    differing(itself, "counts_itself", &itself);
+    differing(!trailer, "counts_trailer", &trailer);
+    differing(more != 0, "counts_more", &more);
+    for (key, bytes) in [
+        ("before", columns.before),
+        ("after", columns.after),
+        ("trailer", columns.trailer),
+    ] {
+        differing(!bytes.is_empty(), key, &format_args!("\"{bytes}\""));
+    }
+    differing(!columns.check_fixed, "check_fixed", &columns.check_fixed);
+    if let Some(tpdu) = columns.tpdu {
+        differing(true, "tpdu", &format_args!("\"{tpdu}\""));
+    }
+    differing(!columns.tpdu_swap, "tpdu_swap", &columns.tpdu_swap);
+    let form = columns.form.name();
+    differing(
+        columns.form != plain.form,
+        "form",
+        &format_args!("\"{form}\""),
+    );
+    let error = !columns.zero_is_keep_alive;
+    differing(error, "zero_length", &"\"error\"");
+    if let Some(longest) = columns.longest {
+        differing(true, "longest", &longest);
+    }
+    format!("{{ {out} }}")
 }
 
 /// A basic TOML string. Control characters cannot stand in it as they are.

@@ -1,6 +1,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use iso8583_framing::{Framing, Tpdu};
 use refund_ledger::Reason;
 
 use super::*;
@@ -57,12 +58,10 @@ fn the_full_example_says_the_defaults() {
     assert_eq!(minimal.issuer[0].reconnect_min, Duration::from_millis(200));
     assert_eq!(minimal.refund.window, Duration::from_secs(180 * 86_400));
     // Every line that is shown stands in the full example, but for paths, which are shown in full.
-    let lines: Vec<&str> = FULL
-        .lines()
-        .filter_map(|line| line.split('#').next())
-        .map(str::trim)
-        .collect();
-    for shown in full.to_toml().replace("/etc/", "").lines() {
+    let without_comment = |line: &'static str| line.split('#').next().unwrap_or_default().trim();
+    let lines: Vec<&str> = FULL.lines().map(without_comment).collect();
+    let shown = full.to_toml().replace("/etc/", "").leak();
+    for shown in shown.lines().map(without_comment) {
         assert!(lines.contains(&shown), "{shown}");
     }
 }
@@ -553,4 +552,119 @@ proptest::proptest! {
             Err(error) => proptest::prop_assert!(!error.problems().is_empty()),
         }
     }
+}
+
+#[test]
+fn framings_by_name_and_by_column() {
+    let framing = |line: &str| {
+        let text = MINIMAL.replace("8583\"\n", &format!("8583\"\n{line}\n"));
+        let config = parse(&text).unwrap();
+        let shown = config.to_toml();
+        let again = parse(&shown).unwrap();
+        assert_eq!(again.listen[0].framing, config.listen[0].framing, "{shown}");
+        config.listen[0].clone()
+    };
+    for name in Framing::NAMES {
+        let listen = framing(&format!("framing = \"{name}\""));
+        assert_eq!(listen.framing.name(), *name);
+        assert!(listen.max_frame <= listen.framing.message_bytes_max());
+    }
+    assert_eq!(framing("framing = \"vml\"").max_frame, 2048);
+    let table = "[listen.framing]\npreset = \"nac\"\ntpdu = \"6000030000\"\ntpdu_swap = false\n";
+    let columns = framing(table).framing.columns();
+    assert_eq!(columns.tpdu, Some(Tpdu([0x60, 0, 3, 0, 0])));
+    assert!(!columns.tpdu_swap);
+    let every = "framing = { length = \"hex\", width = 6, counts_itself = true, counts_trailer = false, counts_more = -2, \
+                 before = \"D04A\", after = \"00\", trailer = \"0304\", check_fixed = false, tpdu = \"6000030000\", \
+                 tpdu_swap = false, form = \"session-flag\", zero_length = \"error\", longest = 999 }";
+    check_listen(
+        every,
+        "4: listen[0].framing.after: the form \"session-flag\" has two bytes of its own behind the length; expected no `after`",
+    );
+    let listen = framing(&every.replace("after = \"00\", ", ""));
+    let columns = listen.framing.columns();
+    assert_eq!(
+        (columns.width, columns.counts_more, columns.longest),
+        (6, -2, Some(999))
+    );
+    assert!(columns.counts_itself && !columns.counts_trailer && !columns.check_fixed);
+    assert_eq!(columns.before.as_slice(), [0xD0, 0x4A]);
+    assert_eq!(columns.trailer.as_slice(), [3, 4]);
+    assert!(!columns.zero_is_keep_alive);
+    assert_eq!(listen.max_frame, 999);
+    assert_eq!(
+        framing("framing = \"raw\"\nmax_frame = 65535").max_frame,
+        65_535
+    );
+}
+
+#[test]
+fn wrong_framings_say_what_was_expected() {
+    for (line, expected) in [
+        (
+            "framing = 2",
+            "framing: expected the name of a framing, or a table of its columns, found the number 2",
+        ),
+        (
+            "framing = { width = 5 }",
+            "framing.width: a length of 5 bytes; expected 1 to 4 for the kind \"binary\"",
+        ),
+        (
+            "framing = { lenght = \"bcd\" }",
+            "framing.lenght: unknown key `lenght`; the nearest known one is `length`",
+        ),
+        (
+            "framing = { length = \"decimal\" }",
+            "framing.length: expected \"binary\" or \"little-endian\" or \"ascii\" or \"hex\" or \"bcd\", found \"decimal\"",
+        ),
+        (
+            "framing = { tpdu = \"60\" }",
+            "framing.tpdu: expected the five bytes of a TPDU as ten hexadecimal digits such as \"6000030000\", found \"60\"",
+        ),
+        (
+            "framing = { before = \"0\" }",
+            "framing.before: expected at most 8 bytes as hexadecimal digits such as \"D04A\", found \"0\"",
+        ),
+        (
+            "framing = { counts_more = -65 }",
+            "framing.counts_more: expected a whole number from -64 to 64, found the number -65",
+        ),
+        (
+            "framing = { length = \"ascii\" }",
+            "framing.width: the length can say 99 bytes of message at most; expected room for 128",
+        ),
+        (
+            "tpdu = \"6000030000\"",
+            "tpdu: a TPDU is a part of the framing; expected framing = { preset = \"nac\", tpdu = \"6000030000\" }",
+        ),
+        (
+            "framing = \"vml\"\nmax_frame = 4096",
+            "max_frame: expected a whole number from 128 to 2048, found the number 4096",
+        ),
+    ] {
+        let text = MINIMAL.replace("8583\"\n", &format!("8583\"\n{line}\n"));
+        let line = 4 + line.matches('\n').count();
+        assert_eq!(problem(&text), format!("{line}: listen[0].{expected}"));
+    }
+}
+
+#[test]
+fn framings_on_the_command_line() {
+    for text in [
+        "preset = \"nac\", tpdu = \"6000030000\"",
+        "{ preset = \"nac\", tpdu = \"6000030000\" }",
+    ] {
+        let framing = parse_framing(text).unwrap();
+        assert_eq!(framing.columns().tpdu, Some(Tpdu([0x60, 0, 3, 0, 0])));
+    }
+    let wrong = parse_framing("width = 9").unwrap_err();
+    assert_eq!(
+        wrong,
+        "framing.width: expected a whole number from 1 to 8, found the number 9"
+    );
+    assert!(
+        parse_framing("width = ")
+            .unwrap_err()
+            .contains("preset = \"nac\"")
+    );
 }

@@ -171,4 +171,49 @@ mod tests {
         // Nothing more is kept for it.
         assert!(!outbox.push(&message, TpduNumber::NONE) && outbox.is_empty());
     }
+
+    /// A message in the frame of a link with TPDUs.
+    fn pushed(outbox: &Outbox, message: &[u8], tpdu: TpduNumber) -> Vec<u8> {
+        let mut out = BytesMut::new();
+        outbox.push(message, tpdu);
+        outbox.take(&mut out);
+        out.to_vec()
+    }
+
+    #[test]
+    fn an_issuer_is_answered_under_the_tpdu_of_its_request() {
+        let nac = Framing::by_name("nac").unwrap();
+        let outbox = Outbox::for_link(nac, Spec::iso87_ascii());
+        let message = |mti: &str| format!("{mti}0020000000000000000001").into_bytes();
+        let frame = |tpdu: &str, mti: &str| [b"\x00\x1F", tpdu.as_bytes(), &message(mti)].concat();
+        let own = "\x60\0\0\0\0";
+        let issuers = Tpdu(*b"\x60\x00\x01\x12\x34");
+
+        assert_eq!(
+            pushed(&outbox, &message("0810"), TpduNumber::NONE),
+            frame(own, "0810")
+        );
+        outbox.heard(&message("0210"), Some(Tpdu([9; 5])));
+        outbox.heard(&message("0800"), Some(issuers));
+        outbox.heard(&message("0210"), Some(Tpdu([9; 5])));
+        assert_eq!(
+            pushed(&outbox, &message("0810"), TpduNumber::NONE),
+            frame("\x60\x12\x34\x00\x01", "0810")
+        );
+        assert_eq!(
+            pushed(&outbox, &message("0200"), TpduNumber::NONE),
+            frame(own, "0200")
+        );
+    }
+
+    #[test]
+    fn an_answer_whose_tpdu_is_forgotten_is_dropped() {
+        let outbox = Outbox::new(Framing::by_name("nac").unwrap());
+        let first = outbox.number(Some(Tpdu([0; 5])));
+        for terminal in 1..=16_384_u16 {
+            let [high, low] = terminal.to_be_bytes();
+            outbox.number(Some(Tpdu([0x60, 0, 0, high, low])));
+        }
+        assert!(!outbox.push(b"0210", first) && outbox.is_empty());
+    }
 }

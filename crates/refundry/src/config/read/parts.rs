@@ -7,7 +7,7 @@ use iso8583_codec::Spec;
 use iso8583_framing::Framing;
 use refund_ledger::Reason;
 
-use super::rules;
+use super::{framing, rules};
 use crate::config::document::Section;
 use crate::config::model::{
     Address, IssuerLink, Ledger, Listen, Node, Refund, ResponseCode, ResponseCodeOverride, Saf,
@@ -16,10 +16,13 @@ use crate::config::model::{
 use crate::config::{format_duration, nearest, reasons};
 
 /// Keys of listeners and issuers that come with a later version.
-const LATER_KEYS: &[&str] = &["spec", "mac", "tpdu"];
+const LATER_KEYS: &[&str] = &["spec", "mac"];
 
-/// Bytes of the shortest `max_frame`: below it no purchase fits.
-const FRAME_BYTES_MIN: u64 = 128;
+/// Bytes of the largest `max_frame`, also where the framing's length could say more.
+const FRAME_BYTES_MAX: u64 = 65_535;
+
+/// `max_frame` where the file does not say it and the framing allows it.
+const FRAME_BYTES_DEFAULT: u64 = 8192;
 
 /// Connections of one listener at most: all ports of one client address, many times over.
 const CONNECTIONS_MAX: u64 = 1_000_000;
@@ -66,13 +69,14 @@ pub(super) fn listen(section: &Section<'_>) -> Option<Listen> {
     let name = section.required("name", "the listener's name", rules::name);
     let address = section.required("address", "HOST:PORT to listen on", rules::address);
     let dialect = section.or("dialect", rules::dialect, Spec::iso87_ascii);
-    let framing = section.or("framing", rules::framing, || Framing::LEN2);
+    let framing = framing::framing(section);
     let realm = section.or("realm", rules::name, || "default".to_owned());
-    let longest = framing.unwrap_or(Framing::LEN2).message_bytes_max();
+    let longest = framing.unwrap_or(Framing::LEN2).message_bytes_max() as u64;
+    let longest = longest.min(FRAME_BYTES_MAX);
     let max_frame = section.or(
         "max_frame",
-        |value| rules::whole_number(value, FRAME_BYTES_MIN..=longest as u64),
-        || 8192,
+        |value| rules::whole_number(value, framing::MESSAGE_BYTES_MIN..=longest),
+        || longest.min(FRAME_BYTES_DEFAULT),
     );
     let idle_timeout = section.or("idle_timeout", rules::duration, || minutes(10));
     let max_connections = section.or(
@@ -81,6 +85,7 @@ pub(super) fn listen(section: &Section<'_>) -> Option<Listen> {
         || 20_000,
     );
     let response_codes = response_codes(&section.section("response_codes"));
+    tpdu_elsewhere(section);
     section.not_in_this_version(LATER_KEYS);
     section.finish();
     Some(Listen {
@@ -94,6 +99,13 @@ pub(super) fn listen(section: &Section<'_>) -> Option<Listen> {
         max_connections: usize::try_from(max_connections?).ok()?,
         response_codes: response_codes?,
     })
+}
+
+/// The TPDU is a part of the framing: this says so, to whoever looks for it beside it.
+fn tpdu_elsewhere(section: &Section<'_>) {
+    section.read("tpdu", |_| -> Result<(), String> {
+        Err("a TPDU is a part of the framing; expected framing = { preset = \"nac\", tpdu = \"6000030000\" }".to_owned())
+    });
 }
 
 /// `[listen.response_codes]`: its keys are reasons.
@@ -145,7 +157,7 @@ pub(super) fn issuer(section: &Section<'_>) -> Option<IssuerLink> {
     let name = section.required("name", "the issuer's name", rules::name);
     let address = section.required("address", "HOST:PORT to connect to", rules::remote_address);
     let dialect = section.or("dialect", rules::dialect, Spec::iso87_ascii);
-    let framing = section.or("framing", rules::framing, || Framing::LEN2);
+    let framing = framing::framing(section);
     let bins = section.required(
         "bins",
         "PAN prefixes such as [\"4\", \"51-55\"]",
@@ -182,6 +194,7 @@ pub(super) fn issuer(section: &Section<'_>) -> Option<IssuerLink> {
         ("reconnect_min", reconnect_min),
         ("reconnect_max", reconnect_max),
     );
+    tpdu_elsewhere(section);
     section.not_in_this_version(LATER_KEYS);
     section.finish();
     Some(IssuerLink {

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use iso8583_codec::Spec;
-use iso8583_framing::Framing;
 use toml::de::DeValue;
 
 use crate::config::document::describe;
@@ -111,11 +110,6 @@ pub(super) fn choice<T: Copy>(value: &DeValue<'_>, choices: &[(&str, T)]) -> Res
 /// A dialect by its name.
 pub(super) fn dialect(value: &DeValue<'_>) -> Result<&'static Spec, String> {
     presets::dialect(text(value, "the name of a dialect")?)
-}
-
-/// A framing by its name.
-pub(super) fn framing(value: &DeValue<'_>) -> Result<Framing, String> {
-    presets::framing(text(value, "the name of a framing")?)
 }
 
 /// A host and a port.
