@@ -40,8 +40,10 @@ async fn ends_and_loses_nothing(setup: Setup, fault: [&str; 3], words: &str) {
     business.goes_well(&terminal, 5).await;
     let [call, path, what] = fault;
     disk.fails(call, path, what);
-    let refused = business.until_the_end(&mut world, &terminal).await;
-    assert!(refused > 0, "no 96");
+    let end = business.until_the_end(&mut world, &terminal).await;
+    // An error in the background may meet a request whose approval is then in doubt, as the last one.
+    let in_doubt = if path == COLD { end.unanswered } else { 0 };
+    assert!(end.refused + in_doubt > 0, "no 96");
     assert_eq!(world.node.exited().await, 1);
     let log = world.node.log();
     for words in [words, "look at the disk"] {

@@ -83,8 +83,9 @@ async fn a_disk_that_gets_full() {
     let terminal = world.terminal().await;
     business.goes_well(&terminal, 5).await;
     mount.fill(&segment(&world));
-    let refused = business.until_the_end(&mut world, &terminal).await;
-    assert!(refused > 0, "no 96");
+    let end = business.until_the_end(&mut world, &terminal).await;
+    // The page at which it gets full may be that of an approval, which is then in doubt.
+    assert!(end.refused + end.unanswered > 0, "neither 96 nor silence");
     assert_eq!(world.node.exited().await, 1);
     let log = world.node.log();
     for words in ["No space left", "look at the disk"] {

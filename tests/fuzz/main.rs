@@ -2,7 +2,7 @@
 //! error.
 //!
 //! Each target takes the kept inputs of `fixtures/corpus/<target>/` and the fixtures that fit, and then inputs made of them
-//! for three seconds; `FUZZ_SECONDS` says otherwise. Every input follows from a seed of its own: a failure prints it, and
+//! for three seconds; `FUZZ_SECONDS` says otherwise. Every input follows from a seed of its own: the first is printed, and that of a failure;
 //! `SEED=n cargo test --test fuzz <target>` plays just that one. An input that failed is kept in the corpus.
 #![allow(
     clippy::unwrap_used,
@@ -15,6 +15,7 @@ mod replay;
 mod targets;
 
 use std::fs;
+use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -40,13 +41,16 @@ fn fuzz(name: &str, more_seeds: Vec<Vec<u8>>, mutate: Mutate, target: fn(&[u8]))
         return;
     }
     let first = Rng::new().u64(..u64::MAX / 2);
+    // Past the capture of the test harness: a seed is to be seen also where all is well.
+    let told = format!("{name}: inputs from SEED={first} on\n");
+    let _ = std::io::stderr().write_all(told.as_bytes());
     let end = now() + Duration::from_secs(number("FUZZ_SECONDS").unwrap_or(SECONDS));
     let mut seed = first;
     while now() < end {
         run(name, seed, &seeds, mutate, target);
         seed += 1;
     }
-    eprintln!("{name}: {} inputs from SEED={first} on", seed - first);
+    eprintln!("{name}: {} inputs", seed - first);
 }
 
 /// Plays one input; where it fails, says how to play it again and where it is.

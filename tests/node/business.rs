@@ -4,8 +4,15 @@ use simulators::{Card, Merchant, Message, Reply, Terminal};
 
 use super::{World, approved, ask, merchant};
 
-/// Messages of one merchant after an end without an answer is counted as that end; more would be no end.
+/// More than any failure takes to show.
 const MESSAGES_MAX: usize = 20_000;
+
+/// How business ended: answers that were 96, and requests without an answer. Of an approval in doubt nobody is told that it failed.
+#[derive(Default)]
+pub(crate) struct End {
+    pub(crate) refused: usize,
+    pub(crate) unanswered: usize,
+}
 
 /// What was asked and what was answered.
 pub(crate) struct Business {
@@ -36,27 +43,25 @@ impl Business {
         }
     }
 
-    /// Asks until the node is gone; how many answers were 96, or never came since the issuer's was in doubt. Every other must
-    /// be 00.
-    pub(crate) async fn until_the_end(&mut self, world: &mut World, terminal: &Terminal) -> usize {
-        let mut refused = 0;
+    /// Asks until the node is gone. What is answered is 00 or 96.
+    pub(crate) async fn until_the_end(&mut self, world: &mut World, terminal: &Terminal) -> End {
+        let mut end = End::default();
         while world.node.is_running() && self.asked.len() < MESSAGES_MAX {
             let purchase = self.shop.purchase(&self.card, 2_000);
             let reply = terminal.request(&purchase).await;
             match reply.as_ref().map(Reply::code) {
-                Some("00") | None => {}
-                Some("96") => refused += 1,
+                Some("00") => {}
+                Some("96") => end.refused += 1,
+                None => end.unanswered += 1,
                 Some(code) => panic!("answered {code}"),
             }
-            let is_over = reply.is_none();
-            refused += usize::from(is_over);
             let approved = reply.filter(|reply| reply.code() == "00");
             self.asked.push((purchase, approved));
-            if is_over {
+            if end.unanswered > 0 {
                 break;
             }
         }
-        refused
+        end
     }
 
     /// Everything again: what was approved is answered as it was, and the issuer's books have what the terminals were told.

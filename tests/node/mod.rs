@@ -234,10 +234,14 @@ pub(crate) struct Random(std::cell::Cell<u64>);
 impl Random {
     pub(crate) fn new() -> Random {
         use std::hash::BuildHasher;
+        use std::io::Write;
         let drawn = std::hash::RandomState::new().hash_one(0) % 1_000_000;
         let given = std::env::var("SEED").ok().map(|seed| seed.parse().unwrap());
         let seed = given.unwrap_or(drawn);
-        println!("SEED={seed}");
+        // Past the capture of the test harness: a seed is to be seen also where all is well.
+        let test = std::thread::current();
+        let told = format!("{}: SEED={seed}\n", test.name().unwrap_or_default());
+        let _ = std::io::stderr().write_all(told.as_bytes());
         Random(std::cell::Cell::new(seed))
     }
 
