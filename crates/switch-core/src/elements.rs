@@ -83,6 +83,28 @@ pub(crate) fn copy_all<'a>(draft: &mut Draft<'a>, parts: &'a [Message<'a>]) {
     }
 }
 
+/// Encodes an answer without the elements of the issuer that the dialect cannot carry: they must not cost the answer. `own` are
+/// those that it cannot do without.
+///
+/// # Errors
+/// Where one of `own` does not fit.
+pub(crate) fn encode_what_fits(
+    draft: &mut Draft<'_>,
+    own: &[u8],
+    spec: &Spec,
+    out: &mut BytesMut,
+) -> Result<(), EncodeError> {
+    while let Err(error) = draft.encode(spec, out) {
+        let de = error.field();
+        if own.contains(&de) || !draft.has(de) {
+            return Err(error);
+        }
+        tracing::warn!(%error, "an element of the issuer does not fit the terminal's dialect");
+        draft.remove(de);
+    }
+    Ok(())
+}
+
 /// Reads what [`written`] wrote.
 pub(crate) fn read<'a>(parts: &'a [BytesMut], spec: &'a Spec) -> Vec<Message<'a>> {
     parts
@@ -94,6 +116,32 @@ pub(crate) fn read<'a>(parts: &'a [BytesMut], spec: &'a Spec) -> Vec<Message<'a>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_does_not_fit_is_left_out() {
+        let spec = Spec::iso87_binary();
+        let long = [b'X'; 30];
+        let answer = || {
+            let mut draft = Draft::new(Mti::literal("0210"));
+            draft.set(11, b"000007").set(39, b"00");
+            draft
+                .set(44, &long)
+                .set(48, b"KEPT")
+                .set(54, b"120 CHARACTERS?");
+            draft.set(63, b"KEPT TOO").set(70, b"3X1");
+            draft
+        };
+        let mut out = BytesMut::new();
+        encode_what_fits(&mut answer(), &[11, 39], spec, &mut out).unwrap();
+        let message = spec.decode(&out).unwrap();
+        let left: Vec<u8> = message.elements().collect();
+        assert_eq!(left, [11, 39, 48, 54, 63]);
+        assert_eq!(message.text(63).as_deref(), Some(&b"KEPT TOO"[..]));
+        // Without what is its own there is no answer, and nothing is written.
+        let before = out.clone();
+        let refused = encode_what_fits(answer().set(39, b"000"), &[11, 39], spec, &mut out);
+        assert_eq!((refused.unwrap_err().field(), &out), (39, &before));
+    }
 
     #[test]
     fn elements_come_back_and_a_cut_ends_them() {

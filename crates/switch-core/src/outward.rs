@@ -15,6 +15,9 @@ use crate::elements::{self, Elements};
 /// Elements of an answer that are the request's: unchanged, and absent where it lacked them.
 const ECHOED: [u8; 13] = [2, 3, 4, 7, 11, 12, 13, 32, 41, 42, 49, 70, 90];
 
+/// Elements of an answer that it cannot do without: those of the request, and the switch's.
+const OWN: [u8; 15] = [2, 3, 4, 7, 11, 12, 13, 32, 37, 39, 41, 42, 49, 70, 90];
+
 /// Never stored, never in an answer.
 const SECRET: [u8; 4] = [35, 36, 45, 52];
 
@@ -117,7 +120,7 @@ pub(crate) fn pass_answer(
     for de in SECRET.into_iter().chain(MACS) {
         draft.remove(de);
     }
-    draft.encode(spec, out)
+    elements::encode_what_fits(&mut draft, &OWN, spec, out)
 }
 
 /// Writes an answer of the switch itself. `request` may be the readable part of a malformed message.
@@ -216,7 +219,7 @@ pub(crate) fn stored_answer(
         draft.set(4, amount);
     }
     elements::copy_all(&mut draft, &parts);
-    draft.encode(spec, out)
+    elements::encode_what_fits(&mut draft, &OWN, spec, out)
 }
 
 /// What of an issuer's answer a repeat must get again, beyond the fields of the record; `None` where there is nothing.

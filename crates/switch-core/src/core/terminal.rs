@@ -234,8 +234,8 @@ impl Core {
             outward::stored_answer(&message, &stored, Some(vault), spec, out)
         });
         if let Err(error) = written {
-            // An element of the issuer that the terminal's dialect cannot carry must not cost the answer.
-            tracing::warn!(%error, "an issuer's answer does not fit the terminal's dialect");
+            // What the issuer said must not cost the answer, whatever became of its link's dialect.
+            tracing::warn!(%error, "an issuer's answer cannot be written again");
             written = Core::written(&mut self.arena, |out| {
                 outward::stored_answer(&message, &stored, None, spec, out)
             });
