@@ -183,16 +183,13 @@ impl Meta {
         let id = cold
             .meta(LEDGER_WORD)?
             .and_then(|bytes| bytes.try_into().ok());
-        let key_ids = cold.meta(KEY_IDS_WORD)?.unwrap_or_default();
-        let (key_ids, _) = key_ids.as_chunks::<4>();
+        let key_ids = numbers(cold, KEY_IDS_WORD)?.into_iter();
         let mut counts = Counts::default();
-        let stored = cold.meta(COUNTS_WORD)?.unwrap_or_default();
-        let (stored, _) = stored.as_chunks::<8>();
         counts
             .0
             .iter_mut()
-            .zip(stored)
-            .for_each(|(to, from)| *to = u64::from_le_bytes(*from));
+            .zip(numbers(cold, COUNTS_WORD)?)
+            .for_each(|(to, from)| *to = u64::from_le_bytes(from));
         let progress = match cold.meta(PROGRESS_WORD)? {
             Some(bytes) => Progress::decode(&bytes).ok_or(corrupt(PROGRESS_WORD))?,
             None => Progress::default(),
@@ -201,8 +198,7 @@ impl Meta {
             ledger: Some(LedgerId(id.ok_or(corrupt(LEDGER_WORD))?)),
             has_journal: cold.meta(JOURNAL_WORD)?.is_some(),
             key_ids: key_ids
-                .iter()
-                .map(|bytes| KeyId(u32::from_le_bytes(*bytes)))
+                .map(|bytes| KeyId(u32::from_le_bytes(bytes)))
                 .collect(),
             counts,
             progress,
@@ -216,6 +212,15 @@ fn number(cold: &Cold, word: &'static str) -> Result<Option<u32>, ColdError> {
     };
     let bytes = bytes.try_into().map_err(|_| corrupt(word))?;
     Ok(Some(u32::from_le_bytes(bytes)))
+}
+
+/// A list of numbers of `N` bytes, empty where there is none.
+fn numbers<const N: usize>(cold: &Cold, word: &'static str) -> Result<Vec<[u8; N]>, ColdError> {
+    let bytes = cold.meta(word)?.unwrap_or_default();
+    match bytes.as_chunks::<N>() {
+        (all, []) => Ok(all.to_vec()),
+        _ => Err(corrupt(word)),
+    }
 }
 
 /// The error of a cold store that no longer says whose it is.

@@ -158,6 +158,14 @@ impl Ledger {
         if cold_counts != *counts {
             self.problem("the cold store's count of originals differs from what it holds".into());
         }
+        // What is there was looked at by its names; what is open without being there, a start would not miss.
+        for key in self.cold.open_keys()? {
+            if self.cold.get(key)?.is_none() {
+                self.problem(format!(
+                    "transaction {key}: it stands among what is open and is missing in the cold store"
+                ));
+            }
+        }
         self.every(Ledger::add_movement)?;
         self.every(Ledger::compare)?;
         self.check_advices()

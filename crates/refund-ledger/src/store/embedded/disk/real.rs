@@ -180,3 +180,36 @@ impl RealFile {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As on a file system that cannot reserve space: the length is there, and what was written stays.
+    #[test]
+    fn space_is_reserved_the_slow_way_where_it_must_be() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut file = RealDisk.create(&dir.path().join("file")).unwrap();
+        file.write_at(0, b"what stands there").unwrap();
+        let len = 2 * ZEROS_BYTES as u64 + 5;
+        file.write_zeros_to(len).unwrap();
+        file.write_zeros_to(10).unwrap();
+        file.preallocate(0).unwrap();
+        assert_eq!(file.len().unwrap(), len);
+        let mut bytes = vec![0xFF; ZEROS_BYTES];
+        assert_eq!(file.read_at(0, &mut bytes).unwrap(), ZEROS_BYTES);
+        assert!(bytes.starts_with(b"what stands there\0\0"));
+        assert!(bytes.ends_with(&[0; 1000]));
+    }
+
+    #[test]
+    fn what_the_system_refuses_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        RealDisk.create(&file).unwrap();
+        assert!(RealDisk.create_dir(&file.join("below")).is_err());
+        assert!(matches!(RealDisk.lock(dir.path()), Err(LockError::Io(_))));
+        let folder = RealDisk.open(dir.path(), false).unwrap();
+        assert!(folder.read_at(0, &mut [0; 8]).is_err(), "a folder");
+    }
+}
