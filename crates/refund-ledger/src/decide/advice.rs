@@ -6,15 +6,12 @@ use crate::{
     Posting, Stan, Status, Transaction, VoidState, WireTime,
 };
 
-/// An advice is about to be sent for the first time, under this DE 11 and DE 7.
+/// An advice is about to be sent for the first time, under this DE 11 and DE 7. A refund that was taken over has its numbers since
+/// then: they are not given out with this event, and others may have been meanwhile.
 pub fn advice_sent(advice: &Advice, stan: Stan, time: WireTime, at: u64) -> Event {
-    let change = change(
-        advice,
-        AdviceState::Sent,
-        Some((stan, time)),
-        advice.attempts.saturating_add(1),
-        None,
-    );
+    let attempts = advice.attempts.saturating_add(1);
+    let given = (advice.stan.0 == 0).then_some((stan, time));
+    let change = change(advice, AdviceState::Sent, given, attempts, None);
     event(Cause::AdviceSent, at, vec![change])
 }
 

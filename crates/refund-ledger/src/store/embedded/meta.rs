@@ -49,39 +49,16 @@ pub(crate) struct Sent {
     pub(crate) stan: Stan,
 }
 
-/// Far more than between a number and the last event with it.
-const AGE_MS_MAX: u64 = 100 * 24 * 3_600_000;
-
-/// Half of what DE 7 (which begins anew with every year) and DE 11 (after the last) can say.
-const HALF_YEAR: u64 = 600_000_000;
-const HALF_ROUND: u64 = 500_000;
-
-impl Sent {
-    /// Whether it was given out after `known`.
-    fn follows(&self, known: &Sent) -> bool {
-        if self.at.abs_diff(known.at) > AGE_MS_MAX {
-            return self.at > known.at;
-        }
-        let follows = |one: u64, other: u64, half| (one > other) == (one.abs_diff(other) < half);
-        if self.time == known.time {
-            let (one, other) = (u64::from(self.stan.0), u64::from(known.stan.0));
-            return one != other && follows(one, other, HALF_ROUND);
-        }
-        follows(self.time.0, known.time.0, HALF_YEAR)
-    }
-}
-
 impl Progress {
-    /// Takes note of a STAN and DE 7 in use. The numbers decide and not the order of the events: a refund that is taken over has
-    /// its number from then on, and an event with it when it is sent, hours later perhaps.
+    /// Takes note of a STAN and DE 7 that were given out. The last event decides: events come in the order in which numbers are
+    /// given out, and both begin anew, DE 7 with every year and STANs after the last.
     pub(crate) fn sent(&mut self, sent: Sent) {
         match self
             .last_sent
             .iter_mut()
             .find(|known| known.link == sent.link)
         {
-            Some(known) if sent.follows(known) => *known = sent,
-            Some(_) => {}
+            Some(known) => *known = sent,
             None => self.last_sent.push(sent),
         }
     }
@@ -263,51 +240,5 @@ impl Changes<'_> {
 
     pub(crate) fn set_progress(&mut self, progress: &Progress) {
         self.set_meta(PROGRESS_WORD, &progress.encode());
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const DAY: u64 = 24 * 3_600_000;
-
-    fn check(known: (u64, u64, u32), sent: (u64, u64, u32), newest: (u64, u64, u32)) {
-        let sent_as = |(at, time, stan)| Sent {
-            link: Name::new("bank-a"),
-            at,
-            time: WireTime(time),
-            stan: Stan(stan),
-        };
-        let mut progress = Progress::default();
-        progress.sent(sent_as(known));
-        progress.sent(sent_as(sent));
-        assert_eq!(progress.last_sent, [sent_as(newest)]);
-    }
-
-    #[test]
-    fn the_newest_number_is_kept() {
-        let known = (2000, 1_121_000_050, 50);
-        check(known, (2001, 1_121_000_050, 51), (2001, 1_121_000_050, 51));
-        check(known, (2000, 1_121_000_050, 49), known);
-    }
-
-    /// Seeds 22834, 24052, 33048 of the simulation: a refund that was taken over has its number from then on. When it was sent, its
-    /// event was the newest, and after a restart the numbers that followed it were given out again.
-    #[test]
-    fn an_old_number_in_a_new_event_is_not_the_newest() {
-        let known = (2000, 1_121_000_050, 50);
-        check(known, (9000, 1_121_000_012, 12), known);
-        check(known, (9000, 1_121_000_012, 999_990), known);
-    }
-
-    #[test]
-    fn stans_and_years_begin_anew() {
-        let last = (2000, 1_231_235_959, 999_999);
-        check(last, (2000, 1_231_235_959, 1), (2000, 1_231_235_959, 1));
-        check(last, (2001, 101_000_000, 2), (2001, 101_000_000, 2));
-        check((2001, 101_000_000, 2), last, (2001, 101_000_000, 2));
-        let after_long = (2000 + 200 * DAY, 701_000_000, 3);
-        check(after_long, (2000, 801_000_000, 2), after_long);
     }
 }

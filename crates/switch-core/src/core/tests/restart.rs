@@ -2,7 +2,8 @@
 
 use refund_ledger::{Reason, Status};
 
-use super::{Msg, story};
+use super::{Msg, story, story_with};
+use crate::CoreConfig;
 use crate::core::tests::world::{BANK_A, HOUR, SECOND, issuer_answer};
 
 #[test]
@@ -145,6 +146,32 @@ fn an_approved_message_that_is_being_reversed_waits_for_no_late_answer() {
         w.advice_answered("00");
         w.issuer_gets_nothing();
         assert_eq!(w.status(&purchase), Status::Reversed);
+    });
+}
+
+/// Seeds 22834, 24052, 33048 of the simulation: a refund that was taken over has its number from then on. When it was sent, its event
+/// was the newest, and after a restart the numbers that followed it were given out again.
+#[test]
+fn an_old_number_in_a_new_event_is_not_given_out_again() {
+    let takes_over = |config: &mut CoreConfig| config.store_and_forward = true;
+    story_with(takes_over, |w| {
+        w.pause = 0;
+        let purchase = w.purchase(1000);
+        w.approved(&purchase);
+        w.disconnect(BANK_A);
+        for amount in [100, 200] {
+            let refund = w.refund(&purchase, amount).as_mti("0220");
+            w.refused(&refund, "00");
+        }
+        w.connect(0, BANK_A);
+        for _ in 0..2 {
+            w.advice_answered("00");
+        }
+        w.restart();
+        for _ in 0..5 {
+            let purchase = w.purchase(1000);
+            w.approved(&purchase);
+        }
     });
 }
 
