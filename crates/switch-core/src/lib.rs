@@ -26,7 +26,7 @@ mod numbers;
 mod outward;
 mod route;
 
-pub use civil::transmission_time;
+pub use civil::{Civil, transmission_time};
 pub use config::{CoreConfig, Limits, LinkConfig, ListenerConfig, SafConfig, VoidAs, iso87_code};
 pub use core::{Core, Operation, OperationError, Output, Progress, advice_message};
 pub use route::Routes;

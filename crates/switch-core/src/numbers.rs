@@ -2,7 +2,7 @@
 
 use refund_ledger::{Rrn, Stan, WireTime};
 
-use crate::civil;
+use crate::civil::{self, Civil};
 
 const STANS: u32 = 999_999;
 
@@ -63,9 +63,9 @@ impl RrnSource {
         let by_clock = now / MICROS_PER_HOUR * PER_HOUR + within;
         self.last = by_clock.max(self.last + 1);
         let (hour, mut count) = (self.last / PER_HOUR, self.last % PER_HOUR);
-        let (year, day, clock_hour) = civil::year_day_hour(hour * MICROS_PER_HOUR);
+        let civil = Civil::from_unix_seconds(hour * 3600);
         let mut rrn = *b"000000000000";
-        let head = year * 100_000 + day * 100 + clock_hour;
+        let head = civil.year % 10 * 100_000 + civil.day_of_year() * 100 + u64::from(civil.hour);
         for (digit, power) in rrn.iter_mut().zip([100_000, 10_000, 1000, 100, 10, 1]) {
             *digit = b'0' + (head / power % 10) as u8;
         }

@@ -4,11 +4,11 @@ use std::io::{self, Write};
 
 use refund_ledger::store::embedded::{EmbeddedStore, Report, verify};
 use serde_json::Value;
+use switch_core::Civil;
 
 use super::place::{self, Place};
 use crate::Failure;
 use crate::cli::{ExportFormat, LedgerQuestion, LedgerShowArgs};
-use crate::clock::Civil;
 use crate::engine::Question;
 use crate::ledger_view;
 

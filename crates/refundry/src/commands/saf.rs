@@ -6,10 +6,11 @@ use std::io::{self, Write};
 use refund_ledger::store::Store;
 use refund_ledger::{Advice, Vault};
 use serde_json::Value;
+use switch_core::Civil;
 
 use super::place::{Emit, Place};
 use crate::cli::{SafCommand, SafDiscardArgs, SafListArgs, SafReplayArgs, SafShowArgs};
-use crate::clock::{Civil, Clock};
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::engine::{Question, SafQuestion};
 use crate::saf_view::{self, Encoded, View};
