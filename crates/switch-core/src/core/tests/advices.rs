@@ -2,6 +2,9 @@
 
 mod dead_letters;
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
 use refund_ledger::store::Store;
 use refund_ledger::{AdviceKey, AdviceState, Status};
 
@@ -345,6 +348,81 @@ fn over_its_age_an_advice_is_a_dead_letter() {
         w.pass(HOUR);
         w.issuer_gets_nothing();
     });
+}
+
+#[test]
+fn waits_differ_lest_all_come_back_at_once() {
+    let setup = |config: &mut CoreConfig| config.saf.in_flight_max = 100;
+    story_with(setup, |w| {
+        let advices: Vec<(Msg, Msg)> = (0..20).map(|_| reversed(w)).collect();
+        let mut waits = BTreeSet::new();
+        for (purchase, advice) in &advices {
+            w.issuer_answers(advice, "91");
+            let key = AdviceKey {
+                transaction: w.record(purchase).key,
+                ordinal: 0,
+            };
+            waits.insert(w.core.progress(key).unwrap().due - w.now);
+        }
+        assert!(waits.len() > 10, "{waits:?}");
+        let all = 5 * SECOND..=5 * SECOND * 5 / 4;
+        assert!(waits.iter().all(|wait| all.contains(wait)), "{waits:?}");
+        w.pass(7 * SECOND);
+        for _ in &advices {
+            w.advice_answered("00");
+        }
+    });
+}
+
+#[test]
+fn a_dead_letter_is_an_alarm() {
+    let errors = Errors::default();
+    tracing::subscriber::with_default(errors.clone(), || {
+        story(|w| {
+            let (_, advice) = reversed(w);
+            w.issuer_answers(&advice, "57");
+            let (_, _) = reversed(w);
+            w.disconnect(BANK_A);
+            w.pass(73 * HOUR);
+            assert_eq!(w.queue(0), (0, 2));
+            let alarms = std::mem::take(&mut *errors.0.lock().unwrap());
+            assert_eq!(alarms.len(), 2, "{alarms:?}");
+            for alarm in alarms {
+                assert!(alarm.contains("dead letter"), "{alarm}");
+            }
+        });
+    });
+}
+
+/// Takes what is logged as an error.
+#[derive(Clone, Default)]
+struct Errors(Arc<Mutex<Vec<String>>>);
+
+impl tracing::Subscriber for Errors {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() == tracing::Level::ERROR
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        let mut line = String::new();
+        let mut write = |field: &tracing::field::Field, value: &dyn std::fmt::Debug| {
+            line.push_str(&format!("{field}={value:?} "));
+        };
+        event.record(&mut write);
+        self.0.lock().unwrap().push(line);
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
 }
 
 fn takes_over(config: &mut CoreConfig) {
