@@ -258,4 +258,95 @@ mod tests {
         assert_eq!(used(&padded), one);
         assert_eq!(whole(&padded), one.len());
     }
+
+    /// A cold store's folder with these files of the library's journal.
+    fn cold(files: &[(u64, Vec<u8>)]) -> tempfile::TempDir {
+        let dir = crate::store::embedded::tests::folder();
+        for name in ["version", "lock"] {
+            fs::write(dir.path().join(name), b"3").unwrap();
+        }
+        let checksum = xxhash_rust::xxh3::xxh3_128(b"tables").to_le_bytes();
+        let marker = [&7_u64.to_le_bytes()[..], &checksum, &[0]].concat();
+        let keyspaces = dir.path().join(KEYSPACES_NAME);
+        for number in 0..=KEYSPACES.len() {
+            let keyspace = keyspaces.join(number.to_string());
+            fs::create_dir_all(&keyspace).unwrap();
+            fs::write(keyspace.join(MARKER_NAME), &marker).unwrap();
+            fs::write(keyspace.join("v7"), b"tables").unwrap();
+        }
+        fs::write(keyspaces.join("no folder"), b"").unwrap();
+        for (number, bytes) in files {
+            fs::write(dir.path().join(format!("{number}.jnl")), bytes).unwrap();
+        }
+        dir
+    }
+
+    /// File, offset and what is wrong.
+    fn refused(dir: &Path) -> (String, u64, &'static str) {
+        match inspect(dir) {
+            Err(ColdError::Damaged { file, offset, what }) => {
+                let name = file.strip_prefix(dir).unwrap();
+                (name.display().to_string(), offset, what)
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The library would go on with the later file over what is left of this one: old balances under new notes.
+    #[test]
+    fn a_damaged_file_is_refused_where_a_later_one_was_written() {
+        let (one, two) = (some_batch(1), [some_batch(2), some_batch(3)].concat());
+        let whole = [one.clone(), some_batch(2)].concat();
+        for padding in [0, 1, 3 * BLOCK] {
+            let mut padded = whole.clone();
+            padded.resize(whole.len() + padding, 0);
+            let dir = cold(&[(4, padded.clone()), (5, some_batch(3))]);
+            inspect(dir.path()).unwrap();
+            assert_eq!(fs::read(dir.path().join("4.jnl")).unwrap(), padded);
+            assert_eq!(fs::read(dir.path().join("5.jnl")).unwrap(), some_batch(3));
+        }
+        let says = "no whole batch stands here, and later files were written";
+        for length in 1..one.len() {
+            let torn = [&one, &two[..length]].concat();
+            let dir = cold(&[(4, torn.clone()), (5, some_batch(3))]);
+            assert_eq!(
+                refused(dir.path()),
+                ("4.jnl".into(), one.len() as u64, says)
+            );
+            assert_eq!(
+                fs::read(dir.path().join("4.jnl")).unwrap(),
+                torn,
+                "nothing is changed"
+            );
+            // In the newest file the same is a torn end.
+            let dir = cold(&[(4, one.clone()), (5, torn[one.len()..].to_vec())]);
+            inspect(dir.path()).unwrap();
+            assert_eq!(fs::read(dir.path().join("5.jnl")).unwrap(), b"");
+        }
+        // Sequence numbers rise over all files: an old one is none of these.
+        let dir = cold(&[(4, two.clone()), (5, one.clone()), (6, some_batch(4))]);
+        assert_eq!(refused(dir.path()), ("5.jnl".into(), 0, says));
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let batch = some_batch(1);
+        let dir = cold(&[(0, batch.clone()), (2, some_batch(2))]);
+        let says = "the file before this one is missing";
+        assert_eq!(refused(dir.path()), ("2.jnl".into(), 0, says));
+        let missing = "the file is missing";
+        let dir = cold(&[]);
+        assert_eq!(refused(dir.path()), ("0.jnl".into(), 0, missing));
+        for name in ["version", "keyspaces/3/current"] {
+            let dir = cold(&[(0, batch.clone())]);
+            fs::remove_file(dir.path().join(name)).unwrap();
+            assert_eq!(refused(dir.path()), (name.into(), 0, missing));
+        }
+        let dir = cold(&[(0, batch.clone())]);
+        fs::remove_dir_all(dir.path().join("keyspaces/3")).unwrap();
+        let says = "a keyspace is missing";
+        assert_eq!(refused(dir.path()), ("keyspaces".into(), 0, says));
+        fs::remove_dir_all(dir.path().join("keyspaces")).unwrap();
+        assert_eq!(refused(dir.path()), ("keyspaces".into(), 0, missing));
+    }
 }
