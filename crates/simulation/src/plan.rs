@@ -35,6 +35,12 @@ pub(crate) struct Plan {
     pub(crate) operations: u64,
     pub(crate) merchants: u64,
     pub(crate) tills: u64,
+    /// Listeners, each with merchants of its own who are called alike.
+    pub(crate) realms: u64,
+    /// Of refunds and reversals, per thousand: as advices.
+    pub(crate) advices: u64,
+    /// Refunds that name nothing are allowed.
+    pub(crate) unreferenced: bool,
     /// Longest pause of a till between two operations, microseconds.
     pub(crate) pause: u64,
     pub(crate) first_stans: [u32; LINKS],
@@ -122,6 +128,9 @@ impl Plan {
             operations,
             merchants,
             tills: random.between(merchants, 5),
+            realms: random.between(1, 2),
+            advices: *random.pick(&[0, 300, 1000]),
+            unreferenced: random.chance(300),
             pause: *random.pick(&[100 * MILLISECOND, 2 * SECOND, 20 * SECOND, 120 * SECOND]),
             first_stans: [stan(random), stan(random)],
             response_timeout: random.between(3, 15) * SECOND,
@@ -169,6 +178,12 @@ impl Plan {
             reversal_done: vec![*b"00"],
             void_as: self.void_as,
         };
+        let listener = |name, realm| ListenerConfig {
+            name: Name::new(name),
+            spec: self.terminals,
+            realm: Name::new(realm),
+            codes: Vec::new(),
+        };
         CoreConfig {
             acquirer: Institution {
                 number: 1,
@@ -178,15 +193,10 @@ impl Plan {
             policy: Policy {
                 window: 180 * DAY / 1000,
                 same_card: self.same_card,
-                unreferenced: false,
+                unreferenced: self.unreferenced,
             },
             store_and_forward: self.store_and_forward,
-            listeners: vec![ListenerConfig {
-                name: Name::new("pos"),
-                spec: self.terminals,
-                realm: Name::new("default"),
-                codes: Vec::new(),
-            }],
+            listeners: vec![listener("pos", "default"), listener("web", "second")],
             links: vec![link("bank-a"), link("bank-b")],
             routes,
             saf: SafConfig {

@@ -1,10 +1,14 @@
-//! What tills do: which business they do next, and with which messages.
+//! What tills are, and what they have asked for.
+
+mod business;
 
 use switch_core::transmission_time;
 
 use crate::message::Msg;
-use crate::plan::{CARDS, Plan, SECOND};
+use crate::plan::{Plan, SECOND};
 use crate::random::Random;
+
+pub(crate) use self::business::{next, reversal};
 
 /// A message of a till, all its repeats, and the answers that it got.
 #[derive(Clone, Debug)]
@@ -15,8 +19,10 @@ pub(crate) struct Operation {
     pub(crate) message: Msg,
     /// What a refund, void or reversal is about.
     pub(crate) target: Option<usize>,
-    /// Made with a mistake that must be refused.
-    pub(crate) mistaken: bool,
+    /// What is wrong with it, so that it must be refused.
+    pub(crate) mistake: Option<Mistake>,
+    /// Its original is named by some of its parts: others may fit.
+    pub(crate) by_parts: bool,
     /// Times it was sent.
     pub(crate) sent: u32,
     /// Every DE 7 it was sent with.
@@ -36,7 +42,37 @@ pub(crate) enum Kind {
     Reversal,
 }
 
+/// What tills do wrong.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Mistake {
+    /// An amount that is none, or not the one it must be.
+    Amount,
+    /// A refund to another card.
+    Card,
+    /// A refund in another currency.
+    Currency,
+    /// A refund of what another merchant, or one of another realm, has sold.
+    Foreign,
+    /// A refund that names nothing.
+    Unreferenced,
+}
+
 impl Operation {
+    fn new(till: usize, kind: Kind, message: Msg, target: Option<usize>) -> Operation {
+        Operation {
+            till,
+            kind,
+            message,
+            target,
+            mistake: None,
+            by_parts: false,
+            times: Vec::new(),
+            sent: 0,
+            answers: Vec::new(),
+            undone: false,
+        }
+    }
+
     pub(crate) fn code(&self) -> Option<&str> {
         self.answers.last().map(|answer| answer.at(39))
     }
@@ -74,6 +110,8 @@ impl Operation {
 pub(crate) struct Till {
     pub(crate) terminal: String,
     pub(crate) merchant: String,
+    /// Where it connects to: merchants of different listeners have nothing to do with each other, whatever they are called.
+    pub(crate) listener: usize,
     currency: &'static str,
     stan: u32,
     /// How far its clock is from the world's, microseconds.
@@ -91,6 +129,7 @@ impl Till {
         Till {
             terminal: format!("TERM{number:04}"),
             merchant: format!("MERCHANT{merchant:07}"),
+            listener: (number as u64 / plan.merchants % plan.realms) as usize,
             currency: if merchant == 0 { "978" } else { "156" },
             stan: random.between(1, 999_999) as u32,
             skew: random.between(0, 60 * SECOND) as i64 - 30 * SECOND as i64,
@@ -98,6 +137,10 @@ impl Till {
             connection: None,
             wait: 0,
         }
+    }
+
+    fn is_of_the_same_merchant(&self, other: &Till) -> bool {
+        (self.listener, &self.merchant) == (other.listener, &other.merchant)
     }
 
     /// DE 7 by the till's clock.
@@ -121,167 +164,5 @@ impl Till {
             .with(41, &self.terminal)
             .with(42, &self.merchant)
             .with(49, self.currency)
-    }
-}
-
-/// The next business of `till`: made up from what went before.
-pub(crate) fn next(
-    tills: &mut [Till],
-    till: usize,
-    known: &mut [Operation],
-    plan: &Plan,
-    random: &mut Random,
-    now: u64,
-) -> Operation {
-    let merchant = tills[till].merchant.clone();
-    let mine: Vec<usize> = (0..known.len())
-        .filter(|index| tills[known[*index].till].merchant == merchant)
-        .collect();
-    let of = |wanted: &dyn Fn(&Operation) -> bool| -> Vec<usize> {
-        let all = mine.iter().copied().filter(|index| wanted(&known[*index]));
-        all.collect()
-    };
-    let purchases =
-        of(&|known| matches!(known.kind, Kind::Purchase) || known.kind == Kind::Preauth);
-    let own_purchases = of(&|known| known.kind == Kind::Purchase && known.till == till);
-    let own_refunds = of(&|known| known.kind == Kind::Refund && known.till == till);
-    let own = of(&|known| known.kind != Kind::Reversal && known.till == till && !known.undone);
-    let some = |list: &[usize], weight: u64| if list.is_empty() { 0 } else { weight };
-    let choice = random.weighted(&[
-        30,
-        3,
-        some(&purchases, 35),
-        some(&own_purchases, 8),
-        some(&own_refunds, 6),
-        some(&own, 18),
-    ]);
-    let made = |kind, message, target, mistaken| Operation {
-        till,
-        kind,
-        times: Vec::new(),
-        message,
-        target,
-        mistaken,
-        sent: 0,
-        answers: Vec::new(),
-        undone: false,
-    };
-    let mistake = random.chance(plan.faults.till_mistakes);
-    match choice {
-        0 | 1 => {
-            let (card, _) = *random.pick(&CARDS);
-            let amount = if mistake {
-                0
-            } else {
-                random.between(1, 40) * 25
-            };
-            let (mti, kind) = if choice == 0 {
-                ("0200", Kind::Purchase)
-            } else {
-                ("0100", Kind::Preauth)
-            };
-            let message = tills[till].blank(mti, "000000", amount, card, now);
-            made(kind, message, None, mistake)
-        }
-        2 => {
-            let target = *random.pick(&purchases);
-            let original = &known[target];
-            let whole = original.approved_amount();
-            let amount = match random.below(6) {
-                0 => whole,
-                1 => whole + 1,
-                2 => whole / 2 + 1,
-                3 => whole / 3 + 1,
-                _ => random.between(1, whole.max(1)),
-            };
-            let mut card = original.message.at(2).to_owned();
-            if mistake {
-                card = random.pick(&CARDS).0.to_owned();
-            }
-            let mistaken = card != original.message.at(2);
-            let mti = if random.chance(300) { "0220" } else { "0200" };
-            let message = tills[till].blank(mti, "200000", amount.max(1), &card, now);
-            let message = name(message, original, random);
-            made(Kind::Refund, message, Some(target), mistaken)
-        }
-        3 | 4 => {
-            let (list, code, kind) = if choice == 3 {
-                (&own_purchases, "020000", Kind::Void)
-            } else {
-                (&own_refunds, "220000", Kind::RefundVoid)
-            };
-            let target = *random.pick(list);
-            let original = &known[target];
-            let amount = original.approved_amount() + u64::from(mistake);
-            let card = original.message.at(2).to_owned();
-            let message = tills[till].blank("0200", code, amount, &card, now);
-            let message = if kind == Kind::Void {
-                name(message, original, random)
-            } else {
-                message.with(90, original.message.named())
-            };
-            made(kind, message, Some(target), false)
-        }
-        _ => {
-            let target = *random.pick(&own);
-            let stays = match known[target].kind {
-                Kind::Purchase | Kind::Preauth if random.chance(300) => {
-                    Some(random.below(known[target].message.number(4).max(1)))
-                }
-                _ => None,
-            };
-            reversal(tills, known, target, stays, random, now)
-        }
-    }
-}
-
-/// Names a purchase by DE 90 or, where its answer told one, by its RRN.
-fn name(message: Msg, original: &Operation, random: &mut Random) -> Msg {
-    match original
-        .answers
-        .first()
-        .and_then(|answer| answer.get(37))
-        .filter(|_| random.chance(400))
-    {
-        Some(rrn) => message.with(37, rrn),
-        None => message.with(90, original.message.named()),
-    }
-}
-
-/// The reversal of an operation by its own till, in full or down to what `stays`.
-pub(crate) fn reversal(
-    tills: &mut [Till],
-    known: &mut [Operation],
-    target: usize,
-    stays: Option<u64>,
-    random: &mut Random,
-    now: u64,
-) -> Operation {
-    let original = &mut known[target];
-    original.undone |= stays.is_none_or(|stays| stays == 0);
-    let till = original.till;
-    let first = original.message.clone();
-    let mti = if random.chance(300) { "0420" } else { "0400" };
-    let mut message = tills[till].blank(mti, first.at(3), first.number(4), first.at(2), now);
-    message.set(39, "17");
-    message.set(90, first.named());
-    if let Some(stays) = stays {
-        message.set(95, format!("{stays:012}C00000000C00000000            "));
-    }
-    if random.chance(300) {
-        message.remove(2);
-        message.remove(4);
-        message.remove(49);
-    }
-    Operation {
-        till,
-        kind: Kind::Reversal,
-        times: Vec::new(),
-        message,
-        target: Some(target),
-        mistaken: false,
-        sent: 0,
-        answers: Vec::new(),
-        undone: false,
     }
 }

@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use simulation::{Bug, Figures, play, play_with};
 
-/// Every seed that ever failed, and why.
-const FAILED: [(u64, &str); 15] = [
+/// Every seed that ever failed, and why. What a seed plays changes when worlds get something new: then it is a world like any other,
+/// and the bug stays as the test beside what was wrong.
+const FAILED: [(u64, &str); 20] = [
     (
         1004,
         "a start at the time of an earlier one used its sign-on's numbers again",
@@ -42,10 +43,18 @@ const FAILED: [(u64, &str); 15] = [
         1_054_185,
         "a till of the simulation began something after the end",
     ),
+    (
+        22_834,
+        "a refund that was taken over was sent: after a restart the numbers that followed its own came again",
+    ),
+    (24_052, "the same"),
+    (33_048, "the same"),
+    (43_192, "the same at the turn of a day"),
+    (44_147, "the same after a STAN wrap"),
 ];
 
 /// Worlds that are always played.
-const FIXED: u64 = 250;
+const FIXED: u64 = 120;
 
 /// Worlds in which a deliberate bug must be caught.
 const WORLDS_FOR_A_BUG: u64 = 400;

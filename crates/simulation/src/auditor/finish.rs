@@ -101,11 +101,9 @@ impl Auditor {
                 operation.code()
             ));
         }
-        let undone = operations.iter().any(|other| {
-            other.kind == terminal::Kind::Reversal
-                && other.message.names().0 == told.number(11) as u32
-                && other.message.at(41) == told.at(41)
-        });
+        let undone = operations
+            .iter()
+            .any(|other| other.kind == terminal::Kind::Reversal && may_mean(other, operation));
         if operation.is_approved() && !undone && in_effect != 1 && !is_settled_by_hand {
             return Some(format!(
                 "answered approved, nobody reversed it, {in_effect} times in effect: {told:?}"
@@ -122,7 +120,8 @@ impl Auditor {
         issuers: &[Issuer; LINKS],
     ) -> Option<String> {
         let target = operations.get(operation.target?)?;
-        if !operation.is_approved() {
+        let meant = operations.iter().filter(|other| may_mean(operation, other));
+        if !operation.is_approved() || meant.count() > 1 {
             return None;
         }
         let stays = operation.message.stays().unwrap_or(0);
@@ -153,6 +152,15 @@ impl Auditor {
             is_of(operation, known) && !matches!(known.kind, Kind::SameAs | Kind::Tombstone)
         })
     }
+}
+
+/// Whether a reversal's DE 90 fits an operation of its till.
+fn may_mean(reversal: &Operation, operation: &Operation) -> bool {
+    let (stan, time) = reversal.message.names();
+    operation.kind != terminal::Kind::Reversal
+        && operation.till == reversal.till
+        && (stan == 0 || u64::from(stan) == operation.message.number(11))
+        && (time == 0 || operation.times.contains(&time))
 }
 
 fn entry_of<'a>(known: &Transaction, issuers: &'a [Issuer; LINKS]) -> Option<&'a Entry> {

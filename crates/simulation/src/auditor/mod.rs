@@ -23,7 +23,7 @@ use crate::issuer::{Issuer, Numbers, What};
 use crate::message::Msg;
 use crate::plan::Plan;
 use crate::store::Opened;
-use crate::terminal::Operation;
+use crate::terminal::{Mistake, Operation};
 
 /// Codes that are not stored, or not known to be: the request may be decided anew.
 const PASSING: [&str; 5] = ["30", "91", "92", "94", "96"];
@@ -40,6 +40,7 @@ pub(crate) struct Auditor {
     /// What became durable, for the story.
     causes: Vec<(u64, String)>,
     same_card: bool,
+    unreferenced: bool,
 }
 
 impl Auditor {
@@ -52,6 +53,7 @@ impl Auditor {
             firsts: BTreeMap::new(),
             causes: Vec::new(),
             same_card: plan.same_card,
+            unreferenced: plan.unreferenced,
         }
     }
 
@@ -114,25 +116,37 @@ impl Auditor {
                 made.kind,
                 Kind::Refund | Kind::Void | Kind::RefundVoid | Kind::Reversal
             );
-            let Some(key) = made.original.filter(|_| movement) else {
+            let asked = operations.iter().find(|known| is_of(known, made));
+            let Some(asked) = asked.filter(|_| movement) else {
+                continue;
+            };
+            let forbidden = match asked.mistake {
+                // Among several that fit the card chooses, so that it may be right for another one.
+                Some(Mistake::Card) => self.same_card && !asked.by_parts,
+                Some(Mistake::Unreferenced) => !self.unreferenced,
+                Some(Mistake::Currency | Mistake::Foreign) => true,
+                // A void of what was approved in part, or reduced meanwhile, may meet the amount by mistake.
+                Some(Mistake::Amount) | None => false,
+            };
+            self.expect(!forbidden || made.status == Status::Refused, || {
+                format!(
+                    "a {} was taken despite its {:?}",
+                    made.kind.name(),
+                    asked.mistake
+                )
+            });
+            let (Some(key), Some(meant)) = (
+                made.original,
+                asked.target.and_then(|target| operations.get(target)),
+            ) else {
                 continue;
             };
             let Some(booked) = self.ledger.transactions.get(&key) else {
                 return self.violation("a movement names what is not on record".to_owned());
             };
-            let asked = operations.iter().find(|known| is_of(known, made));
-            let Some(meant) = asked.and_then(|known| operations.get(known.target?)) else {
-                continue;
-            };
-            let (same, card) = (
-                is_of(meant, booked),
-                asked.is_some_and(|known| known.mistaken) && self.same_card,
-            );
-            self.expect(same, || {
+            let right = is_of(meant, booked) || asked.by_parts && fits(&asked.message, booked);
+            self.expect(right, || {
                 format!("a {} was booked on another original", made.kind.name())
-            });
-            self.expect(!card || made.status == Status::Refused, || {
-                "a refund to another card was taken".to_owned()
             });
         }
     }
@@ -315,6 +329,16 @@ fn name_of(message: &Msg, time: u64) -> Name {
     let length = text.len().min(8);
     terminal[..length].copy_from_slice(&text[..length]);
     (terminal, message.class(), message.number(11) as u32, time)
+}
+
+/// Whether a record is one that the given parts of DE 90 and DE 37 name.
+fn fits(message: &Msg, record: &Transaction) -> bool {
+    let (stan, time) = message.names();
+    let request = &record.request;
+    let rrn = message
+        .get(37)
+        .is_none_or(|rrn| *rrn.as_bytes() == request.rrn.0);
+    (stan == 0 || stan == request.stan.0) && (time == 0 || time == request.time.0) && rrn
 }
 
 /// Whether a record is that of an operation.

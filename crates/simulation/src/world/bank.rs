@@ -63,7 +63,7 @@ impl World {
         };
         let faults = self.plan.faults.clone();
         let mood = if self.goes_wrong(faults.issuer_declines, "declined") {
-            Mood::Decline(["05", "51", "54"][self.random.below(3) as usize])
+            Mood::Decline(["05", "51", "54", "94"][self.random.below(4) as usize])
         } else if self.goes_wrong(faults.issuer_partial, "approved in part") {
             Mood::Partial
         } else {
@@ -153,6 +153,11 @@ impl World {
         if self.goes_wrong(faults.advice_refused, "advice refused for good") {
             let code = *self.random.pick(&["05", "12", "30"]);
             return self.bank_answers(connection, issuer::answer(message, code), None);
+        }
+        let named = self.issuers[link].entries.get(&message.names());
+        let is_done = named.is_some_and(|entry| entry.reversed) && message.mti.ends_with('1');
+        if is_done && self.goes_wrong(faults.advice_refused, "repeat of an advice answered 94") {
+            return self.bank_answers(connection, issuer::answer(message, "94"), None);
         }
         let again = self.goes_wrong(faults.advice_again, "advice to be sent again");
         if again && self.random.chance(500) {

@@ -126,8 +126,9 @@ impl World {
             return self.undelivered(late);
         }
         match known.peer {
-            Peer::Till(_) => {
-                self.input(|core, now| core.terminal_frame(connection, 0, frame, now));
+            Peer::Till(till) => {
+                let listener = self.tills[till].listener;
+                self.input(|core, now| core.terminal_frame(connection, listener, frame, now));
             }
             Peer::Bank(link) => {
                 if let Some(late) = late {

@@ -71,6 +71,7 @@ impl World {
             &mut self.operations,
             target,
             None,
+            &self.plan,
             &mut self.random,
             now,
         );
