@@ -7,6 +7,8 @@
 //! What follows the last whole batch of the *newest* file may go: the cold store is then what it was at an earlier moment, and our
 //! own journal has the rest, or its start says that it lacks a segment.
 //!
+//! The library says of its other files that something is wrong, but not where. What can be told by looking is told here.
+//!
 //! ```text
 //! a file of the library's journal is batches, then zeros; all integers little-endian
 //!
@@ -14,13 +16,17 @@
 //! item    2, kind (1), compression (1): 0, keyspace (8), length of the key (2), of the value (4), again (4), key, value
 //! clear   4, keyspace (8); counts as an item
 //! end     3, XXH3 of the items (8), "FJL\x03"
+//!
+//! the marker of a keyspace names the file that lists its tables, `v` and the number
+//!
+//! marker  number (8), XXH3 of that file (16), 0
 //! ```
 
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use super::cold::ColdError;
 use super::sorted::KEYSPACES;
@@ -35,6 +41,9 @@ const TRAILER: &[u8; 4] = b"FJL\x03";
 /// The library writes this last when it makes a store.
 const VERSION_NAME: &str = "version";
 
+/// The library's lock, which it does not make again.
+const LOCK_NAME: &str = "lock";
+
 /// The library's folder of keyspaces, each of which has the marker.
 const KEYSPACES_NAME: &str = "keyspaces";
 const MARKER_NAME: &str = "current";
@@ -44,8 +53,10 @@ const BLOCK: usize = 4096;
 
 /// Checks a cold store that once was complete, and cuts what is torn off the end of its newest journal file.
 pub(crate) fn inspect(dir: &Path) -> Result<(), ColdError> {
-    if !dir.join(VERSION_NAME).is_file() {
-        return Err(missing(dir.join(VERSION_NAME)));
+    for name in [VERSION_NAME, LOCK_NAME] {
+        if !dir.join(name).is_file() {
+            return Err(missing(dir.join(name)));
+        }
     }
     check_keyspaces(&dir.join(KEYSPACES_NAME))?;
     let mut files = journal_files(dir)?;
@@ -86,6 +97,7 @@ fn check_keyspaces(dir: &Path) -> Result<(), ColdError> {
             if !marker.is_file() {
                 return Err(missing(marker));
             }
+            check_tables(&marker)?;
             found = found.saturating_add(1);
         }
     }
@@ -97,6 +109,49 @@ fn check_keyspaces(dir: &Path) -> Result<(), ColdError> {
         offset: 0,
         what: "a keyspace is missing",
     })
+}
+
+/// The list of tables that a keyspace's marker names must be there and as it was written.
+fn check_tables(marker: &Path) -> Result<(), ColdError> {
+    let bytes = fs::read(marker).map_err(fjall::Error::Io)?;
+    let Some((number, checksum)) = named_tables(&bytes) else {
+        return Err(ColdError::Damaged {
+            file: marker.to_owned(),
+            offset: 0,
+            what: "this names no list of tables",
+        });
+    };
+    let file = marker.with_file_name(format!("v{number}"));
+    let tables = match fs::read(&file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(missing(file)),
+        read => read.map_err(fjall::Error::Io)?,
+    };
+    if xxh3_128(&tables) != checksum {
+        return Err(ColdError::Damaged {
+            file,
+            offset: 0,
+            what: "this is not the list of tables that the keyspace was left with",
+        });
+    }
+    Ok(())
+}
+
+fn named_tables(marker: &[u8]) -> Option<(u64, u128)> {
+    let (number, rest) = marker.split_first_chunk()?;
+    let (checksum, rest) = rest.split_first_chunk()?;
+    (rest == [0]).then(|| (u64::from_le_bytes(*number), u128::from_le_bytes(*checksum)))
+}
+
+/// The error of a cold store that no longer says whose it is: what stood behind the end of its newest journal file.
+pub(crate) fn lost_ledger(dir: &Path) -> ColdError {
+    let newest = journal_files(dir).ok().and_then(|mut files| files.pop());
+    let file = newest.map_or_else(|| dir.to_owned(), |(_, path)| path);
+    let offset = fs::read(&file).map_or(0, |bytes| used(&bytes).len() as u64);
+    ColdError::Damaged {
+        file,
+        offset,
+        what: "what should follow is not readable, the ledger's id among it",
+    }
 }
 
 /// The files of the library's journal, the oldest first.

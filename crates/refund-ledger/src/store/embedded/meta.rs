@@ -200,11 +200,6 @@ fn numbers<const N: usize>(cold: &Cold, word: &'static str) -> Result<Vec<[u8; N
     }
 }
 
-/// The error of a cold store that no longer says whose it is.
-pub(crate) fn lost_ledger() -> ColdError {
-    corrupt(LEDGER_WORD)
-}
-
 fn corrupt(word: &str) -> ColdError {
     ColdError::Corrupt {
         keyspace: "meta",

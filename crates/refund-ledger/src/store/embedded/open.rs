@@ -12,9 +12,9 @@ use super::checkpoint::Checkpointer;
 use super::cold::{Cold, ColdError};
 use super::disk::{Disk, LockError, RealDisk, RealLock};
 use super::journal::{Damage, Journal, JournalError, JournalOptions, LedgerId, ReplayError};
-use super::meta::{self, Meta, MetaError};
+use super::meta::{Meta, MetaError};
 use super::shared::{AdviceEntry, Shared, lock};
-use super::{EmbeddedOptions, EmbeddedStore, commit, reads, warm};
+use super::{EmbeddedOptions, EmbeddedStore, cold_files, commit, reads, warm};
 use crate::store::{Recovered, Sink, StoreError};
 use crate::{AdviceState, ApplyError, Corrupt, Event, Key, Reader, Transaction, Working};
 
@@ -252,7 +252,7 @@ impl Folder {
         let cold = Cold::open(&self.cold, cache_bytes, complete).map_err(error)?;
         let meta = Meta::read(&cold).map_err(|error| OpenError::meta(&self.cold, error))?;
         if complete && meta.ledger.is_none() {
-            return Err(error(meta::lost_ledger()));
+            return Err(error(cold_files::lost_ledger(&self.cold)));
         }
         Ok((cold, meta))
     }
@@ -338,7 +338,7 @@ pub(crate) fn open_parts<D: Disk>(
     let cold_error = |error| OpenError::cold(places.cold, error);
     let has_journal = meta.has_journal;
     let Some(ledger) = meta.ledger else {
-        return Err(cold_error(meta::lost_ledger()));
+        return Err(cold_error(cold_files::lost_ledger(places.cold)));
     };
     meta.progress.applied = meta.progress.applied.max(1);
     let counts = meta.counts;
