@@ -166,8 +166,8 @@ async fn an_oversize_message_is_answered_under_its_tpdu() {
     let tpdu = Tpdu([0x60, 0x00, 0x03, 0x12, 0x34]);
     let long = merchant()
         .purchase(&Card::visa(), 100)
-        .set(104, &"x".repeat(99))
-        .set(112, &"x".repeat(600));
+        .set(104, "x".repeat(99))
+        .set(112, "x".repeat(600));
     controller.send(&long, Some(tpdu)).await;
     let (answer, back) = controller.answer().await;
     assert_eq!((answer.get(39), back), (Some("30"), Some(tpdu.swapped())));

@@ -18,6 +18,8 @@ pub struct Deframer {
     to_skip: usize,
     /// A message that does not stand in the input in one piece.
     rebuild: Option<Box<Rebuild>>,
+    /// The next frame is a length and a message and nothing else.
+    is_plain: bool,
 }
 
 /// What stands at the front of the input.
@@ -79,6 +81,7 @@ impl Deframer {
             },
             to_skip: 0,
             rebuild: None,
+            is_plain: framing.is_plain(),
         }
     }
 
@@ -101,6 +104,23 @@ impl Deframer {
     /// [`FrameError`] where the frame cannot be read: the frame boundary is lost and the connection must close.
     #[inline]
     pub fn next<'b>(&mut self, input: &'b [u8]) -> Result<Step<'b>, FrameError> {
+        if self.is_plain
+            && let Some((digits, rest)) = input.split_at_checked(self.framing.prefix_len())
+        {
+            let len = self.framing.read_plain(digits);
+            if len > 0
+                && len <= self.max_frame
+                && let Some(body) = rest.get(..len)
+            {
+                let consumed = digits.len().saturating_add(len);
+                return Ok(Step::Message { body, consumed });
+            }
+        }
+        self.next_special(input)
+    }
+
+    /// As [`Deframer::next`], for all but a whole plain message.
+    fn next_special<'b>(&mut self, input: &'b [u8]) -> Result<Step<'b>, FrameError> {
         if self.is_inside_frame() {
             return self.inside(input);
         }
@@ -118,7 +138,6 @@ impl Deframer {
     }
 
     /// A frame with a length of `counted`: TPDU and message are the front of `rest`.
-    #[inline]
     fn counted<'b>(
         &mut self,
         counted: usize,
@@ -167,6 +186,7 @@ impl Deframer {
         }
         let arrived = rest.len().min(behind);
         self.to_skip = behind.saturating_sub(arrived);
+        self.is_plain = self.framing.is_plain() && self.to_skip == 0;
         let consumed = self.framing.prefix_len().saturating_add(arrived);
         Step::Oversize { len, consumed }
     }
@@ -231,6 +251,7 @@ impl Deframer {
             return Step::Incomplete { needed: 1 };
         }
         self.to_skip = self.to_skip.saturating_sub(consumed);
+        self.is_plain = self.framing.is_plain() && self.to_skip == 0;
         Step::Skipped { consumed }
     }
 }

@@ -32,12 +32,17 @@ use crate::{FrameError, Tpdu};
 pub struct Framing {
     name: &'static str,
     columns: Columns,
+    // What follows is said by the columns, and computed once.
     /// Bytes from the start of the frame to the TPDU or message.
     prefix_bytes: u8,
     /// What the length says beside the TPDU and the message.
     overhead: i16,
     /// Whether the prefix holds more than a length.
     has_more_than_length: bool,
+    /// Whether a frame is a length and a message and nothing else.
+    is_plain: bool,
+    /// Bytes of the longest message.
+    message_bytes_max: usize,
 }
 
 /// What the bytes before the TPDU or message say.
@@ -89,6 +94,11 @@ impl Framing {
             prefix_bytes: more.saturating_add(columns.width as usize) as u8,
             overhead: columns.overhead() as i16,
             has_more_than_length: more > 0,
+            is_plain: more == 0
+                && columns.tpdu.is_none()
+                && columns.trailer.is_empty()
+                && matches!(columns.form, Form::Plain),
+            message_bytes_max: columns.message_bytes_max(),
         })
     }
 
@@ -131,7 +141,12 @@ impl Framing {
     /// Bytes of the longest message that this framing can carry.
     #[must_use]
     pub const fn message_bytes_max(&self) -> usize {
-        self.columns.message_bytes_max()
+        self.message_bytes_max
+    }
+
+    /// Whether a frame is a length and a message and nothing else.
+    pub(crate) const fn is_plain(&self) -> bool {
+        self.is_plain
     }
 
     /// Whether each message has a TPDU.
@@ -185,6 +200,22 @@ impl Framing {
     /// Where `mark` is not one of `out` with its header behind it.
     #[inline]
     pub fn finish(&self, out: &mut BytesMut, mark: usize) -> Result<(), FrameError> {
+        let frame = out.get_mut(mark..).unwrap_or_default();
+        if self.is_plain {
+            assert!(frame.len() >= self.prefix_len(), "finish without begin");
+            let (digits, message) = frame.split_at_mut(self.prefix_len());
+            let len = message.len();
+            if len > 0 && len <= self.message_bytes_max {
+                let length = len.saturating_add_signed(self.overhead.into());
+                self.columns.length.write(length, digits);
+                return Ok(());
+            }
+        }
+        self.finish_special(out, mark)
+    }
+
+    /// As [`Framing::finish`], for what is more than a length and a message, or less.
+    fn finish_special(&self, out: &mut BytesMut, mark: usize) -> Result<(), FrameError> {
         let frame = out.get_mut(mark..).unwrap_or_default();
         assert!(frame.len() >= self.header_len(), "finish without begin");
         let (prefix, counted) = frame.split_at_mut(self.prefix_len());
@@ -251,6 +282,18 @@ impl Framing {
             prefix = digits;
         }
         self.columns.length.write(length, prefix);
+    }
+
+    /// The length of the message behind these digits, of a plain framing; 0 for a keep-alive, and for what is none: then
+    /// [`Framing::read_prefix`] tells.
+    #[inline]
+    pub(crate) fn read_plain(&self, digits: &[u8]) -> usize {
+        match self.columns.length.read(digits, 0) {
+            Ok(length) => length
+                .checked_add_signed(isize::from(self.overhead).saturating_neg())
+                .unwrap_or_default(),
+            Err(_) => 0,
+        }
     }
 
     /// What the bytes before the TPDU or message say; there are [`Framing::prefix_len`] of them.

@@ -113,38 +113,61 @@ impl LengthKind {
     /// [`FrameError::NoDigit`] at the first byte that is none.
     #[inline]
     pub(crate) fn read(self, digits: &[u8], offset: usize) -> Result<usize, FrameError> {
-        if let LengthKind::LittleEndian = self {
-            let add = |length: usize, &byte: &u8| (length << 8) | usize::from(byte);
-            return Ok(digits.iter().rev().fold(0, add));
+        match (self, digits) {
+            // What most hosts have.
+            (LengthKind::Binary, &[high, low]) => Ok(usize::from(u16::from_be_bytes([high, low]))),
+            (LengthKind::LittleEndian, _) => {
+                let add = |length: usize, &byte: &u8| (length << 8) | usize::from(byte);
+                Ok(digits.iter().rev().fold(0, add))
+            }
+            _ => {
+                let mut length = 0_usize;
+                for &byte in digits {
+                    let Some(value) = self.value(byte) else {
+                        return Err(self.no_digit(digits, offset));
+                    };
+                    // No wider than the kind allows, so this neither wraps nor saturates.
+                    length = length.saturating_mul(self.radix()).saturating_add(value);
+                }
+                Ok(length)
+            }
         }
-        let mut length = 0_usize;
-        for (at, &byte) in digits.iter().enumerate() {
-            let Some(value) = self.value(byte) else {
-                return Err(FrameError::NoDigit {
-                    offset: offset.saturating_add(at),
-                    found: byte,
-                    expected: self,
-                });
-            };
-            // No wider than the kind allows, so this neither wraps nor saturates.
-            length = length.saturating_mul(self.radix()).saturating_add(value);
+    }
+
+    /// The first byte that is no digit.
+    #[cold]
+    fn no_digit(self, digits: &[u8], offset: usize) -> FrameError {
+        let is_none = |&(_, &byte): &(usize, &u8)| self.value(byte).is_none();
+        let (at, &found) = digits.iter().enumerate().find(is_none).unwrap_or((0, &0));
+        FrameError::NoDigit {
+            offset: offset.saturating_add(at),
+            found,
+            expected: self,
         }
-        Ok(length)
     }
 
     /// Writes a number that fits over all of `digits`.
     #[inline]
     pub(crate) fn write(self, number: usize, digits: &mut [u8]) {
+        match (self, digits) {
+            (LengthKind::Binary, [high, low]) => {
+                // Two bytes, as it fits.
+                [*high, *low] = (number as u16).to_be_bytes();
+            }
+            (LengthKind::LittleEndian, digits) => self.write_up(number, digits.iter_mut()),
+            (_, digits) => self.write_up(number, digits.iter_mut().rev()),
+        }
+    }
+
+    /// Writes a number into `digits`, the lowest first.
+    #[inline]
+    fn write_up<'d>(self, number: usize, digits: impl Iterator<Item = &'d mut u8>) {
         let radix = self.radix();
         let mut rest = number;
-        let mut write = |digit: &mut u8| {
+        for digit in digits {
             // The radix is 256 at most, so the remainder fits a byte.
             *digit = self.byte(rest.checked_rem(radix).unwrap_or_default() as u8);
             rest = rest.checked_div(radix).unwrap_or_default();
-        };
-        match self {
-            LengthKind::LittleEndian => digits.iter_mut().for_each(&mut write),
-            _ => digits.iter_mut().rev().for_each(&mut write),
         }
     }
 }
