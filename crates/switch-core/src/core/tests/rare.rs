@@ -226,6 +226,36 @@ fn two_late_approvals_at_once_count_once() {
     });
 }
 
+/// The refund stood again, and is voided at the issuer after all: nobody else may void it until that is taken back.
+#[test]
+fn a_late_approval_of_a_void_of_a_refund_takes_the_refund_again() {
+    story(|w| {
+        let original = w.purchase(1000);
+        w.approved(&original);
+        let refund = w.refund(&original, 400);
+        w.approved(&refund);
+        let void = w.void(&refund);
+        let relayed = w.relay(&void);
+        w.pass(15 * SECOND);
+        assert_eq!(w.answer().code(), "68");
+        w.advice_answered("00");
+        assert_eq!(w.status(&void), Status::Reversed);
+        w.issuer_answers(&relayed, "00");
+        let advice = w.issuer_gets();
+        assert_eq!(w.status(&void), Status::Reversing);
+        assert_eq!(w.amounts(&original), [1000, 400, 0, 0]);
+        let again = w.void(&refund);
+        w.refused_for(&again, Reason::Exhausted);
+        let more = w.refund(&original, 601);
+        w.refused_for(&more, Reason::Ceiling);
+        w.issuer_answers(&advice, "00");
+        assert_eq!(w.status(&void), Status::Reversed);
+        let again = w.void(&refund);
+        w.approved(&again);
+        assert_eq!(w.amounts(&original), [1000, 0, 0, 0]);
+    });
+}
+
 #[test]
 fn an_answer_that_is_not_the_advices_own_does_not_end_it() {
     story(|w| {

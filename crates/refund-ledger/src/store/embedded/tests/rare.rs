@@ -454,6 +454,56 @@ fn entries_of_the_cold_store_that_cannot_be_read() {
     assert!(error.to_string().contains("99"), "{error}");
 }
 
+/// Damage that is met at work: no decision is made over a record that cannot be read, and none after it.
+#[test]
+fn a_record_that_cannot_be_read_ends_the_commits() {
+    for as_read in [true, false] {
+        let (disk, cold) = (SimulatedDisk::new(1), SimulatedCold::default());
+        let store = stepped(&disk, &cold, 1).unwrap();
+        let (bought, other) = (purchase(1, 100), purchase(2, 100));
+        let items = vec![item(1, create(&bought)), item(2, create(&other))];
+        assert_eq!(commit(&store, items), [(1, "committed"), (2, "committed")]);
+        store.checkpoint(&|_| ());
+        assert!(matches!(
+            store.store().peek(bought.key, 0),
+            Peek::NotInMemory
+        ));
+        let sorted = Sorted::Simulated(cold.clone());
+        let mut batch = sorted.batch();
+        let key = bought.key.value().to_be_bytes();
+        batch.insert(Space::Transactions, key, b"no record");
+        batch.commit().unwrap();
+        if as_read {
+            let key = bought.key;
+            let answers = ask(&store, vec![Request::Get { ticket: 1, key }]);
+            let [
+                Completion::Got {
+                    record: Err(error), ..
+                },
+            ] = &answers[..]
+            else {
+                panic!("{answers:?}");
+            };
+            assert!(error.to_string().contains("damaged record"), "{error}");
+            assert!(
+                store.store().poisoned().is_none(),
+                "only one who asked is told"
+            );
+        }
+        let refunded = refund(3, &bought, 10, 200);
+        assert_eq!(
+            commit(&store, vec![item(3, hold(&refunded, &bought))]),
+            [(3, "unknown")]
+        );
+        assert!(store.store().poisoned().is_some());
+        let late = refund(4, &other, 10, 200);
+        assert_eq!(
+            commit(&store, vec![item(4, hold(&late, &other))]),
+            [(4, "unknown")]
+        );
+    }
+}
+
 /// An intact journal record that does not fit: a start refuses and names it, `verify` names it and goes on.
 #[test]
 fn journal_records_that_do_not_fit() {
