@@ -1,6 +1,7 @@
 //! The core: its state, what goes in, what comes out.
 
 mod ask;
+mod doubt;
 mod find;
 mod flight;
 mod frame;

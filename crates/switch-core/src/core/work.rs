@@ -2,17 +2,16 @@
 //! waits for that record and then starts over with fresh states; if a record is not in memory, it waits for the store.
 //! A decision is submitted as one item; what follows from it (relays, answers, advices) happens when it is durable.
 
-use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use refund_ledger::store::{By, Completion, Found, Item, Peek, Query, Request, StoreError};
-use refund_ledger::{AdviceKey, Cause, Change, Event, Key, Reason, Stan, Transaction, Working};
+use refund_ledger::{AdviceKey, Change, Event, Key, Reason, Stan, Transaction, Working};
 
 use super::frame::Frame;
 use super::link::Probe;
 use super::own::timeless;
-use super::saf::{Operation, OperationError};
+use super::saf::Operation;
 use super::{Core, terminal::Asking};
 
 /// Tries of a decision that met a newer state in the store, before `system` is answered.
@@ -147,34 +146,12 @@ enum Read {
 
 /// An item that the store has.
 pub(super) struct Committing {
-    task: Task,
-    keys: Vec<Key>,
-    event: Event,
+    pub(super) task: Task,
+    pub(super) keys: Vec<Key>,
+    pub(super) event: Event,
     /// The records as they are once the item is durable.
-    next: Working,
-    after: After,
-}
-
-/// Whether a decision in doubt is one that the restart may find standing, to the terminal's loss if it was told 96 meanwhile. Who
-/// asked for it gets no answer: it asks again or reverses, and then gets the truth. Every other decision has no effect that lasts:
-/// what it opened is taken back by the restart, what it refused stays refused.
-fn may_stand(cause: Cause) -> bool {
-    match cause {
-        Cause::Approved | Cause::Stored | Cause::Reversed | Cause::Renamed => true,
-        Cause::Opened
-        | Cause::Refused
-        | Cause::Declined
-        | Cause::TimedOut
-        | Cause::LateApproval
-        | Cause::Unsent
-        | Cause::Tombstone
-        | Cause::AdviceSent
-        | Cause::AdviceDone
-        | Cause::AdviceDead
-        | Cause::AdviceReplayed
-        | Cause::AdviceDiscarded
-        | Cause::Numbered => false,
-    }
+    pub(super) next: Working,
+    pub(super) after: After,
 }
 
 impl Task {
@@ -269,7 +246,7 @@ impl Core {
         }
     }
 
-    fn ends_to_wait(&mut self, task: &Task) {
+    pub(super) fn ends_to_wait(&mut self, task: &Task) {
         self.waiting -= 1;
         if let Work::Ask(asking) = &task.work {
             let key = asking.asked.key;
@@ -477,70 +454,6 @@ impl Core {
         if again {
             self.run(task);
         }
-    }
-
-    /// Neither yes nor no: no more business; the restart tells. The records stay locked.
-    fn outcome_unknown(&mut self, item: u64) {
-        let Some(Committing {
-            task, keys, event, ..
-        }) = self.committing.remove(&item)
-        else {
-            return;
-        };
-        if !self.failed {
-            tracing::error!(
-                "the ledger cannot make changes durable: no more business until a restart"
-            );
-        }
-        self.failed = true;
-        match &task.work {
-            Work::Ask(_) if may_stand(event.cause) => {}
-            Work::Answered { key, .. } if may_stand(event.cause) => drop(self.remove_flight(*key)),
-            work => self.give_up(work),
-        }
-        let mut stuck = VecDeque::new();
-        for key in keys {
-            stuck.extend(self.busy.get_mut(&key).into_iter().flat_map(std::mem::take));
-        }
-        for task in stuck {
-            self.ends_to_wait(&task);
-            match &task.work {
-                Work::Ask(asking) if self.is_locked(asking.asked.key) => {}
-                work => self.give_up(work),
-            }
-        }
-    }
-
-    /// Whether the ledger has failed with a decision in doubt about what a request's key names: a repeat of it is told nothing.
-    pub(super) fn is_locked(&self, key: Key) -> bool {
-        let is_busy = |generation| self.busy.contains_key(&key.generation(generation));
-        self.failed && (0..=Key::GENERATION_MAX).any(is_busy)
-    }
-
-    /// Answers `system` to whoever waits for the work: nothing of it was given to the store, or nothing that lasts. What is not recorded about a request in flight or an advice is made
-    /// up for by the next start only, so that the node takes no more business.
-    fn give_up(&mut self, work: &Work) {
-        match work {
-            Work::Ask(asking) => return self.reply_reason(asking, Reason::System),
-            Work::Operate { ticket, key, .. } => {
-                return self.operation_failed(*ticket, *key, OperationError::Failed);
-            }
-            Work::Answered { key, .. }
-            | Work::Expired { key }
-            | Work::Late { key, .. }
-            | Work::Unsent { key, .. } => self.drop_flight(*key, Reason::System),
-            Work::AdviceSend { .. }
-            | Work::AdviceCount { .. }
-            | Work::AdviceDone { .. }
-            | Work::AdviceDead { .. }
-            | Work::Network { .. } => {}
-        }
-        if !self.failed {
-            tracing::error!(
-                "what became of a message cannot be recorded: no more business until a restart"
-            );
-        }
-        self.failed = true;
     }
 
     /// A record, for a task that may have to wait for it. `since` as in [`refund_ledger::store::Store::peek`].

@@ -4,7 +4,8 @@ use refund_ledger::decide::AdviceRefusal;
 use refund_ledger::store::Store;
 use refund_ledger::{AdviceKey, AdviceState, Status};
 
-use super::{next, reversed, taken_over, takes_over};
+use super::taken_over::{taken_over, takes_over};
+use super::{next, reversed};
 use crate::core::tests::world::{BANK_A, HOUR, SECOND};
 use crate::core::tests::{Msg, World, story, story_with};
 use crate::{Operation, OperationError};
