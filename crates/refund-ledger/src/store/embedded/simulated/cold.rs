@@ -75,8 +75,7 @@ impl SimulatedCold {
 
     pub(crate) fn get(&self, space: Space, key: &[u8]) -> Option<UserValue> {
         let state = self.lock();
-        let [spaces @ ..] = &state.visible;
-        let found = spaces.get(space as usize)?.get(key)?;
+        let found = state.visible.get(space as usize)?.get(key)?;
         Some(found.as_slice().into())
     }
 

@@ -10,6 +10,7 @@ use super::*;
 use crate::store::suite::{self, Engine};
 
 mod life;
+mod misfits;
 mod rare;
 
 /// A folder in memory where the machine has one: syncs are then quick, and no test here needs a real disk.
