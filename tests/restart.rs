@@ -5,7 +5,7 @@ mod node;
 
 use std::time::Duration;
 
-use node::{Setup, World, amount, answered, approved, ask, check_answer, merchant, until};
+use node::{Setup, amount, answered, approved, ask, check_answer, merchant, until};
 use simulators::{Card, Message, Reply};
 use tokio::time::Instant;
 
@@ -186,7 +186,7 @@ async fn advices_go_on_where_they_were() {
     world.rules(&["mti=042x: ignore"]);
     approved(&terminal, &shop.reversal(&sent)).await;
     let first = world.issuer_saw("0420", 1).await.remove(0);
-    take_down(&world).await;
+    world.take_issuer_down().await;
     approved(&terminal, &shop.reversal(&waiting)).await;
     assert_eq!(world.node.terminate().await, 0, "{}", world.node.log());
     world.rules(&[]);
@@ -215,15 +215,6 @@ async fn advices_go_on_where_they_were() {
     world.check_numbers();
 }
 
-async fn take_down(world: &World) {
-    world.issuer.close_listener().await;
-    world.issuer.disconnect_all();
-    until("the link is down", async || {
-        world.node.metric("refundry_issuer_up", &[]).await == 0.0
-    })
-    .await;
-}
-
 #[tokio::test]
 async fn a_stored_refund_and_a_dead_letter_are_known_after_a_restart() {
     let mut world = Setup::new()
@@ -241,7 +232,7 @@ async fn a_stored_refund_and_a_dead_letter_are_known_after_a_restart() {
         .node
         .metric_reaches("refundry_saf_dead_letters", &[], 1.0)
         .await;
-    take_down(&world).await;
+    world.take_issuer_down().await;
     let refund = shop.refund_advice(&purchase, 600);
     let answer = approved(&terminal, &refund).await;
     assert_eq!(world.node.terminate().await, 0, "{}", world.node.log());

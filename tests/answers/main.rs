@@ -9,8 +9,8 @@ mod refunds;
 mod requests;
 mod reversals;
 
-use node::{Setup, World, answered, until};
-use simulators::{Message, Terminal};
+use node::{Setup, World};
+use simulators::{Card, Merchant, Message, Reply, Terminal};
 
 /// A node per dialect.
 async fn both(setup: impl Fn(Setup) -> Setup) -> [World; 2] {
@@ -24,19 +24,38 @@ fn plain(setup: Setup) -> Setup {
     setup
 }
 
-/// The issuer must not see what is refused.
-async fn refused(world: &World, terminal: &Terminal, message: &Message, code: &str) {
-    let before = world.relayed().len();
-    answered(terminal, message, code).await;
-    assert_eq!(world.relayed().len(), before, "the issuer saw {message:?}");
+/// A terminal of a node, and what it must be told.
+struct Till<'a> {
+    world: &'a World,
+    terminal: Terminal,
 }
 
-/// The issuer is gone, and the node knows.
-async fn take_down(world: &World) {
-    world.issuer.close_listener().await;
-    world.issuer.disconnect_all();
-    until("the link is down", async || {
-        world.node.metric("refundry_issuer_up", &[]).await == 0.0
-    })
-    .await;
+impl Till<'_> {
+    async fn of(world: &World) -> Till<'_> {
+        let terminal = world.terminal().await;
+        Till { world, terminal }
+    }
+
+    async fn approved(&self, message: &Message) -> Reply {
+        node::approved(&self.terminal, message).await
+    }
+
+    async fn answered(&self, message: &Message, code: &str) -> Reply {
+        node::answered(&self.terminal, message, code).await
+    }
+
+    /// Answered so, and the issuer must not see it.
+    async fn refused(&self, message: &Message, code: &str) {
+        let before = self.world.relayed().len();
+        self.answered(message, code).await;
+        let after = self.world.relayed().len();
+        assert_eq!(after, before, "the issuer saw {message:?}");
+    }
+
+    /// A purchase that is approved.
+    async fn bought(&self, shop: &Merchant, amount: u64) -> Message {
+        let purchase = shop.purchase(&Card::visa(), amount);
+        self.approved(&purchase).await;
+        purchase
+    }
 }

@@ -6,13 +6,13 @@ use std::time::Duration;
 use simulators::{Card, Message};
 use tokio::time::sleep;
 
-use super::node::{self, Node, Setup, World, answered, approved, ask, check_answer, merchant};
-use super::{both, plain, refused, take_down};
+use super::node::{self, Node, Setup, World, approved, ask, check_answer, merchant};
+use super::{Till, both, plain};
 
 #[tokio::test]
 async fn approved_and_recorded() {
     for world in both(plain).await {
-        let (terminal, shop) = (world.terminal().await, merchant());
+        let (till, shop) = (Till::of(&world).await, merchant());
         let purchase = shop.purchase(&Card::visa(), 10_000);
         let refund = shop.refund(&purchase, 2_500);
         let other = shop.purchase(&Card::mastercard(), 700);
@@ -28,10 +28,10 @@ async fn approved_and_recorded() {
             &hold,
         ];
         for (before, message) in messages.into_iter().enumerate() {
-            approved(&terminal, message).await;
+            till.approved(message).await;
             assert_eq!(world.relayed().len(), before + 1, "{message:?}");
         }
-        approved(&terminal, &shop.reversal(&hold)).await;
+        till.approved(&shop.reversal(&hold)).await;
         world.issuer_saw("0420", 1).await;
     }
 }
@@ -39,51 +39,40 @@ async fn approved_and_recorded() {
 #[tokio::test]
 async fn duplicate() {
     for world in both(plain).await {
-        let (terminal, shop) = (world.terminal().await, merchant());
-        let purchase = shop.purchase(&Card::visa(), 1_000);
-        approved(&terminal, &purchase).await;
-        refused(
-            &world,
-            &terminal,
-            &purchase.clone().set(4, "000000001001"),
-            "94",
-        )
-        .await;
+        let (till, shop) = (Till::of(&world).await, merchant());
+        let purchase = till.bought(&shop, 1_000).await;
+        till.refused(&purchase.clone().set(4, "000000001001"), "94")
+            .await;
     }
 }
 
 #[tokio::test]
 async fn format_of_what_is_missing() {
     for world in both(plain).await {
-        let (terminal, shop) = (world.terminal().await, merchant());
+        let (till, shop) = (Till::of(&world).await, merchant());
         let purchase = shop.purchase(&Card::visa(), 1_000);
         for missing in [2, 3, 4, 7, 11, 41, 42, 49] {
-            refused(&world, &terminal, &purchase.clone().remove(missing), "30").await;
+            till.refused(&purchase.clone().remove(missing), "30").await;
         }
         // Not stored: the whole one is new.
-        approved(&terminal, &purchase).await;
+        till.approved(&purchase).await;
         let reversal = shop.reversal(&purchase);
         for missing in [7, 11, 41, 42, 90] {
-            refused(&world, &terminal, &reversal.clone().remove(missing), "30").await;
+            till.refused(&reversal.clone().remove(missing), "30").await;
         }
         let nothing_named = [b'0'; 42];
-        refused(
-            &world,
-            &terminal,
-            &reversal.clone().set(90, nothing_named),
-            "30",
-        )
-        .await;
-        refused(&world, &terminal, &shop.network("301").remove(70), "30").await;
+        till.refused(&reversal.clone().set(90, nothing_named), "30")
+            .await;
+        till.refused(&shop.network("301").remove(70), "30").await;
         let least = [2, 3, 4, 49].into_iter().fold(reversal, Message::remove);
-        approved(&terminal, &least).await;
+        till.approved(&least).await;
     }
 }
 
 #[tokio::test]
 async fn unsupported() {
     for world in both(plain).await {
-        let (terminal, shop) = (world.terminal().await, merchant());
+        let (till, shop) = (Till::of(&world).await, merchant());
         let purchase = shop.purchase(&Card::visa(), 1_000);
         let with = |mti: &str, processing_code: &str| {
             let mti = Message::new(mti).mti();
@@ -99,50 +88,39 @@ async fn unsupported() {
             ("0100", "020000"),
         ];
         for (mti, processing_code) in unknown {
-            refused(&world, &terminal, &with(mti, processing_code), "12").await;
+            till.refused(&with(mti, processing_code), "12").await;
         }
-        refused(&world, &terminal, &shop.network("201"), "12").await;
+        till.refused(&shop.network("201"), "12").await;
     }
 }
 
 #[tokio::test]
 async fn no_route() {
     for world in both(plain).await {
-        let (terminal, shop) = (world.terminal().await, merchant());
-        refused(
-            &world,
-            &terminal,
-            &shop.purchase(&Card::new("3566002020360505"), 1_000),
-            "92",
-        )
-        .await;
+        let (till, shop) = (Till::of(&world).await, merchant());
+        till.refused(&shop.purchase(&Card::new("3566002020360505"), 1_000), "92")
+            .await;
         // 56 is beyond the range 51 to 55.
-        refused(
-            &world,
-            &terminal,
-            &shop.purchase(&Card::new("5610591081018250"), 1_000),
-            "92",
-        )
-        .await;
+        till.refused(&shop.purchase(&Card::new("5610591081018250"), 1_000), "92")
+            .await;
     }
 }
 
 #[tokio::test]
 async fn link_down() {
     for world in both(plain).await {
-        let (terminal, shop) = (world.terminal().await, merchant());
-        let purchase = shop.purchase(&Card::visa(), 1_000);
-        approved(&terminal, &purchase).await;
-        take_down(&world).await;
+        let (till, shop) = (Till::of(&world).await, merchant());
+        let purchase = till.bought(&shop, 1_000).await;
+        world.take_issuer_down().await;
         let waits = shop.purchase(&Card::visa(), 1_000);
-        refused(&world, &terminal, &waits, "91").await;
-        refused(&world, &terminal, &shop.refund(&purchase, 100), "91").await;
-        refused(&world, &terminal, &shop.refund_advice(&purchase, 100), "91").await;
-        refused(&world, &terminal, &shop.void(&purchase), "91").await;
+        till.refused(&waits, "91").await;
+        till.refused(&shop.refund(&purchase, 100), "91").await;
+        till.refused(&shop.refund_advice(&purchase, 100), "91")
+            .await;
+        till.refused(&shop.void(&purchase), "91").await;
         // Not stored: it is decided anew when the link is up.
-        world.issuer.open_listener().await.unwrap();
-        world.links_up().await;
-        approved(&terminal, &waits).await;
+        world.bring_issuer_up().await;
+        till.approved(&waits).await;
     }
 }
 
@@ -150,13 +128,13 @@ async fn link_down() {
 async fn timeout() {
     let setup = |setup: Setup| setup.response_timeout("300ms");
     for world in both(setup).await {
-        let (terminal, shop) = (world.terminal().await, merchant());
+        let (till, shop) = (Till::of(&world).await, merchant());
         world.rules(&["amount=6800: ignore", "amount=6801: close"]);
         let silent = shop.purchase(&Card::visa(), 6_800);
-        answered(&terminal, &silent, "68").await;
+        till.answered(&silent, "68").await;
         world.issuer_saw("0420", 1).await;
         let cut_off = shop.purchase(&Card::visa(), 6_801);
-        answered(&terminal, &cut_off, "68").await;
+        till.answered(&cut_off, "68").await;
         world.issuer_saw("0420", 2).await;
         assert_eq!(world.issuer.books().net(Card::visa().pan()), 0);
     }
@@ -174,9 +152,8 @@ async fn system() {
     let node = Node::start(&mut shell, "info");
     let mut world = World { site, node };
     world.links_up().await;
-    let (terminal, shop) = (world.terminal().await, merchant());
-    let purchase = shop.purchase(&Card::visa(), 1_000);
-    approved(&terminal, &purchase).await;
+    let (till, shop) = (Till::of(&world).await, merchant());
+    let purchase = till.bought(&shop, 1_000).await;
     let nothing = Rlimit {
         current: Some(0),
         maximum: Some(0),
@@ -187,13 +164,8 @@ async fn system() {
         nothing,
     )
     .unwrap();
-    refused(
-        &world,
-        &terminal,
-        &shop.purchase(&Card::visa(), 2_000),
-        "96",
-    )
-    .await;
+    till.refused(&shop.purchase(&Card::visa(), 2_000), "96")
+        .await;
     assert_eq!(world.node.exited().await, 1, "{}", world.node.log());
     // What was acknowledged is there after the restart.
     world.start_again().await;
@@ -204,18 +176,18 @@ async fn system() {
 async fn reversed_in_flight_and_before_it_came() {
     for world in both(plain).await {
         world.rules(&["mti=0200 amount=1000: delay 300ms"]);
-        let (terminal, shop) = (world.terminal().await, merchant());
+        let (till, shop) = (Till::of(&world).await, merchant());
         let purchase = shop.purchase(&Card::visa(), 1_000);
-        terminal.send_message(&purchase).await.unwrap();
+        till.terminal.send_message(&purchase).await.unwrap();
         world.issuer_saw("0200", 1).await;
-        approved(&terminal, &shop.reversal(&purchase)).await;
-        check_answer(&purchase, &terminal.recv().await.unwrap(), "68");
+        till.approved(&shop.reversal(&purchase)).await;
+        check_answer(&purchase, &till.terminal.recv().await.unwrap(), "68");
         let advice = world.issuer_saw("0420", 1).await.remove(0);
         assert_eq!(advice.get(4), Some("000000001000"));
 
         let late = shop.purchase(&Card::visa(), 2_000);
-        answered(&terminal, &shop.reversal(&late), "25").await;
-        refused(&world, &terminal, &late, "68").await;
+        till.answered(&shop.reversal(&late), "25").await;
+        till.refused(&late, "68").await;
     }
 }
 
@@ -228,37 +200,29 @@ async fn chosen_codes() {
         .set("listen.response_codes.ceiling", "\"64\"")
         .start()
         .await;
-    let (terminal, shop) = (world.terminal().await, merchant());
-    refused(
-        &world,
-        &terminal,
-        &shop.reversal(&shop.purchase(&Card::visa(), 1_000)),
-        "00",
-    )
-    .await;
-    let purchase = shop.purchase(&Card::visa(), 1_000);
-    approved(&terminal, &purchase).await;
-    approved(&terminal, &shop.refund(&purchase, 1)).await;
-    refused(&world, &terminal, &shop.reversal(&purchase), "00").await;
-    refused(&world, &terminal, &shop.refund(&purchase, 1_000), "64").await;
+    let (till, shop) = (Till::of(&world).await, merchant());
+    till.refused(&shop.reversal(&shop.purchase(&Card::visa(), 1_000)), "00")
+        .await;
+    let purchase = till.bought(&shop, 1_000).await;
+    till.approved(&shop.refund(&purchase, 1)).await;
+    till.refused(&shop.reversal(&purchase), "00").await;
+    till.refused(&shop.refund(&purchase, 1_000), "64").await;
 }
 
 /// With several faults the first of the fixed order is answered.
 #[tokio::test]
 async fn the_first_fault_is_answered() {
     let world = Setup::new().set("refund.window", "\"2s\"").start().await;
-    let (terminal, shop) = (world.terminal().await, merchant());
+    let (till, shop) = (Till::of(&world).await, merchant());
     let (card, other) = (Card::visa(), Card::new("4111111111111111"));
-    let purchase = shop.purchase(&card, 1_000);
-    approved(&terminal, &purchase).await;
+    let purchase = till.bought(&shop, 1_000).await;
     world.rules(&["amount=5100: decline 51"]);
     let declined = shop.purchase(&card, 5_100);
-    answered(&terminal, &declined, "51").await;
-    let voided = shop.purchase(&card, 1_000);
-    approved(&terminal, &voided).await;
-    approved(&terminal, &shop.void(&voided)).await;
+    till.answered(&declined, "51").await;
+    let voided = till.bought(&shop, 1_000).await;
+    till.approved(&shop.void(&voided)).await;
     let check = async |faults: &str, message: Message, code: &str| {
-        let reply = ask(&terminal, &message).await;
+        let reply = ask(&till.terminal, &message).await;
         assert_eq!(reply.code(), code, "{faults}: {message:?}");
     };
     let zero = "000000000000";
@@ -331,7 +295,7 @@ async fn the_first_fault_is_answered() {
     )
     .await;
     check("exhausted, ceiling", shop.refund(&voided, 9_000), "21").await;
-    take_down(&world).await;
+    world.take_issuer_down().await;
     check("ceiling, link_down", shop.refund(&purchase, 9_000), "61").await;
     check(
         "no_route, link_down",

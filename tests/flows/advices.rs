@@ -3,21 +3,7 @@
 use simulators::issuer::Seen;
 use simulators::{Card, Message};
 
-use super::node::{Setup, World, amount, answered, approved, merchant, two_terminals, until};
-
-async fn take_down(world: &World) {
-    world.issuer.close_listener().await;
-    world.issuer.disconnect_all();
-    until("the link is down", async || {
-        world.node.metric("refundry_issuer_up", &[]).await == 0.0
-    })
-    .await;
-}
-
-async fn bring_up(world: &World) {
-    world.issuer.open_listener().await.unwrap();
-    world.links_up().await;
-}
+use super::node::{Setup, amount, answered, approved, merchant, two_terminals};
 
 #[tokio::test]
 async fn a_reversal_is_answered_whether_the_issuer_is_there_or_not() {
@@ -26,7 +12,7 @@ async fn a_reversal_is_answered_whether_the_issuer_is_there_or_not() {
         let (terminal, shop) = (world.terminal().await, merchant());
         let purchase = shop.purchase(&Card::visa(), 1_000);
         let approval = approved(&terminal, &purchase).await;
-        take_down(&world).await;
+        world.take_issuer_down().await;
         let reversal = shop.reversal(&purchase).set(39, "17");
         approved(&terminal, &reversal).await;
         assert_eq!(
@@ -36,7 +22,7 @@ async fn a_reversal_is_answered_whether_the_issuer_is_there_or_not() {
                 .await,
             1.0
         );
-        bring_up(&world).await;
+        world.bring_issuer_up().await;
         let advice = world.issuer_saw("0420", 1).await.remove(0);
         let original = world.issuer_saw("0200", 1).await.remove(0);
         let mut expected = Message::new("0420")
@@ -317,7 +303,7 @@ async fn a_refund_taken_over_is_delivered_when_the_link_is_up() {
             answer.get(38).is_some(),
             "relayed, and approved by the issuer"
         );
-        take_down(&world).await;
+        world.take_issuer_down().await;
         let refund = shop
             .refund_advice(&purchase, 700)
             .set(48, "a note")
@@ -331,7 +317,7 @@ async fn a_refund_taken_over_is_delivered_when_the_link_is_up() {
         // Only advices are taken over.
         answered(&terminal, &shop.refund(&purchase, 1), "91").await;
         world.rules(&["mti=0220 times=1: ignore"]);
-        bring_up(&world).await;
+        world.bring_issuer_up().await;
         let sent = world.issuer_saw("022x", 3).await;
         assert_eq!(sent[1].mti().to_string(), "0220");
         assert_eq!(
@@ -367,10 +353,10 @@ async fn a_refund_taken_over_and_declined_is_a_dead_letter() {
     let (terminal, shop) = (world.terminal().await, merchant());
     let purchase = shop.purchase(&Card::visa(), 1_000);
     approved(&terminal, &purchase).await;
-    take_down(&world).await;
+    world.take_issuer_down().await;
     approved(&terminal, &shop.refund_advice(&purchase, 700)).await;
     world.rules(&["mti=022x: decline 05"]);
-    bring_up(&world).await;
+    world.bring_issuer_up().await;
     world
         .node
         .metric_reaches("refundry_saf_dead_letters", &[], 1.0)
@@ -389,11 +375,11 @@ async fn a_stored_refund_can_be_reversed_before_it_leaves() {
     let (terminal, shop, card) = (world.terminal().await, merchant(), Card::visa());
     let purchase = shop.purchase(&card, 1_000);
     approved(&terminal, &purchase).await;
-    take_down(&world).await;
+    world.take_issuer_down().await;
     let refund = shop.refund_advice(&purchase, 700);
     approved(&terminal, &refund).await;
     approved(&terminal, &shop.reversal(&refund)).await;
-    bring_up(&world).await;
+    world.bring_issuer_up().await;
     world.saf_empty().await;
     assert_eq!(
         world.node.metric("refundry_saf_dead_letters", &[]).await,

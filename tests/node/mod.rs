@@ -108,6 +108,22 @@ impl World {
         .await;
     }
 
+    /// The issuer is gone, and the node knows.
+    pub(crate) async fn take_issuer_down(&self) {
+        self.issuer.close_listener().await;
+        self.issuer.disconnect_all();
+        until("the link is down", async || {
+            self.node.metric("refundry_issuer_up", &[]).await == 0.0
+        })
+        .await;
+    }
+
+    /// It is back, and signed on to.
+    pub(crate) async fn bring_issuer_up(&self) {
+        self.issuer.open_listener().await.unwrap();
+        self.links_up().await;
+    }
+
     /// Waits until no advice waits.
     pub(crate) async fn saf_empty(&self) {
         until("no advice waits", async || {
