@@ -243,7 +243,7 @@ impl Faults {
             disk_full: rate([1, 5, 20]),
             disk_errors: rate([1, 5, 20]),
             slow_syncs: rate([5, 50, 300]),
-            checkpoint_fails: rate([20, 100, 400]),
+            checkpoint_fails: rate([5, 20, 100]),
             not_in_memory: rate([50, 300, 1000]),
             operator: rate([20, 100, 500]),
             till_hasty: rate([20, 100, 300]),

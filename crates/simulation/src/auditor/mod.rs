@@ -144,7 +144,10 @@ impl Auditor {
             let Some(booked) = self.ledger.transactions.get(&key) else {
                 return self.violation("a movement names what is not on record".to_owned());
             };
-            let right = is_of(meant, booked) || asked.by_parts && fits(&asked.message, booked);
+            let right = is_of(meant, booked) || {
+                let known_as = operations.iter().find(|other| is_of(other, booked));
+                asked.by_parts && known_as.is_some_and(|other| fits(&asked.message, other, booked))
+            };
             self.expect(right, || {
                 format!("a {} was booked on another original", made.kind.name())
             });
@@ -331,14 +334,14 @@ fn name_of(message: &Msg, time: u64) -> Name {
     (terminal, message.class(), message.number(11) as u32, time)
 }
 
-/// Whether a record is one that the given parts of DE 90 and DE 37 name.
-fn fits(message: &Msg, record: &Transaction) -> bool {
+/// Whether an operation and its record are what the given parts of DE 90 and DE 37 name.
+fn fits(message: &Msg, operation: &Operation, record: &Transaction) -> bool {
     let (stan, time) = message.names();
     let request = &record.request;
     let rrn = message
         .get(37)
         .is_none_or(|rrn| *rrn.as_bytes() == request.rrn.0);
-    (stan == 0 || stan == request.stan.0) && (time == 0 || time == request.time.0) && rrn
+    (stan == 0 || stan == request.stan.0) && (time == 0 || operation.times.contains(&time)) && rrn
 }
 
 /// Whether a record is that of an operation.

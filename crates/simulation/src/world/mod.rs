@@ -424,9 +424,11 @@ impl World {
         }
         // The rest takes time; nothing is lost if it is looked at a few events later.
         self.looks_at = self.played + 16;
+        if self.plan.dead_letters_end && self.auditor.has_dead_letters() {
+            return false;
+        }
         self.operations.iter().all(Operation::is_over)
             && !self.auditor.is_in_doubt()
-            && !(self.plan.dead_letters_end && self.auditor.has_dead_letters())
             && !self
                 .events
                 .iter()
