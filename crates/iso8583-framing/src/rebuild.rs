@@ -101,7 +101,9 @@ impl Parts {
         }
         let piece = input.get(..self.left).unwrap_or(input);
         if piece.is_empty() {
-            return Ok(Taken::Nothing { needed: self.left });
+            // What is skipped needs no room.
+            let needed = if self.discard { 1 } else { self.left };
+            return Ok(Taken::Nothing { needed });
         }
         if !self.discard {
             self.message.extend_from_slice(piece);
@@ -149,5 +151,33 @@ impl std::fmt::Debug for Parts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // Not the message: it holds a card number.
         write!(f, "Parts({} bytes, {} to come)", self.len, self.left)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_over_the_limit_are_not_kept() {
+        let framing = Framing::by_name("rbp").unwrap();
+        for (len, kept) in [(10, 10), (11, 0)] {
+            let Rebuild::Parts(mut parts) = Rebuild::parts(len, 10) else {
+                unreachable!("parts");
+            };
+            parts.take(&framing, 10, &[b'x'; 11]).unwrap();
+            assert_eq!(parts.message.len(), kept);
+        }
+    }
+
+    /// A reader makes room for what is needed: a part of four gigabytes must not ask for them.
+    #[test]
+    fn parts_over_the_limit_need_no_room() {
+        let framing = Framing::by_name("rbp").unwrap();
+        for (len, needed) in [(10, 10), (11, 1), (1 << 32, 1)] {
+            let mut parts = Rebuild::parts(len, 10);
+            let taken = parts.take(&framing, 10, &[]);
+            assert_eq!(taken, Ok(Taken::Nothing { needed }));
+        }
     }
 }

@@ -178,7 +178,7 @@ proptest! {
     #[test]
     fn parts_in_any_split_give_the_message(
         messages in proptest::collection::vec(
-            proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..40), 1..5),
+            proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..90), 1..5),
             0..6,
         ),
         mut cuts in proptest::collection::vec(0_usize..900, 0..40),

@@ -219,6 +219,14 @@ fn fixed_bytes_that_are_others() {
         ("base24tcp", &[0, 2, b'x', 4], fixed(3, 4, 3)),
         (
             "rbp",
+            &[0xD0, 0x4A, 0, 1, 1, 1],
+            FrameError::NoFlag {
+                offset: 4,
+                found: 1,
+            },
+        ),
+        (
+            "rbp",
             &[0xD0, 0x4A, 0, 1, 2, 0],
             FrameError::NoFlag {
                 offset: 4,

@@ -131,3 +131,14 @@ fn an_oversize_message_is_skipped_and_the_next_one_is_read() {
     }
     assert_eq!(told, ["1001", "next"]);
 }
+
+#[test]
+fn what_is_only_skipped_is_not_kept() {
+    for discard in [false, true] {
+        let member = compressed(&[b'x'; 900]);
+        let mut inflating = Inflating::new(900, discard);
+        let (head, _) = inflating.take(&member).unwrap();
+        inflating.take(&member[head..]).unwrap();
+        assert_eq!(inflating.message.len(), if discard { 0 } else { 900 });
+    }
+}
