@@ -105,7 +105,7 @@ fn value(random: &mut Rng, field: &FieldSpec) -> Vec<u8> {
         Format::An | Format::Ans => random.u8(b' '..=b'~'),
         Format::Z => random.u8(b'0'..=b'?'),
         Format::Xn => *random.choice(b"CD0123456789").unwrap(),
-        Format::B => random.u8(..),
+        Format::B | Format::Any => random.u8(..),
     };
     (0..len).map(|_| of(random)).collect()
 }

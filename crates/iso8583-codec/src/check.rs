@@ -48,7 +48,9 @@ impl Check {
             (ValueEncoding::SignedBcd, _) => Self::SignedBcd,
             (ValueEncoding::Bcd, Format::N) => Self::Bcd,
             // Each of the sixteen nibbles is a character of the stripe.
-            (ValueEncoding::Bcd, _) | (ValueEncoding::Plain, Format::B) => Self::Nothing,
+            (ValueEncoding::Bcd, _) | (ValueEncoding::Plain, Format::B | Format::Any) => {
+                Self::Nothing
+            }
             (ValueEncoding::Plain, Format::N) => Self::Digits,
             (ValueEncoding::Plain, Format::An) => Self::Printable,
             (ValueEncoding::Plain, Format::Ans) => Self::Free,
@@ -373,7 +375,7 @@ pub(crate) fn fits(format: Format, value: &[u8]) -> bool {
         Format::Ans => free(value),
         Format::Z => track(value),
         Format::Xn => Check::Signed.passes(value),
-        Format::B => true,
+        Format::B | Format::Any => true,
     }
 }
 

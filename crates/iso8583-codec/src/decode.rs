@@ -348,7 +348,7 @@ mod tests {
                 },
             ),
         ];
-        Spec::compile("small", HeadEncoding::Characters, &rows)
+        Spec::of_rows("small", HeadEncoding::Characters, &rows)
     }
 
     #[test]

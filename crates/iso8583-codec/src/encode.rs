@@ -166,7 +166,7 @@ fn write_padded(
 ) -> Result<(), EncodeError> {
     let (before, after, pad) = match field.format {
         Format::N => (length.saturating_sub(value.len()), 0, b'0'),
-        Format::An | Format::Ans => (0, length.saturating_sub(value.len()), b' '),
+        Format::An | Format::Ans | Format::Any => (0, length.saturating_sub(value.len()), b' '),
         Format::Z | Format::Xn | Format::B => {
             return Err(EncodeError::TooShort {
                 de: field.de,

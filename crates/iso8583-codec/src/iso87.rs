@@ -231,7 +231,7 @@ const fn row(
             let value = match format {
                 N | Z => ValueEncoding::Bcd,
                 Xn => ValueEncoding::SignedBcd,
-                An | Ans | B => ValueEncoding::Plain,
+                An | Ans | B | Format::Any => ValueEncoding::Plain,
             };
             FieldSpec {
                 de,

@@ -29,6 +29,7 @@
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 mod check;
+mod compile;
 mod decode;
 pub mod describe;
 mod digits;
@@ -37,6 +38,7 @@ mod encode;
 mod error;
 mod iso87;
 mod message;
+pub mod model;
 mod mti;
 mod original;
 mod packed;
@@ -46,6 +48,7 @@ mod text;
 mod value;
 mod writer;
 
+pub use compile::{SpecError, SpecErrorKind};
 pub use describe::mask;
 pub use draft::Draft;
 pub use error::{DecodeError, DecodeErrorKind, EncodeError, FieldError};

@@ -10,6 +10,7 @@ use crate::check::Check;
 use crate::error::DecodeError;
 use crate::iso87;
 use crate::message::Message;
+use crate::model::Dialect;
 use crate::presence;
 use crate::text::CONVERTED_BYTES_MAX;
 
@@ -31,6 +32,8 @@ pub enum Format {
     Xn,
     /// `b`: bytes.
     B,
+    /// Characters, whatever they are.
+    Any,
 }
 
 /// How long an element is, in units of its format: digits, characters (the sign counts as one) or bytes.
@@ -235,6 +238,8 @@ const fn value_bytes(value: ValueEncoding, units: usize) -> usize {
 /// ```
 pub struct Spec {
     name: &'static str,
+    /// What it was compiled from; `None` for those that are built in.
+    dialect: Option<Box<Dialect>>,
     pub(crate) head: HeadEncoding,
     fields: [Option<FieldSpec>; ELEMENTS],
     /// By data element, less one.
@@ -246,12 +251,12 @@ pub struct Spec {
     pub(crate) checked: u128,
 }
 
-static ISO87_ASCII: Spec = Spec::compile(
+static ISO87_ASCII: Spec = Spec::of_rows(
     "iso87-ascii",
     HeadEncoding::Characters,
     &iso87::rows(HeadEncoding::Characters),
 );
-static ISO87_BINARY: Spec = Spec::compile(
+static ISO87_BINARY: Spec = Spec::of_rows(
     "iso87-binary",
     HeadEncoding::Packed,
     &iso87::rows(HeadEncoding::Packed),
@@ -286,7 +291,10 @@ impl Spec {
     /// The dialect's name.
     #[must_use]
     pub fn name(&self) -> &str {
-        self.name
+        match &self.dialect {
+            Some(dialect) => &dialect.name,
+            None => self.name,
+        }
     }
 
     /// The row of a data element; `None` where the dialect does not have it.
@@ -315,13 +323,14 @@ impl Spec {
     ///
     /// # Panics
     /// At compile time, if a row is for no data element or for a value that [`Text`](crate::Text) cannot hold.
-    pub(crate) const fn compile(
+    pub(crate) const fn of_rows(
         name: &'static str,
         head: HeadEncoding,
         rows: &[FieldSpec],
     ) -> Self {
         let mut spec = Self {
             name,
+            dialect: None,
             head,
             fields: [None; ELEMENTS],
             steps: [Step::UNDEFINED; ELEMENTS],
@@ -356,9 +365,18 @@ impl Spec {
     }
 }
 
+impl Spec {
+    /// The tables of a dialect that was checked.
+    pub(crate) fn of_dialect(dialect: Dialect) -> Self {
+        let mut spec = Self::of_rows("", HeadEncoding::Characters, &[]);
+        spec.dialect = Some(Box::new(dialect));
+        spec
+    }
+}
+
 impl std::fmt::Debug for Spec {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Spec({})", self.name)
+        write!(f, "Spec({})", self.name())
     }
 }
 

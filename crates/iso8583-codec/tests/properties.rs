@@ -47,7 +47,7 @@ fn value(field: &FieldSpec, random: &[u8]) -> Vec<u8> {
                 }
             })
             .collect(),
-        Format::B => bytes.collect(),
+        Format::B | Format::Any => bytes.collect(),
     }
 }
 

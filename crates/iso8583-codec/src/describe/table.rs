@@ -56,6 +56,7 @@ fn notation(field: &FieldSpec) -> String {
         Format::Z => "z",
         Format::Xn => "x+n",
         Format::B => "b",
+        Format::Any => "any",
     };
     match (field.length, field.format) {
         (Length::Variable { digits, max }, _) => {

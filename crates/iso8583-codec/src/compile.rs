@@ -1,0 +1,476 @@
+//! From the rows of a dialect to the tables of a [`Spec`], or to what is wrong with them.
+
+use std::error::Error;
+use std::fmt;
+
+use crate::model::{
+    Bcd, BerTlv, Bitmap, Body, DEPTH_MAX, Dialect, ELEMENT_MAX, Encoding, Field, Format, Item,
+    Length, Pad, Prefix, PrefixEncoding, ROWS_MAX, Side, Tagged,
+};
+use crate::spec::Spec;
+
+/// Most bytes of a token that ends a field.
+const TOKEN_BYTES_MAX: usize = 8;
+
+/// Most characters of a tag.
+const TAG_CHARACTERS_MAX: u8 = 8;
+
+/// What is wrong with a row of a dialect.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum SpecErrorKind {
+    /// A number of an element or subfield that there cannot be.
+    Number {
+        /// The smallest possible one.
+        min: u16,
+        /// The largest possible one.
+        max: u16,
+    },
+    /// A length prefix that has no digits, or too many.
+    PrefixDigits {
+        /// The most there can be.
+        max: u8,
+    },
+    /// A length that the prefix cannot say.
+    LengthAbovePrefix {
+        /// The length.
+        length: u32,
+        /// The largest that the prefix can say.
+        largest: u32,
+    },
+    /// A length of nothing, or one beyond every message.
+    Length {
+        /// The length.
+        length: u32,
+        /// The longest there can be.
+        max: u32,
+    },
+    /// Two things that do not go together.
+    Combination {
+        /// What there is.
+        what: &'static str,
+        /// What would be possible.
+        expected: &'static str,
+    },
+    /// A nibble above fifteen.
+    Nibble,
+    /// A terminating token that is empty or too long.
+    Token {
+        /// Most bytes of one.
+        max: usize,
+    },
+    /// A tag that does not look like one.
+    Tag {
+        /// The tag.
+        tag: String,
+        /// What one looks like.
+        expected: String,
+    },
+    /// Bitmaps that a message or element cannot have.
+    Bitmap {
+        /// What would be possible.
+        expected: &'static str,
+    },
+    /// Subfields nested too deep.
+    TooDeep {
+        /// Most levels.
+        max: usize,
+    },
+    /// More rows than a dialect may have.
+    TooManyRows {
+        /// Most rows.
+        max: usize,
+    },
+}
+
+/// A dialect that cannot be compiled: which row, and what is wrong with it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SpecError {
+    path: String,
+    kind: SpecErrorKind,
+}
+
+impl SpecError {
+    /// The row at fault: numbers and tags with dots between them, as in `48.03`; `mti`, `bitmap` or empty for what is no
+    /// element.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// What is wrong.
+    #[must_use]
+    pub fn kind(&self) -> &SpecErrorKind {
+        &self.kind
+    }
+}
+
+impl fmt::Display for SpecErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number { min, max } => write!(f, "expected a number from {min} to {max}"),
+            Self::PrefixDigits { max } => {
+                write!(f, "expected a length prefix of 1 to {max} digits or bytes")
+            }
+            Self::LengthAbovePrefix { length, largest } => write!(
+                f,
+                "length {length} does not fit its prefix, expected at most {largest}"
+            ),
+            Self::Length { length, max } => {
+                write!(f, "length {length}, expected 1 to {max}")
+            }
+            Self::Combination { what, expected } => write!(f, "{what}, expected {expected}"),
+            Self::Nibble => f.write_str("expected a nibble from 0 to 15"),
+            Self::Token { max } => write!(f, "expected a token of 1 to {max} bytes"),
+            Self::Tag { tag, expected } => {
+                write!(f, "tag {}, expected {expected}", tag.escape_debug())
+            }
+            Self::Bitmap { expected } => write!(f, "bitmap, expected {expected}"),
+            Self::TooDeep { max } => write!(f, "more than {max} levels of subfields"),
+            Self::TooManyRows { max } => write!(f, "more than {max} rows"),
+        }
+    }
+}
+
+impl fmt::Display for SpecError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.path.as_str() {
+            "" => write!(f, "dialect: {}", self.kind),
+            path @ ("mti" | "bitmap") => write!(f, "{path}: {}", self.kind),
+            path => write!(f, "field {path}: {}", self.kind),
+        }
+    }
+}
+
+impl Error for SpecError {}
+
+impl Spec {
+    /// Compiles a dialect.
+    ///
+    /// # Errors
+    /// [`SpecError`] at the first row that cannot be.
+    pub fn compile(dialect: &Dialect) -> Result<Self, SpecError> {
+        Checker { rows: 0 }.dialect(dialect)?;
+        Ok(Self::of_dialect(dialect.clone()))
+    }
+}
+
+/// Looks through the rows.
+struct Checker {
+    /// How many there were so far.
+    rows: usize,
+}
+
+fn fail<T>(kind: SpecErrorKind) -> Result<T, SpecError> {
+    Err(SpecError {
+        path: String::new(),
+        kind,
+    })
+}
+
+/// The same result, where it is one of the part that this names.
+fn within<T>(name: impl fmt::Display, result: Result<T, SpecError>) -> Result<T, SpecError> {
+    result.map_err(|error| SpecError {
+        path: if error.path.is_empty() {
+            name.to_string()
+        } else {
+            format!("{name}.{}", error.path)
+        },
+        kind: error.kind,
+    })
+}
+
+impl Checker {
+    fn dialect(&mut self, dialect: &Dialect) -> Result<(), SpecError> {
+        within("mti", check_mti(dialect.mti))?;
+        within(
+            "bitmap",
+            check_bitmap(&dialect.bitmap, u16::from(ELEMENT_MAX)),
+        )?;
+        let min = if dialect.bitmap.maps == 1 { 1 } else { 2 };
+        for (&de, field) in &dialect.fields {
+            let bounds = SpecErrorKind::Number {
+                min,
+                max: u16::from(ELEMENT_MAX),
+            };
+            let known = u16::from(de) >= min && de <= ELEMENT_MAX;
+            within(
+                de,
+                if known {
+                    self.field(field, 0)
+                } else {
+                    fail(bounds)
+                },
+            )?;
+        }
+        Ok(())
+    }
+
+    fn field(&mut self, field: &Field, depth: usize) -> Result<(), SpecError> {
+        self.rows = self.rows.saturating_add(1);
+        if self.rows > ROWS_MAX {
+            return fail(SpecErrorKind::TooManyRows { max: ROWS_MAX });
+        }
+        if depth > DEPTH_MAX {
+            return fail(SpecErrorKind::TooDeep { max: DEPTH_MAX });
+        }
+        check_length(field)?;
+        check_encoding(field)?;
+        check_pad(field.pad.as_ref())?;
+        match &field.body {
+            Body::Value => Ok(()),
+            Body::Positional(fields) => self.numbered(fields.iter(), 0, u16::MAX, depth),
+            Body::Bitmapped { bitmap, fields } => {
+                check_bitmap(bitmap, u16::MAX)?;
+                let bits = u16::from(bitmap.bytes)
+                    .saturating_mul(u16::from(bitmap.maps))
+                    .saturating_mul(8);
+                self.numbered(fields.iter(), 1, bits, depth)
+            }
+            Body::Tagged(tagged) => self.tagged(tagged, depth),
+            Body::BerTlv(objects) => self.ber_tlv(objects, depth),
+            Body::Datasets { fields, tlv } => {
+                self.numbered(fields.iter(), 1, u16::MAX, depth)?;
+                self.ber_tlv(tlv, depth)
+            }
+        }
+    }
+
+    fn numbered<'f>(
+        &mut self,
+        mut fields: impl Iterator<Item = (&'f u16, &'f Field)>,
+        min: u16,
+        max: u16,
+        depth: usize,
+    ) -> Result<(), SpecError> {
+        fields.try_for_each(|(&number, field)| {
+            let result = if (min..=max).contains(&number) {
+                self.field(field, depth.saturating_add(1))
+            } else {
+                fail(SpecErrorKind::Number { min, max })
+            };
+            within(number, result)
+        })
+    }
+
+    fn tagged(&mut self, tagged: &Tagged, depth: usize) -> Result<(), SpecError> {
+        let below = depth.saturating_add(1);
+        if !(1..=TAG_CHARACTERS_MAX).contains(&tagged.tag_width) {
+            return fail(SpecErrorKind::Combination {
+                what: "a tag that is empty or too wide",
+                expected: "1 to 8 characters or bytes",
+            });
+        }
+        match tagged.item {
+            Item::TagLength(prefix)
+            | Item::LengthTag { prefix, .. }
+            | Item::Own {
+                unknown: Some(prefix),
+            } => check_prefix(prefix)?,
+            Item::Own { unknown: None } => {}
+        }
+        if let Some(lead) = &tagged.lead {
+            within("0", self.field(lead, below))?;
+        }
+        for (tag, field) in &tagged.fields {
+            let result = check_tag(tagged, tag).and_then(|()| self.field(field, below));
+            within(tag, result)?;
+        }
+        Ok(())
+    }
+
+    fn ber_tlv(&mut self, objects: &BerTlv, depth: usize) -> Result<(), SpecError> {
+        for (tag, field) in &objects.fields {
+            let result = if is_ber_tag(tag) {
+                self.field(field, depth.saturating_add(1))
+            } else {
+                fail(SpecErrorKind::Tag {
+                    tag: tag.clone(),
+                    expected: "a BER tag in upper-case hexadecimal digits".to_owned(),
+                })
+            };
+            within(tag, result)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether these are the digits of one whole BER tag: where the five low bits of the first byte are set, all bytes but the
+/// last of the others have their highest bit.
+fn is_ber_tag(tag: &str) -> bool {
+    let bytes = tag.as_bytes();
+    let upper = bytes
+        .iter()
+        .all(|digit| matches!(digit, b'0'..=b'9' | b'A'..=b'F'));
+    if !upper || bytes.len() % 2 == 1 || bytes.len() > 8 {
+        return false;
+    }
+    let mut decoded = bytes.chunks(2).map(|pair| {
+        pair.iter().fold(0u8, |byte, digit| {
+            byte << 4 | crate::packed::hex_nibble(*digit).unwrap_or_default()
+        })
+    });
+    let Some(first) = decoded.next() else {
+        return false;
+    };
+    let count = decoded.len();
+    if first & 0x1F != 0x1F {
+        return count == 0;
+    }
+    count > 0
+        && decoded
+            .enumerate()
+            .all(|(index, byte)| (byte & 0x80 != 0) == (index.saturating_add(1) < count))
+}
+
+fn check_tag(tagged: &Tagged, tag: &str) -> Result<(), SpecError> {
+    let characters = match tagged.tag_encoding {
+        Encoding::Binary => usize::from(tagged.tag_width).saturating_mul(2),
+        _ => usize::from(tagged.tag_width),
+    };
+    let good = match tagged.tag_encoding {
+        Encoding::Binary => tag
+            .bytes()
+            .all(|digit| matches!(digit, b'0'..=b'9' | b'A'..=b'F')),
+        Encoding::Bcd(_) => tag.bytes().all(|digit| digit.is_ascii_digit()),
+        Encoding::Ascii | Encoding::Ebcdic037 | Encoding::Ebcdic1047 => tag.is_ascii(),
+        _ => {
+            return fail(SpecErrorKind::Combination {
+                what: "a tag in this encoding",
+                expected: "ASCII, EBCDIC, BCD or binary",
+            });
+        }
+    };
+    if good && tag.len() == characters {
+        Ok(())
+    } else {
+        fail(SpecErrorKind::Tag {
+            tag: tag.to_owned(),
+            expected: format!("{characters} characters of its encoding"),
+        })
+    }
+}
+
+fn check_mti(encoding: Encoding) -> Result<(), SpecError> {
+    match encoding {
+        Encoding::Ascii | Encoding::Ebcdic037 | Encoding::Ebcdic1047 | Encoding::Bcd(_) => Ok(()),
+        _ => fail(SpecErrorKind::Combination {
+            what: "a message type indicator in this encoding",
+            expected: "ASCII, EBCDIC or BCD",
+        }),
+    }
+}
+
+fn check_bitmap(bitmap: &Bitmap, bits_max: u16) -> Result<(), SpecError> {
+    let bits = u16::from(bitmap.bytes)
+        .saturating_mul(u16::from(bitmap.maps))
+        .saturating_mul(8);
+    if !(1..=32).contains(&bitmap.bytes) || !(1..=4).contains(&bitmap.maps) {
+        return fail(SpecErrorKind::Bitmap {
+            expected: "1 to 4 maps of 1 to 32 bytes",
+        });
+    }
+    if bits > bits_max {
+        return fail(SpecErrorKind::Bitmap {
+            expected: "192 bits at most",
+        });
+    }
+    if let Some(de) = bitmap.third_in
+        && (bitmap.bytes != 8 || bitmap.maps != 2 || !(2..=128).contains(&de))
+    {
+        return fail(SpecErrorKind::Bitmap {
+            expected: "two maps of eight bytes, and the third in an element from 2 to 128",
+        });
+    }
+    Ok(())
+}
+
+/// The longest value: that of a message.
+const LENGTH_MAX: u32 = u16::MAX as u32;
+
+fn check_length(field: &Field) -> Result<(), SpecError> {
+    let length = field.length.max();
+    // An element of no length at all is a placeholder, which some systems have.
+    if length > LENGTH_MAX && !matches!(field.length, Length::Variable { .. } | Length::Rest { .. })
+    {
+        return fail(SpecErrorKind::Length {
+            length,
+            max: LENGTH_MAX,
+        });
+    }
+    if let Length::Terminated { token, .. } = &field.length
+        && !(1..=TOKEN_BYTES_MAX).contains(&token.len())
+    {
+        return fail(SpecErrorKind::Token {
+            max: TOKEN_BYTES_MAX,
+        });
+    }
+    let Some(prefix) = field.length.prefix() else {
+        return Ok(());
+    };
+    check_prefix(prefix)?;
+    let largest = prefix.largest();
+    if length > largest {
+        return fail(SpecErrorKind::LengthAbovePrefix { length, largest });
+    }
+    Ok(())
+}
+
+fn check_prefix(prefix: Prefix) -> Result<(), SpecError> {
+    let max = match prefix.encoding {
+        PrefixEncoding::Binary => 4,
+        _ => 6,
+    };
+    if (1..=max).contains(&prefix.digits) {
+        Ok(())
+    } else {
+        fail(SpecErrorKind::PrefixDigits { max })
+    }
+}
+
+fn check_encoding(field: &Field) -> Result<(), SpecError> {
+    let nibble = match field.encoding {
+        Encoding::Bcd(Bcd { filler, .. }) | Encoding::Nibbles(Bcd { filler, .. }) => filler,
+        Encoding::EbcdicOverpunch { positive } if positive != 0xC && positive != 0xF => {
+            return fail(SpecErrorKind::Combination {
+                what: "this sign of positive numbers",
+                expected: "C or F",
+            });
+        }
+        _ => 0,
+    };
+    if nibble > 0x0F {
+        return fail(SpecErrorKind::Nibble);
+    }
+    match (field.encoding, field.format) {
+        (Encoding::Bcd(_) | Encoding::Nibbles(_), Format::B)
+            if matches!(field.body, Body::Value) =>
+        {
+            fail(SpecErrorKind::Combination {
+                what: "bytes that are packed digits",
+                expected: "another format, or binary",
+            })
+        }
+        (Encoding::EbcdicOverpunch { .. }, format) if format != Format::N => {
+            fail(SpecErrorKind::Combination {
+                what: "a sign in the last digit of what is no number",
+                expected: "n",
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_pad(pad: Option<&Pad>) -> Result<(), SpecError> {
+    match pad {
+        Some(Pad {
+            side: Side::Left,
+            truncate: true,
+            ..
+        }) => fail(SpecErrorKind::Combination {
+            what: "a value that is cut at its end and filled at its front",
+            expected: "filling at the end",
+        }),
+        _ => Ok(()),
+    }
+}
