@@ -220,7 +220,7 @@ impl Checker {
         match &field.body {
             Body::Value => Ok(()),
             Body::Positional(fields) => self.numbered(fields.iter(), 0, u16::MAX, depth),
-            Body::Bitmapped { bitmap, fields } => {
+            Body::Bitmapped { bitmap, fields, .. } => {
                 check_bitmap(bitmap, u16::MAX)?;
                 let bits = u16::from(bitmap.bytes)
                     .saturating_mul(u16::from(bitmap.maps))
@@ -270,7 +270,7 @@ impl Checker {
             Item::Own { unknown: None } => {}
         }
         if let Some(lead) = &tagged.lead {
-            within("0", self.field(lead, below))?;
+            within("0", self.field(&lead.field, below))?;
         }
         for (tag, field) in &tagged.fields {
             let result = check_tag(tagged, tag).and_then(|()| self.field(field, below));

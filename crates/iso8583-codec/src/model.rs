@@ -463,6 +463,8 @@ pub enum Body {
     Positional(BTreeMap<u16, Field>),
     /// Those that a bitmap in front announces, by ascending number.
     Bitmapped {
+        /// Bytes in front of the bitmap that have no meaning here. They are kept with the message.
+        header: u16,
         /// The bitmap. Its first bit is number 1.
         bitmap: Bitmap,
         /// Subfields by number, from 1.
@@ -491,14 +493,25 @@ pub struct Tagged {
     pub tag_encoding: Encoding,
     /// What an item looks like.
     pub item: Item,
-    /// A field in front of the first tag (such as a transaction category code), by the tag `0`. An empty one is absent.
-    pub lead: Option<Box<Field>>,
+    /// A field in front of the first tag (such as a transaction category code), by the tag `0`.
+    pub lead: Option<Box<Lead>>,
     /// Subfields by tag: exactly as wide as a tag, with leading zeros.
     pub fields: BTreeMap<String, Field>,
+    /// Whether tags are decimal numbers, shown and set without their leading zeros.
+    pub numbers: bool,
     /// What becomes of a tag that has no row. To keep or skip it, its length must be known: see [`Item`].
     pub unknown: Unknown,
     /// The order of items on writing.
     pub order: Order,
+}
+
+/// A field in front of the first tag.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Lead {
+    /// The field.
+    pub field: Field,
+    /// Whether it may be missing: it is, where a digit (in the encoding of the tags) stands in its place.
+    pub optional: bool,
 }
 
 /// The layout of a tag, its length and its value.
