@@ -297,7 +297,7 @@ impl Checker {
 
 /// Whether these are the digits of one whole BER tag: where the five low bits of the first byte are set, all bytes but the
 /// last of the others have their highest bit.
-fn is_ber_tag(tag: &str) -> bool {
+pub(crate) fn is_ber_tag(tag: &str) -> bool {
     let bytes = tag.as_bytes();
     let upper = bytes
         .iter()

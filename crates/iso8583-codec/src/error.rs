@@ -145,11 +145,229 @@ pub enum DecodeErrorKind {
         /// How many bytes are missing at least.
         missing: usize,
     },
-    /// Bytes follow the last element that the bitmap announces.
+    /// Bytes follow the last element that the bitmap announces, or the last subfield of an element.
     TrailingBytes {
         /// How many.
         count: usize,
     },
+    /// The length prefix says less than what it counts at least.
+    BelowMinimum {
+        /// What the prefix says.
+        length: usize,
+        /// The least that it can say.
+        min: usize,
+    },
+    /// The bytes that end the element are not there.
+    TokenMissing,
+    /// The element holds bytes that its encoding does not have: a letter among packed digits, say.
+    Malformed,
+    /// A tag that the dialect does not know.
+    UnknownTag,
+    /// Tag or length of a BER-TLV object are none, or it is longer than what surrounds it.
+    NotTlv,
+    /// Subfields are nested too deep.
+    TooDeep {
+        /// Most levels.
+        max: usize,
+    },
+    /// There are too many subfields.
+    TooMany {
+        /// Most of one element.
+        max: usize,
+    },
+}
+
+impl fmt::Display for DecodeErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::TooLong { max } => write!(f, "message longer than {max} bytes"),
+            Self::TooShort { needed } => {
+                write!(f, "message shorter than its head of {needed} bytes")
+            }
+            Self::MtiNotDigits => f.write_str("expected a digit of the message type indicator"),
+            Self::BitmapNotHex => f.write_str("expected a hexadecimal digit of the bitmap"),
+            Self::Undefined => f.write_str("element is not defined in this dialect"),
+            Self::LengthNotDigits => f.write_str("expected a digit of the length"),
+            Self::AboveMaximum { length, max } => {
+                write!(f, "length {length} is above the maximum of {max}")
+            }
+            Self::Truncated { missing } => write!(f, "message ends {missing} bytes too early"),
+            Self::TrailingBytes { count } => write!(f, "{count} bytes after the last element"),
+            Self::BelowMinimum { length, min } => {
+                write!(f, "length {length} is below the minimum of {min}")
+            }
+            Self::TokenMissing => f.write_str("expected the bytes that end the element"),
+            Self::Malformed => f.write_str("byte is not of the element's encoding"),
+            Self::UnknownTag => f.write_str("tag is not defined in this dialect"),
+            Self::NotTlv => f.write_str("expected a BER-TLV object"),
+            Self::TooDeep { max } => write!(f, "more than {max} levels of subfields"),
+            Self::TooMany { max } => write!(f, "more than {max} subfields"),
+        }
+    }
+}
+
+/// Bytes of which the fields and subfields cannot be read: the first field at fault, and where.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ReadError {
+    kind: DecodeErrorKind,
+    path: String,
+    offset: usize,
+}
+
+impl ReadError {
+    pub(crate) fn new(kind: DecodeErrorKind, offset: usize) -> Self {
+        Self {
+            kind,
+            path: String::new(),
+            offset,
+        }
+    }
+
+    /// The same, in the field of this key.
+    pub(crate) fn within(mut self, key: &str) -> Self {
+        self.path = joined(key, &self.path);
+        self
+    }
+
+    /// What is wrong.
+    #[must_use]
+    pub fn kind(&self) -> &DecodeErrorKind {
+        &self.kind
+    }
+
+    /// The field at fault: the number of the element, then keys of subfields, with dots between them. Empty if it is the
+    /// message type indicator, the bitmap or the end of the message.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Where the fault lies, in bytes from the start of the message; within an element that is written in another form than
+    /// its subfields, where that starts.
+    #[must_use]
+    pub fn offset(&self) -> usize {
+        self.offset
+    }
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.path.is_empty() {
+            write!(f, "data element {} ", self.path)?;
+        }
+        write!(f, "at offset {}: {}", self.offset, self.kind)
+    }
+}
+
+impl Error for ReadError {}
+
+/// Why a value cannot be written.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum WriteErrorKind {
+    /// The dialect does not have this field, or this tag.
+    Undefined,
+    /// More digits, characters or bytes than there may be.
+    TooLong {
+        /// How many there are.
+        length: usize,
+        /// How many there may be.
+        max: usize,
+    },
+    /// Fewer digits, characters or bytes than there must be, and nothing to fill the room with.
+    TooShort {
+        /// How many there are.
+        length: usize,
+        /// How many there must be.
+        expected: usize,
+    },
+    /// The value holds something that the field cannot: a letter where digits are wanted, text where bytes are.
+    NotRepresentable,
+    /// Subfields for a field that has none.
+    NoSubfields,
+    /// A key that cannot be a tag of this element.
+    NotATag,
+    /// A subfield that comes once only came again.
+    Repeated,
+    /// Subfields are nested too deep.
+    TooDeep {
+        /// Most levels.
+        max: usize,
+    },
+}
+
+impl fmt::Display for WriteErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Undefined => f.write_str("not defined in this dialect"),
+            Self::TooLong { length, max } => {
+                write!(f, "length {length} is above the maximum of {max}")
+            }
+            Self::TooShort { length, expected } => {
+                write!(f, "length {length} where {expected} are expected")
+            }
+            Self::NotRepresentable => {
+                f.write_str("value cannot be written in this dialect's format")
+            }
+            Self::NoSubfields => f.write_str("subfields, expected a value"),
+            Self::NotATag => f.write_str("expected a tag"),
+            Self::Repeated => f.write_str("comes twice"),
+            Self::TooDeep { max } => write!(f, "more than {max} levels of subfields"),
+        }
+    }
+}
+
+/// Why a message cannot be written: the first field at fault.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WriteError {
+    kind: WriteErrorKind,
+    path: String,
+}
+
+impl WriteError {
+    pub(crate) fn new(kind: WriteErrorKind) -> Self {
+        Self {
+            kind,
+            path: String::new(),
+        }
+    }
+
+    /// The same, in the field of this key.
+    pub(crate) fn within(mut self, key: &str) -> Self {
+        self.path = joined(key, &self.path);
+        self
+    }
+
+    /// What is wrong.
+    #[must_use]
+    pub fn kind(&self) -> &WriteErrorKind {
+        &self.kind
+    }
+
+    /// The field at fault, as [`ReadError::path`].
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+}
+
+impl fmt::Display for WriteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.path.is_empty() {
+            write!(f, "data element {}: ", self.path)?;
+        }
+        self.kind.fmt(f)
+    }
+}
+
+impl Error for WriteError {}
+
+fn joined(key: &str, path: &str) -> String {
+    if path.is_empty() {
+        key.to_owned()
+    } else {
+        format!("{key}.{path}")
+    }
 }
 
 /// Bytes that are no message of the dialect, how far they were read, and what could be read.
@@ -208,30 +426,7 @@ impl fmt::Display for DecodeError<'_> {
         if let Some(de) = self.field {
             write!(f, "data element {de} ")?;
         }
-        write!(f, "at offset {}: ", self.offset)?;
-        match self.kind {
-            DecodeErrorKind::TooLong { max } => write!(f, "message longer than {max} bytes"),
-            DecodeErrorKind::TooShort { needed } => {
-                write!(f, "message shorter than its head of {needed} bytes")
-            }
-            DecodeErrorKind::MtiNotDigits => {
-                f.write_str("expected a digit of the message type indicator")
-            }
-            DecodeErrorKind::BitmapNotHex => {
-                f.write_str("expected a hexadecimal digit of the bitmap")
-            }
-            DecodeErrorKind::Undefined => f.write_str("element is not defined in this dialect"),
-            DecodeErrorKind::LengthNotDigits => f.write_str("expected a digit of the length"),
-            DecodeErrorKind::AboveMaximum { length, max } => {
-                write!(f, "length {length} is above the maximum of {max}")
-            }
-            DecodeErrorKind::Truncated { missing } => {
-                write!(f, "message ends {missing} bytes too early")
-            }
-            DecodeErrorKind::TrailingBytes { count } => {
-                write!(f, "{count} bytes after the last element")
-            }
-        }
+        write!(f, "at offset {}: {}", self.offset, self.kind)
     }
 }
 

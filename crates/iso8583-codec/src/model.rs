@@ -463,7 +463,7 @@ pub enum Body {
     Positional(BTreeMap<u16, Field>),
     /// Those that a bitmap in front announces, by ascending number.
     Bitmapped {
-        /// Bytes in front of the bitmap that have no meaning here. They are kept with the message.
+        /// Bytes in front of the bitmap that have no meaning here. They are kept, as bytes of the key `header`.
         header: u16,
         /// The bitmap. Its first bit is number 1.
         bitmap: Bitmap,

@@ -6,11 +6,13 @@
     reason = "constant functions have no other access to arrays; data elements are checked to be 2 to 128 and lengths to be small first"
 )]
 
+use std::sync::LazyLock;
+
 use crate::check::Check;
 use crate::error::DecodeError;
 use crate::iso87;
 use crate::message::Message;
-use crate::model::Dialect;
+use crate::model::{self, Dialect};
 use crate::presence;
 use crate::text::CONVERTED_BYTES_MAX;
 
@@ -98,6 +100,32 @@ pub struct FieldSpec {
     pub value: ValueEncoding,
     /// How its length prefix lies in the message, if it has one.
     pub prefix: PrefixEncoding,
+}
+
+impl FieldSpec {
+    /// The same as an owned row.
+    fn to_field(self) -> model::Field {
+        let (length, odd) = match self.length {
+            Length::Fixed(units) => (model::Length::Fixed(units.into()), model::Side::Left),
+            Length::Variable { digits, max } => {
+                let encoding = match self.prefix {
+                    PrefixEncoding::Characters => model::PrefixEncoding::Ascii,
+                    PrefixEncoding::Bcd => model::PrefixEncoding::Bcd,
+                };
+                let prefix = model::Prefix::new(digits, encoding);
+                let max = max.into();
+                (model::Length::Variable { prefix, max }, model::Side::Right)
+            }
+        };
+        let encoding = match self.value {
+            ValueEncoding::Plain if self.format == Format::B => model::Encoding::Binary,
+            ValueEncoding::Plain => model::Encoding::Ascii,
+            ValueEncoding::Bcd => model::Encoding::Bcd(model::Bcd { odd, filler: 0 }),
+            ValueEncoding::SignedBcd => model::Encoding::BCD,
+            ValueEncoding::Hex => model::Encoding::HexAscii,
+        };
+        model::Field::new(self.name, self.format, length).encoded(encoding)
+    }
 }
 
 /// How message type indicator and bitmaps are written.
@@ -365,7 +393,44 @@ impl Spec {
     }
 }
 
+/// The rows of those that are built in, for whoever wants them all.
+static ISO87_ASCII_DIALECT: LazyLock<Dialect> = LazyLock::new(|| ISO87_ASCII.to_dialect());
+static ISO87_BINARY_DIALECT: LazyLock<Dialect> = LazyLock::new(|| ISO87_BINARY.to_dialect());
+
 impl Spec {
+    /// Everything that the dialect says, subfields too.
+    #[must_use]
+    pub fn dialect(&self) -> &Dialect {
+        match (&self.dialect, self.head) {
+            (Some(dialect), _) => dialect,
+            (None, HeadEncoding::Packed) => &ISO87_BINARY_DIALECT,
+            (None, _) => &ISO87_ASCII_DIALECT,
+        }
+    }
+
+    /// The owned rows of a dialect that is built in.
+    fn to_dialect(&self) -> Dialect {
+        let packed = self.head == HeadEncoding::Packed;
+        let mut dialect = Dialect::new(self.name());
+        dialect.description = if packed {
+            "ISO 8583:1987 packed: digits and lengths in BCD, bitmaps and binary elements as bytes"
+        } else {
+            "ISO 8583:1987 in characters: bitmaps and binary elements as hex text"
+        }
+        .to_owned();
+        if packed {
+            dialect.mti = model::Encoding::BCD;
+            dialect.bitmap.encoding = model::BitmapEncoding::Binary;
+        }
+        dialect.fields = self
+            .fields
+            .iter()
+            .flatten()
+            .map(|row| (row.de, row.to_field()))
+            .collect();
+        dialect
+    }
+
     /// The tables of a dialect that was checked.
     pub(crate) fn of_dialect(dialect: Dialect) -> Self {
         let mut spec = Self::of_rows("", HeadEncoding::Characters, &[]);

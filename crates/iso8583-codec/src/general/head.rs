@@ -1,0 +1,228 @@
+//! Message type indicators and bitmaps of every kind.
+
+use super::Fault;
+use super::charset::CODE_PAGE_037;
+use super::leaf;
+use crate::error::DecodeErrorKind;
+use crate::model::{Bitmap, BitmapEncoding, Dialect, Encoding, Field, Format};
+use crate::mti::Mti;
+use crate::packed;
+
+/// Bits that are set, by number from 1, and the bytes that they took.
+pub(crate) struct Bits {
+    pub(crate) numbers: Vec<u16>,
+    pub(crate) bytes: usize,
+}
+
+/// The row of the message type indicator.
+pub(crate) fn mti_field(encoding: Encoding) -> Field {
+    Field::fixed("Message type indicator", Format::N, 4).encoded(encoding)
+}
+
+/// The message type indicator at the front of `input`, and its bytes.
+pub(crate) fn read_mti(dialect: &Dialect, input: &[u8]) -> Result<(Mti, usize), Fault> {
+    let field = mti_field(dialect.mti);
+    let extent = leaf::measure(&field, input).map_err(|fault| {
+        let missing = match fault.kind {
+            DecodeErrorKind::Truncated { missing } => missing,
+            _ => 0,
+        };
+        let needed = fault.at.saturating_add(missing);
+        Fault::new(DecodeErrorKind::TooShort { needed }, fault.at)
+    })?;
+    let raw = input.get(..extent.bytes()).unwrap_or_default();
+    let digits = leaf::decode(&field, raw, &extent);
+    let mti = digits.first_chunk().and_then(Mti::new);
+    let Some(mti) = mti else {
+        let wrong = digits.iter().position(|digit| !digit.is_ascii_digit());
+        // Two digits a byte where they are packed.
+        let digits_a_byte = digits.len().checked_div(raw.len()).unwrap_or(1).max(1);
+        let at = wrong
+            .unwrap_or_default()
+            .checked_div(digits_a_byte)
+            .unwrap_or_default();
+        return Err(Fault::new(DecodeErrorKind::MtiNotDigits, at));
+    };
+    Ok((mti, extent.bytes()))
+}
+
+pub(crate) fn write_mti(dialect: &Dialect, mti: Mti, out: &mut Vec<u8>) {
+    leaf::encode(&mti_field(dialect.mti), mti.as_bytes(), out);
+}
+
+/// Bytes that the bits of one map take.
+fn map_bytes(bitmap: &Bitmap) -> usize {
+    match bitmap.encoding {
+        BitmapEncoding::Binary => usize::from(bitmap.bytes),
+        BitmapEncoding::Hex | BitmapEncoding::EbcdicHex => {
+            usize::from(bitmap.bytes).saturating_mul(2)
+        }
+    }
+}
+
+/// One map at the front of `input`.
+pub(crate) fn read_map(bitmap: &Bitmap, input: &[u8]) -> Result<Vec<u8>, Fault> {
+    let width = map_bytes(bitmap);
+    let bytes = input
+        .get(..width)
+        .ok_or_else(|| Fault::truncated(width, input.len()))?;
+    let text: Vec<u8> = match bitmap.encoding {
+        BitmapEncoding::Binary => return Ok(bytes.to_vec()),
+        BitmapEncoding::Hex => bytes.to_vec(),
+        BitmapEncoding::EbcdicHex => bytes.iter().map(|byte| CODE_PAGE_037.read(*byte)).collect(),
+    };
+    if let Some(at) = text
+        .iter()
+        .position(|digit| packed::hex_nibble(*digit).is_none())
+    {
+        return Err(Fault::new(DecodeErrorKind::BitmapNotHex, at));
+    }
+    let mut map = vec![0; usize::from(bitmap.bytes)];
+    packed::unpack_hex(&text, &mut map);
+    Ok(map)
+}
+
+/// The numbers of the bits of a map whose first bit has this one.
+pub(crate) fn numbers(map: &[u8], first: u16) -> impl Iterator<Item = u16> {
+    let bits = map
+        .iter()
+        .flat_map(|byte| (0..8u32).map(move |bit| byte & 0x80u8.wrapping_shr(bit) != 0));
+    bits.zip(first..)
+        .filter_map(|(set, number)| set.then_some(number))
+}
+
+/// All maps at the front of `input`.
+pub(crate) fn read_bitmap(bitmap: &Bitmap, input: &[u8]) -> Result<Bits, Fault> {
+    let (mut found, mut at) = (Vec::new(), 0usize);
+    let mut first = 1u16;
+    for index in 1..=bitmap.maps {
+        let rest = input.get(at..).unwrap_or_default();
+        let map = read_map(bitmap, rest)
+            .map_err(|fault| Fault::new(fault.kind, fault.at.saturating_add(at)))?;
+        at = at.saturating_add(map_bytes(bitmap));
+        let last = index == bitmap.maps;
+        let more = map.first().is_some_and(|byte| byte & 0x80 != 0);
+        // Where another map can follow, the first bit is no field.
+        found.extend(numbers(&map, first).filter(|number| last || *number != first));
+        if !last && !more && !bitmap.always {
+            break;
+        }
+        first = first.saturating_add(u16::from(bitmap.bytes).saturating_mul(8));
+    }
+    Ok(Bits {
+        numbers: found,
+        bytes: at,
+    })
+}
+
+/// Appends one map.
+pub(crate) fn write_map(bitmap: &Bitmap, map: &[u8], out: &mut Vec<u8>) {
+    match bitmap.encoding {
+        BitmapEncoding::Binary => out.extend_from_slice(map),
+        BitmapEncoding::Hex => out.extend(map.iter().flat_map(|byte| packed::hex_pair(*byte))),
+        BitmapEncoding::EbcdicHex => {
+            let digits = map.iter().flat_map(|byte| packed::hex_pair(*byte));
+            out.extend(digits.map(|digit| CODE_PAGE_037.write(digit)));
+        }
+    }
+}
+
+/// Sets the bit of a number in a map whose first bit has `first`.
+pub(crate) fn set_bit(map: &mut [u8], first: u16, number: u16) {
+    let index = usize::from(number.wrapping_sub(first));
+    if let Some(byte) = map.get_mut(index / 8) {
+        *byte |= 0x80u8.wrapping_shr((index % 8) as u32);
+    }
+}
+
+/// Appends the maps of these numbers; `None` if one of them has no bit.
+pub(crate) fn write_bitmap(bitmap: &Bitmap, numbers: &[u16], out: &mut Vec<u8>) -> Option<()> {
+    let bits = u16::from(bitmap.bytes).saturating_mul(8);
+    let map_of = |number: u16| number.saturating_sub(1).checked_div(bits);
+    let mut last = 0;
+    for &number in numbers {
+        let map = map_of(number)?;
+        let announces = map.saturating_add(1) < u16::from(bitmap.maps)
+            && number == map.saturating_mul(bits).saturating_add(1);
+        if number == 0 || map >= u16::from(bitmap.maps) || announces {
+            return None;
+        }
+        last = last.max(map);
+    }
+    if bitmap.always {
+        last = u16::from(bitmap.maps).saturating_sub(1);
+    }
+    for index in 0..=last {
+        let first = index.saturating_mul(bits).saturating_add(1);
+        let mut map = vec![0; usize::from(bitmap.bytes)];
+        for &number in numbers
+            .iter()
+            .filter(|number| map_of(**number) == Some(index))
+        {
+            set_bit(&mut map, first, number);
+        }
+        let used_beyond = numbers.iter().any(|number| map_of(*number) > Some(index));
+        if index < last && (used_beyond || !bitmap.always) {
+            set_bit(&mut map, first, first);
+        }
+        write_map(bitmap, &map, out);
+    }
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(bitmap: Bitmap, numbers: &[u16], bytes: &[u8]) {
+        let mut out = Vec::new();
+        assert_eq!(write_bitmap(&bitmap, numbers, &mut out), Some(()));
+        assert_eq!(out, bytes);
+        let bits = read_bitmap(&bitmap, bytes).unwrap();
+        assert_eq!(
+            (bits.numbers.as_slice(), bits.bytes),
+            (numbers, bytes.len())
+        );
+    }
+
+    #[test]
+    fn maps_that_announce_the_next() {
+        let bitmap = Bitmap {
+            encoding: BitmapEncoding::Binary,
+            maps: 3,
+            ..Bitmap::default()
+        };
+        check(bitmap, &[2, 64], &[0x40, 0, 0, 0, 0, 0, 0, 1]);
+        check(
+            bitmap,
+            &[66],
+            &[0x80, 0, 0, 0, 0, 0, 0, 0, 0x40, 0, 0, 0, 0, 0, 0, 0],
+        );
+        let mut three = vec![0x80, 0, 0, 0, 0, 0, 0, 0, 0x80, 0, 0, 0, 0, 0, 0, 0];
+        three.extend([0x80, 0, 0, 0, 0, 0, 0, 1]);
+        check(bitmap, &[129, 192], &three);
+        let mut out = Vec::new();
+        for number in [0, 1, 65, 193] {
+            assert_eq!(write_bitmap(&bitmap, &[number], &mut out), None, "{number}");
+        }
+    }
+
+    #[test]
+    fn the_first_bit_of_the_last_map_is_a_field() {
+        let two = Bitmap::default();
+        check(two, &[65], b"80000000000000008000000000000000");
+        let one = Bitmap {
+            bytes: 2,
+            maps: 1,
+            encoding: BitmapEncoding::EbcdicHex,
+            ..two
+        };
+        check(one, &[1, 16], &[0xF8, 0xF0, 0xF0, 0xF1]);
+        let always = Bitmap {
+            always: true,
+            ..two
+        };
+        check(always, &[2], b"40000000000000000000000000000000");
+    }
+}

@@ -1,0 +1,792 @@
+//! Subfields: bytes to a tree.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Range;
+
+use super::ber;
+use super::head;
+use super::leaf::{self, Extent};
+use super::{Fault, prefix};
+use crate::error::{DecodeErrorKind, ReadError};
+use crate::model::{
+    BerTlv, Bitmap, Body, DEPTH_MAX, Encoding, Field, Format, Item, Length, Pad, Tagged, Unknown,
+};
+
+/// Most subfields that are read of one element.
+const SUBFIELDS_MAX: usize = 32_768;
+
+/// Highest identifier of a dataset that is TLV.
+pub(crate) const TLV_DATASET_MAX: u8 = 0x70;
+
+/// The key of the bytes in front of a bitmap within an element.
+pub(crate) const HEADER: &str = "header";
+
+/// One field of a message as it was read, with its subfields.
+#[derive(Clone)]
+pub struct Subfield<'s> {
+    key: String,
+    field: Option<&'s Field>,
+    place: Range<usize>,
+    content: Content<'s>,
+}
+
+/// What a field holds.
+#[derive(Clone)]
+pub(crate) enum Content<'s> {
+    Value(Vec<u8>),
+    Fields(Vec<Subfield<'s>>),
+}
+
+impl<'s> Subfield<'s> {
+    /// Number or tag within what surrounds it: `3`, `9F02`.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// Its row; `None` for a tag that the dialect does not know.
+    #[must_use]
+    pub fn field(&self) -> Option<&'s Field> {
+        self.field
+    }
+
+    /// Where its bytes lie in the message, tag and length included. Where what surrounds it is written in another form than
+    /// its own bytes (in EBCDIC, say, one for one; in hexadecimal digits, two for one), where these lie.
+    #[must_use]
+    pub fn place(&self) -> Range<usize> {
+        self.place.clone()
+    }
+
+    /// Its canonical value, digits or characters or bytes; `None` if it has subfields.
+    #[must_use]
+    pub fn value(&self) -> Option<&[u8]> {
+        match &self.content {
+            Content::Value(value) => Some(value),
+            Content::Fields(_) => None,
+        }
+    }
+
+    /// Whether its value is bytes, and no characters.
+    #[must_use]
+    pub fn is_binary(&self) -> bool {
+        self.field.is_none_or(|field| field.format == Format::B)
+    }
+
+    /// Its subfields, in the order of the message.
+    #[must_use]
+    pub fn subfields(&self) -> &[Subfield<'s>] {
+        match &self.content {
+            Content::Value(_) => &[],
+            Content::Fields(fields) => fields,
+        }
+    }
+
+    /// The subfield of this path: keys with dots between them. Of repeated ones, the first.
+    #[must_use]
+    pub fn find(&self, path: &str) -> Option<&Subfield<'s>> {
+        path.split('.').try_fold(self, |field, key| {
+            field.subfields().iter().find(|below| below.key == key)
+        })
+    }
+
+    pub(crate) fn into_parts(self) -> (String, bool, Content<'s>) {
+        let binary = self.is_binary();
+        (self.key, binary, self.content)
+    }
+}
+
+impl fmt::Debug for Subfield<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Subfield");
+        out.field("key", &self.key).field("place", &self.place);
+        match &self.content {
+            Content::Value(value) => out.field("bytes", &value.len()),
+            Content::Fields(fields) => out.field("subfields", fields),
+        };
+        out.finish()
+    }
+}
+
+/// Bytes that are read, and where they lie in the message.
+#[derive(Copy, Clone)]
+struct Input<'b> {
+    bytes: &'b [u8],
+    /// Offset of the first of them.
+    base: usize,
+    /// Bytes of the message for each of these; none where they lie there otherwise.
+    scale: usize,
+}
+
+impl<'b> Input<'b> {
+    fn from(self, at: usize) -> Self {
+        Self {
+            bytes: self.bytes.get(at..).unwrap_or_default(),
+            base: self.offset(at),
+            ..self
+        }
+    }
+
+    fn part(self, range: Range<usize>) -> Self {
+        Self {
+            bytes: self.bytes.get(range.clone()).unwrap_or_default(),
+            base: self.offset(range.start),
+            ..self
+        }
+    }
+
+    fn offset(self, at: usize) -> usize {
+        self.base
+            .saturating_add(at.min(self.bytes.len()).saturating_mul(self.scale))
+    }
+
+    fn place(self, range: Range<usize>) -> Range<usize> {
+        self.offset(range.start)..self.offset(range.end)
+    }
+
+    fn error(self, fault: Fault) -> ReadError {
+        ReadError::new(fault.kind, self.offset(fault.at))
+    }
+}
+
+/// Reads the field of this key at the front of `bytes`, which start at this offset of the message: the field, and how many
+/// bytes it has.
+pub(crate) fn field<'s>(
+    field: &'s Field,
+    key: &str,
+    bytes: &[u8],
+    offset: usize,
+) -> Result<(Subfield<'s>, usize), ReadError> {
+    let input = Input {
+        bytes,
+        base: offset,
+        scale: 1,
+    };
+    let (content, length) = Reader {
+        left: SUBFIELDS_MAX,
+    }
+    .field(field, input, 0)
+    .map_err(|error| error.within(key))?;
+    let read = Subfield {
+        key: key.to_owned(),
+        field: Some(field),
+        place: input.place(0..length),
+        content,
+    };
+    Ok((read, length))
+}
+
+struct Reader {
+    /// How many subfields may still come.
+    left: usize,
+}
+
+impl Reader {
+    /// The field at the front of the input, and its bytes.
+    fn field<'s>(
+        &mut self,
+        field: &'s Field,
+        input: Input<'_>,
+        depth: usize,
+    ) -> Result<(Content<'s>, usize), ReadError> {
+        let extent = leaf::measure(field, input.bytes).map_err(|fault| input.error(fault))?;
+        let value = input.part(extent.prefix..extent.prefix.saturating_add(extent.value));
+        let content = self.value(field, value, &extent, depth)?;
+        Ok((content, extent.bytes()))
+    }
+
+    /// What these bytes of a value hold.
+    fn value<'s>(
+        &mut self,
+        field: &'s Field,
+        input: Input<'_>,
+        extent: &Extent,
+        depth: usize,
+    ) -> Result<Content<'s>, ReadError> {
+        if let Some(fault) = leaf::fault(field, input.bytes, extent.units) {
+            return Err(input.error(fault));
+        }
+        let value = leaf::decode(field, input.bytes, extent);
+        if matches!(field.body, Body::Value) {
+            return Ok(Content::Value(value));
+        }
+        let front_kept = !field
+            .pad
+            .is_some_and(|pad| pad.side == crate::model::Side::Left);
+        let scale = match field.encoding {
+            _ if !front_kept => 0,
+            Encoding::Bcd(_) | Encoding::Nibbles(_) | Encoding::EbcdicOverpunch { .. } => 0,
+            Encoding::HexAscii | Encoding::HexEbcdic => 2,
+            _ => 1,
+        };
+        let inner = Input {
+            bytes: &value,
+            base: input.base,
+            scale: scale
+                .min(input.scale)
+                .max(scale.saturating_mul(input.scale)),
+        };
+        self.body(field, inner, depth.saturating_add(1))
+            .map(Content::Fields)
+    }
+
+    fn body<'s>(
+        &mut self,
+        field: &'s Field,
+        input: Input<'_>,
+        depth: usize,
+    ) -> Result<Vec<Subfield<'s>>, ReadError> {
+        if depth > DEPTH_MAX {
+            let kind = DecodeErrorKind::TooDeep { max: DEPTH_MAX };
+            return Err(ReadError::new(kind, input.base));
+        }
+        match &field.body {
+            Body::Value => Ok(Vec::new()),
+            Body::Positional(fields) => self.positional(fields, field, input, depth),
+            Body::Bitmapped {
+                header,
+                bitmap,
+                fields,
+            } => self.bitmapped((*header, bitmap, fields), field, input, depth),
+            Body::Tagged(tagged) => self.tagged(tagged, input, depth),
+            Body::BerTlv(objects) => self.ber_tlv(objects, input, depth),
+            Body::Datasets { fields, tlv } => self.datasets(fields, tlv, input, depth),
+        }
+    }
+
+    /// Counts a subfield.
+    fn count(&mut self, input: Input<'_>, at: usize) -> Result<(), ReadError> {
+        match self.left.checked_sub(1) {
+            Some(left) => {
+                self.left = left;
+                Ok(())
+            }
+            None => Err(ReadError::new(
+                DecodeErrorKind::TooMany { max: SUBFIELDS_MAX },
+                input.offset(at),
+            )),
+        }
+    }
+
+    fn positional<'s>(
+        &mut self,
+        fields: &'s BTreeMap<u16, Field>,
+        outer: &Field,
+        input: Input<'_>,
+        depth: usize,
+    ) -> Result<Vec<Subfield<'s>>, ReadError> {
+        let (mut read, mut at) = (Vec::new(), 0usize);
+        for (number, field) in fields {
+            if at >= input.bytes.len() {
+                break;
+            }
+            at = self.numbered(*number, field, input, at, depth, &mut read)?;
+        }
+        end(outer, input, at)?;
+        Ok(read)
+    }
+
+    fn bitmapped<'s>(
+        &mut self,
+        (header, bitmap, fields): (u16, &Bitmap, &'s BTreeMap<u16, Field>),
+        outer: &Field,
+        input: Input<'_>,
+        depth: usize,
+    ) -> Result<Vec<Subfield<'s>>, ReadError> {
+        // An element that is there and empty announces nothing.
+        if input.bytes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (mut read, header) = (Vec::new(), usize::from(header));
+        if header > 0 {
+            let bytes = input
+                .bytes
+                .get(..header)
+                .ok_or_else(|| input.error(Fault::truncated(header, input.bytes.len())))?;
+            read.push(Subfield {
+                key: HEADER.to_owned(),
+                field: None,
+                place: input.place(0..header),
+                content: Content::Value(bytes.to_vec()),
+            });
+        }
+        let maps = input.from(header);
+        let bits = head::read_bitmap(bitmap, maps.bytes).map_err(|fault| maps.error(fault))?;
+        let mut at = header.saturating_add(bits.bytes);
+        for number in bits.numbers {
+            let field = fields.get(&number).ok_or_else(|| {
+                let error = ReadError::new(DecodeErrorKind::Undefined, input.offset(at));
+                error.within(&number.to_string())
+            })?;
+            at = self.numbered(number, field, input, at, depth, &mut read)?;
+        }
+        end(outer, input, at)?;
+        Ok(read)
+    }
+
+    /// Reads the field of this number and returns where it ends.
+    fn numbered<'s>(
+        &mut self,
+        number: u16,
+        field: &'s Field,
+        input: Input<'_>,
+        at: usize,
+        depth: usize,
+        read: &mut Vec<Subfield<'s>>,
+    ) -> Result<usize, ReadError> {
+        self.count(input, at)?;
+        let key = number.to_string();
+        let (content, length) = self
+            .field(field, input.from(at), depth)
+            .map_err(|error| error.within(&key))?;
+        let end = at.saturating_add(length);
+        read.push(Subfield {
+            key,
+            field: Some(field),
+            place: input.place(at..end),
+            content,
+        });
+        Ok(end)
+    }
+
+    fn tagged<'s>(
+        &mut self,
+        tagged: &'s Tagged,
+        input: Input<'_>,
+        depth: usize,
+    ) -> Result<Vec<Subfield<'s>>, ReadError> {
+        let (mut read, mut at) = (Vec::new(), 0usize);
+        if let Some(lead) = &tagged.lead
+            && !input.bytes.is_empty()
+            && !(lead.optional && starts_with_digit(tagged, input.bytes))
+        {
+            at = self.numbered(0, &lead.field, input, at, depth, &mut read)?;
+        }
+        while at < input.bytes.len() {
+            self.count(input, at)?;
+            let (item, end) = self.item(tagged, input, at, depth)?;
+            read.extend(item);
+            at = end;
+        }
+        Ok(read)
+    }
+
+    /// The item that starts here, if it is kept, and where it ends.
+    fn item<'s>(
+        &mut self,
+        tagged: &'s Tagged,
+        input: Input<'_>,
+        at: usize,
+        depth: usize,
+    ) -> Result<(Option<Subfield<'s>>, usize), ReadError> {
+        let before = match tagged.item {
+            Item::LengthTag { prefix, .. } => prefix.bytes(),
+            _ => 0,
+        };
+        let tag_at = at.saturating_add(before);
+        let (tag, tag_bytes) = read_tag(tagged, input.from(tag_at))?;
+        let value_at = tag_at.saturating_add(tag_bytes);
+        let row = tagged.fields.get(&tag);
+        if row.is_none() && tagged.unknown == Unknown::Refuse {
+            let error = ReadError::new(DecodeErrorKind::UnknownTag, input.offset(tag_at));
+            return Err(error.within(&tag));
+        }
+        let (content, end) = match (tagged.item, row) {
+            (Item::Own { .. }, Some(row)) => {
+                let (content, length) = self
+                    .field(row, input.from(value_at), depth)
+                    .map_err(|error| error.within(&tag))?;
+                (content, value_at.saturating_add(length))
+            }
+            (Item::Own { unknown: None }, None) => {
+                let error = ReadError::new(DecodeErrorKind::UnknownTag, input.offset(tag_at));
+                return Err(error.within(&tag));
+            }
+            (
+                Item::Own {
+                    unknown: Some(prefix),
+                }
+                | Item::TagLength(prefix),
+                _,
+            ) => {
+                let number = prefix::read(prefix, input.from(value_at).bytes)
+                    .map_err(|fault| input.from(value_at).error(fault).within(&tag))?;
+                let value_at = value_at.saturating_add(prefix.bytes());
+                self.sized(row, prefix, number, input.from(value_at), depth)
+                    .map(|(content, length)| (content, value_at.saturating_add(length)))
+                    .map_err(|error| error.within(&tag))?
+            }
+            (Item::LengthTag { prefix, counts_tag }, _) => {
+                let number = prefix::read(prefix, input.from(at).bytes)
+                    .map_err(|fault| input.from(at).error(fault).within(&tag))?;
+                let tag_counted = if counts_tag { tag_bytes } else { 0 };
+                let number = number.checked_sub(tag_counted).ok_or_else(|| {
+                    let kind = DecodeErrorKind::BelowMinimum {
+                        length: number,
+                        min: tag_counted,
+                    };
+                    ReadError::new(kind, input.offset(at)).within(&tag)
+                })?;
+                self.sized(row, prefix, number, input.from(value_at), depth)
+                    .map(|(content, length)| (content, value_at.saturating_add(length)))
+                    .map_err(|error| error.within(&tag))?
+            }
+        };
+        if row.is_none() && tagged.unknown == Unknown::Skip {
+            return Ok((None, end));
+        }
+        let item = Subfield {
+            key: shown_tag(tagged, tag),
+            field: row,
+            place: input.place(at..end),
+            content,
+        };
+        Ok((Some(item), end))
+    }
+
+    /// A value whose length is known from outside of its row.
+    fn sized<'s>(
+        &mut self,
+        row: Option<&'s Field>,
+        prefix: crate::model::Prefix,
+        number: usize,
+        input: Input<'_>,
+        depth: usize,
+    ) -> Result<(Content<'s>, usize), ReadError> {
+        let unknown = unknown_field();
+        let field = row.unwrap_or(&unknown);
+        let max = field.length.max();
+        let (bytes, units) =
+            leaf::counted(field, prefix, number, max).map_err(|fault| input.error(fault))?;
+        if bytes > input.bytes.len() {
+            return Err(input.error(Fault::truncated(bytes, input.bytes.len())));
+        }
+        let value = input.part(0..bytes);
+        let content = match row {
+            Some(row) => self.within(row, value, units, depth)?,
+            None => Content::Value(value.bytes.to_vec()),
+        };
+        Ok((content, bytes))
+    }
+
+    /// A value that is exactly these bytes, of so many units.
+    fn within<'s>(
+        &mut self,
+        field: &'s Field,
+        input: Input<'_>,
+        units: usize,
+        depth: usize,
+    ) -> Result<Content<'s>, ReadError> {
+        let extent = Extent {
+            prefix: 0,
+            value: input.bytes.len(),
+            token: 0,
+            units,
+            counted: units,
+        };
+        self.value(field, input, &extent, depth)
+    }
+
+    fn ber_tlv<'s>(
+        &mut self,
+        objects: &'s BerTlv,
+        input: Input<'_>,
+        depth: usize,
+    ) -> Result<Vec<Subfield<'s>>, ReadError> {
+        let (mut read, mut at) = (Vec::new(), 0usize);
+        loop {
+            at = at.saturating_add(ber::filling(input.from(at).bytes));
+            if at >= input.bytes.len() {
+                return Ok(read);
+            }
+            self.count(input, at)?;
+            let here = input.from(at);
+            let object = ber::object(here.bytes)
+                .map_err(|index| here.error(Fault::new(DecodeErrorKind::NotTlv, index)))?;
+            let tag = hex_of(object.tag);
+            let end = object.head.saturating_add(object.value.len());
+            let value = here.part(object.head..end);
+            let row = objects.fields.get(&tag);
+            let content = match row {
+                Some(row) => {
+                    let prefix = crate::model::Prefix::binary(4).counting_bytes();
+                    leaf::counted(row, prefix, object.value.len(), row.length.max())
+                        .map_err(|fault| value.error(fault))
+                        .and_then(|(_, units)| {
+                            let (units, value_bytes) = ber_units(row, units, object.value.len());
+                            debug_assert!(
+                                value_bytes <= object.value.len(),
+                                "no more than there is"
+                            );
+                            self.within(row, value, units, depth)
+                        })
+                        .map_err(|error| error.within(&tag))?
+                }
+                None if objects.unknown == Unknown::Refuse => {
+                    let error = here.error(Fault::new(DecodeErrorKind::UnknownTag, 0));
+                    return Err(error.within(&tag));
+                }
+                None if objects.open_constructed && object.is_constructed() => {
+                    if depth >= DEPTH_MAX {
+                        let kind = DecodeErrorKind::TooDeep { max: DEPTH_MAX };
+                        return Err(ReadError::new(kind, value.base).within(&tag));
+                    }
+                    self.ber_tlv(objects, value, depth.saturating_add(1))
+                        .map(Content::Fields)
+                        .map_err(|error| error.within(&tag))?
+                }
+                None => Content::Value(object.value.to_vec()),
+            };
+            if row.is_some() || objects.unknown == Unknown::Keep {
+                read.push(Subfield {
+                    key: tag,
+                    field: row,
+                    place: here.place(0..end),
+                    content,
+                });
+            }
+            at = at.saturating_add(end);
+        }
+    }
+
+    fn datasets<'s>(
+        &mut self,
+        fields: &'s BTreeMap<u16, Field>,
+        tlv: &'s BerTlv,
+        input: Input<'_>,
+        depth: usize,
+    ) -> Result<Vec<Subfield<'s>>, ReadError> {
+        let (mut read, mut at) = (Vec::new(), 0usize);
+        while at < input.bytes.len() {
+            self.count(input, at)?;
+            let here = input.from(at);
+            let [identifier, high, low, ..] = *here.bytes else {
+                return Err(here.error(Fault::truncated(3, here.bytes.len())));
+            };
+            let key = hex_of(&[identifier]);
+            let length = usize::from(u16::from_be_bytes([high, low]));
+            let end = length.saturating_add(3);
+            if end > here.bytes.len() {
+                return Err(here
+                    .error(Fault::truncated(end, here.bytes.len()))
+                    .within(&key));
+            }
+            let content = here.part(3..end);
+            let inner = depth.saturating_add(1);
+            let elements = if identifier <= TLV_DATASET_MAX {
+                self.ber_tlv(tlv, content, inner)
+            } else {
+                self.dataset(fields, tlv, content, inner)
+            }
+            .map_err(|error| error.within(&key))?;
+            read.push(Subfield {
+                key,
+                field: None,
+                place: here.place(0..end),
+                content: Content::Fields(elements),
+            });
+            at = at.saturating_add(end);
+        }
+        Ok(read)
+    }
+
+    /// The elements of a dataset with a bitmap.
+    fn dataset<'s>(
+        &mut self,
+        fields: &'s BTreeMap<u16, Field>,
+        tlv: &'s BerTlv,
+        input: Input<'_>,
+        depth: usize,
+    ) -> Result<Vec<Subfield<'s>>, ReadError> {
+        let bits = dataset_bits(input.bytes).map_err(|fault| input.error(fault))?;
+        let (mut read, mut at) = (Vec::new(), bits.bytes);
+        for number in bits.numbers {
+            let field = fields.get(&number).ok_or_else(|| {
+                ReadError::new(DecodeErrorKind::Undefined, input.offset(at))
+                    .within(&number.to_string())
+            })?;
+            at = self.numbered(number, field, input, at, depth, &mut read)?;
+        }
+        if bits.tlv {
+            read.extend(self.ber_tlv(tlv, input.from(at), depth)?);
+        } else if at < input.bytes.len() {
+            let count = input.bytes.len().saturating_sub(at);
+            let kind = DecodeErrorKind::TrailingBytes { count };
+            return Err(ReadError::new(kind, input.offset(at)));
+        }
+        Ok(read)
+    }
+}
+
+/// What the bitmap of a dataset says.
+pub(crate) struct DatasetBits {
+    numbers: Vec<u16>,
+    bytes: usize,
+    /// Whether BER-TLV follows the elements.
+    tlv: bool,
+}
+
+/// Two bytes, then single ones: the first bit of each says whether another follows, the last bit of the last one whether
+/// BER-TLV follows the elements; the others are elements, counted without gaps.
+fn dataset_bits(input: &[u8]) -> Result<DatasetBits, Fault> {
+    let mut map = input
+        .get(..2)
+        .ok_or_else(|| Fault::truncated(2, input.len()))?
+        .to_vec();
+    let mut more = map.first().is_some_and(|byte| byte & 0x80 != 0);
+    while more {
+        let next = *input
+            .get(map.len())
+            .ok_or_else(|| Fault::truncated(map.len().saturating_add(1), input.len()))?;
+        map.push(next);
+        more = next & 0x80 != 0;
+    }
+    let last = map.len().saturating_mul(8) as u16;
+    // Bits of continuation: the first of the pair of bytes, and of each byte behind it.
+    let is_element = |bit: &u16| *bit != last && *bit != 1 && (*bit <= 16 || bit % 8 != 1);
+    let mut number = 0u16;
+    let mut numbers = Vec::new();
+    for bit in (1..=last).filter(is_element) {
+        number = number.saturating_add(1);
+        let index = usize::from(bit.saturating_sub(1));
+        let byte = map.get(index / 8).copied().unwrap_or_default();
+        if byte & 0x80u8.wrapping_shr((index % 8) as u32) != 0 {
+            numbers.push(number);
+        }
+    }
+    Ok(DatasetBits {
+        numbers,
+        bytes: map.len(),
+        tlv: map.last().is_some_and(|byte| byte & 1 != 0),
+    })
+}
+
+/// Appends the bitmap of a dataset with these elements.
+pub(crate) fn write_dataset_bits(numbers: &[u16], tlv: bool, out: &mut Vec<u8>) {
+    let highest = numbers.iter().copied().max().unwrap_or_default();
+    // Fourteen elements in two bytes; the last bit of all but the last byte is one more, as are seven bits each.
+    let mut bytes = 2u16;
+    while bytes.saturating_sub(2).saturating_mul(7).saturating_add(14) < highest {
+        bytes = bytes.saturating_add(1);
+    }
+    let mut map = vec![0u8; usize::from(bytes)];
+    let last = bytes.saturating_mul(8);
+    let is_element = |bit: &u16| *bit != last && *bit != 1 && (*bit <= 16 || bit % 8 != 1);
+    for (bit, number) in (1..=last).filter(is_element).zip(1u16..) {
+        if numbers.contains(&number) {
+            head::set_bit(&mut map, 1, bit);
+        }
+    }
+    if bytes > 2 {
+        head::set_bit(&mut map, 1, 1);
+        for index in 2..bytes.saturating_sub(1) {
+            head::set_bit(&mut map, 1, index.saturating_mul(8).saturating_add(1));
+        }
+    }
+    if tlv {
+        head::set_bit(&mut map, 1, last);
+    }
+    out.extend(map);
+}
+
+/// Units of a BER value: its bytes are all that is known.
+fn ber_units(row: &Field, units: usize, bytes: usize) -> (usize, usize) {
+    match row.length {
+        // An odd fixed number of digits, of which one nibble is unused.
+        Length::Fixed(fixed)
+            if matches!(row.encoding, Encoding::Bcd(_) | Encoding::Nibbles(_))
+                && units == usize::try_from(fixed).unwrap_or(0).saturating_add(1) =>
+        {
+            (units.saturating_sub(1), bytes)
+        }
+        _ => (units, bytes),
+    }
+}
+
+/// Bytes behind the last subfield are those that fill a room, or too many.
+fn end(outer: &Field, input: Input<'_>, at: usize) -> Result<(), ReadError> {
+    let rest = input.from(at);
+    let filling = |pad: Pad| rest.bytes.iter().all(|byte| *byte == pad.with);
+    if rest.bytes.is_empty() || outer.pad.is_some_and(filling) {
+        return Ok(());
+    }
+    let kind = DecodeErrorKind::TrailingBytes {
+        count: rest.bytes.len(),
+    };
+    Err(ReadError::new(kind, rest.base))
+}
+
+/// What a tag without a row is read by.
+pub(crate) fn unknown_field() -> Field {
+    Field::new("", Format::B, Length::Rest { max: u32::MAX })
+}
+
+/// The row that a tag is written by.
+pub(crate) fn tag_field(tagged: &Tagged) -> Field {
+    let format = match tagged.tag_encoding {
+        Encoding::Binary => Format::B,
+        _ => Format::Any,
+    };
+    Field::fixed("Tag", format, u32::from(tagged.tag_width)).encoded(tagged.tag_encoding)
+}
+
+fn read_tag(tagged: &Tagged, input: Input<'_>) -> Result<(String, usize), ReadError> {
+    let field = tag_field(tagged);
+    let extent = leaf::measure(&field, input.bytes).map_err(|fault| input.error(fault))?;
+    let raw = input.bytes.get(..extent.bytes()).unwrap_or_default();
+    let tag = leaf::decode(&field, raw, &extent);
+    let tag = match tagged.tag_encoding {
+        Encoding::Binary => hex_of(&tag),
+        _ => tag.iter().copied().map(char::from).collect(),
+    };
+    Ok((tag, extent.bytes()))
+}
+
+/// The tag without leading zeros, if it is a number.
+fn shown_tag(tagged: &Tagged, tag: String) -> String {
+    match tag.parse::<u64>() {
+        Ok(number) if tagged.numbers => number.to_string(),
+        _ => tag,
+    }
+}
+
+fn starts_with_digit(tagged: &Tagged, bytes: &[u8]) -> bool {
+    let first = bytes.first().copied().unwrap_or_default();
+    match tagged.tag_encoding {
+        Encoding::Ebcdic037 | Encoding::Ebcdic1047 => (0xF0..=0xF9).contains(&first),
+        _ => first.is_ascii_digit(),
+    }
+}
+
+/// Upper-case hexadecimal digits of bytes.
+pub(crate) fn hex_of(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .flat_map(|byte| crate::packed::hex_pair(*byte))
+        .map(char::from)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bitmaps_of_datasets() {
+        let check = |numbers: &[u16], tlv: bool, bytes: &[u8]| {
+            let mut out = Vec::new();
+            write_dataset_bits(numbers, tlv, &mut out);
+            assert_eq!(out, bytes, "{numbers:?}");
+            let bits = dataset_bits(bytes).unwrap();
+            assert_eq!(
+                (bits.numbers.as_slice(), bits.bytes, bits.tlv),
+                (numbers, bytes.len(), tlv)
+            );
+        };
+        check(&[1], false, &[0x40, 0x00]);
+        check(&[14], true, &[0x00, 0x03]);
+        check(&[1, 15], false, &[0xC0, 0x01, 0x00]);
+        check(&[16, 21], false, &[0x80, 0x00, 0x42]);
+        check(&[22], false, &[0x80, 0x00, 0x81, 0x00]);
+    }
+}
