@@ -67,7 +67,7 @@ pub(crate) fn message(random: &mut Rng, seeds: &[Vec<u8>]) -> Vec<u8> {
     let values: Vec<(u8, Vec<u8>)> = (0..random.usize(0..12))
         .filter_map(|_| {
             let de = random.u8(2..=128);
-            Some((de, value(random, spec.field(de)?)))
+            Some((de, value(random, &spec.field(de)?)))
         })
         .collect();
     let mti = format!("{:04}", random.u32(0..10_000));
@@ -94,7 +94,7 @@ pub(crate) fn message(random: &mut Rng, seeds: &[Vec<u8>]) -> Vec<u8> {
 }
 
 /// A value of about the form and length of an element.
-fn value(random: &mut Rng, field: &FieldSpec) -> Vec<u8> {
+fn value(random: &mut Rng, field: &FieldSpec<'_>) -> Vec<u8> {
     let len = match field.length {
         Length::Fixed(len) => usize::from(len),
         Length::Variable { max, .. } => random.usize(0..=usize::from(max).min(200)),

@@ -6,6 +6,7 @@
 )]
 
 use crate::error::FieldError;
+use crate::general::leaf;
 use crate::message::Message;
 use crate::packed;
 use crate::presence;
@@ -42,8 +43,9 @@ impl Check {
     /// How many there are.
     pub(crate) const COUNT: usize = 9;
 
-    pub(crate) const fn of(field: &FieldSpec) -> Self {
+    pub(crate) const fn of(field: &FieldSpec<'_>) -> Self {
         match (field.value, field.format) {
+            (ValueEncoding::Other, _) => Self::Nothing,
             (ValueEncoding::Hex, _) => Self::Hex,
             (ValueEncoding::SignedBcd, _) => Self::SignedBcd,
             (ValueEncoding::Bcd, Format::N) => Self::Bcd,
@@ -61,7 +63,7 @@ impl Check {
 
     /// Whether all bytes of an element, those of its length prefix included, must pass, so that it can be checked in one
     /// go with its neighbours.
-    pub(crate) const fn covers_prefix(self, field: &FieldSpec) -> bool {
+    pub(crate) const fn covers_prefix(self, field: &FieldSpec<'_>) -> bool {
         let fixed = matches!(field.length, Length::Fixed(_));
         match self {
             Self::Nothing | Self::Signed | Self::SignedBcd => false,
@@ -293,14 +295,52 @@ impl Message<'_> {
     /// # Errors
     /// [`FieldError`] at the first byte, in the order of the elements, that does not fit.
     pub fn validate(&self) -> Result<(), FieldError> {
-        let present = self.present();
+        let (spec, present) = (self.spec(), self.present());
         let (first, second) = (present as u64, (present >> 64) as u64);
         self.validate_half::<0>(first)?;
         if second != 0 {
-            self.validate_half::<64>(second)
-        } else {
-            Ok(())
+            self.validate_half::<64>(second)?;
         }
+        if present & spec.other == 0 {
+            Ok(())
+        } else {
+            self.validate_others(present & spec.other)
+        }
+    }
+
+    /// Checks elements that only the dialect's own rows can read.
+    #[cold]
+    fn validate_others(&self, elements: u128) -> Result<(), FieldError> {
+        presence::Elements(elements).try_for_each(|de| {
+            let Some((field, extent, raw, start)) = self.other(de) else {
+                return Ok(());
+            };
+            let fault = leaf::fault(field, raw, extent.units).map(|fault| fault.at);
+            let value = leaf::decode(field, raw, &extent);
+            let wrong = || {
+                let alone = |byte: &u8| match field.format {
+                    Format::Xn => !is_sign(*byte) && !byte.is_ascii_digit(),
+                    _ => !fits(field.format, &[*byte]),
+                };
+                let good = value.is_empty()
+                    || fits(field.format, value.strip_prefix(b"-").unwrap_or(&value));
+                let index = value.iter().position(alone).unwrap_or_default();
+                // About where it stands: the filling that was taken off in front is not counted.
+                let bytes = raw.len().saturating_mul(index);
+                (!good).then(|| bytes.checked_div(value.len()).unwrap_or_default())
+            };
+            let Some(index) = fault.or_else(wrong) else {
+                return Ok(());
+            };
+            let offset = start + index;
+            Err(match field.format {
+                Format::N => FieldError::NotNumeric { de, offset },
+                Format::An | Format::Ans | Format::Any => FieldError::NotPrintable { de, offset },
+                Format::Z => FieldError::NotTrack { de, offset },
+                Format::Xn => FieldError::NotSign { de, offset },
+                Format::B => FieldError::NotHex { de, offset },
+            })
+        })
     }
 
     /// Checks the elements from `BASE + 1` on, of which `present` are there; a half of all, since sixty-four bits are

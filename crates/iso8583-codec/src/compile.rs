@@ -3,11 +3,13 @@
 use std::error::Error;
 use std::fmt;
 
+use crate::general::leaf;
 use crate::model::{
-    Bcd, BerTlv, Bitmap, Body, DEPTH_MAX, Dialect, ELEMENT_MAX, Encoding, Field, Format, Item,
-    Length, Pad, Prefix, PrefixEncoding, ROWS_MAX, Side, Tagged,
+    Bcd, BerTlv, Bitmap, BitmapEncoding, Body, Counts, DEPTH_MAX, Dialect, ELEMENT_MAX, Encoding,
+    Field, Format, Item, Length, Pad, Prefix, PrefixEncoding, ROWS_MAX, Side, Tagged,
 };
-use crate::spec::Spec;
+use crate::spec::{self, FieldSpec, HeadEncoding, Spec, ValueEncoding};
+use crate::text::CONVERTED_BYTES_MAX;
 
 /// Most bytes of a token that ends a field.
 const TOKEN_BYTES_MAX: usize = 8;
@@ -152,6 +154,129 @@ impl Spec {
     pub fn compile(dialect: &Dialect) -> Result<Self, SpecError> {
         Checker { rows: 0 }.dialect(dialect)?;
         Ok(Self::of_dialect(dialect.clone()))
+    }
+}
+
+/// How the head of messages is read: the quick way where there is one.
+pub(crate) fn head(dialect: &Dialect) -> HeadEncoding {
+    let maps = |encoding| {
+        dialect.header == 0
+            && dialect.bitmap
+                == Bitmap {
+                    encoding,
+                    ..Bitmap::default()
+                }
+    };
+    match dialect.mti {
+        Encoding::Ascii if maps(BitmapEncoding::Hex) => HeadEncoding::Characters,
+        Encoding::Bcd(_) if maps(BitmapEncoding::Binary) => HeadEncoding::Packed,
+        _ => HeadEncoding::Other,
+    }
+}
+
+/// An element in short: as what has a quick way, where that does the same.
+pub(crate) fn row(de: u8, field: &Field) -> FieldSpec<'static> {
+    quick_row(de, field).unwrap_or_else(|| other_row(de, field))
+}
+
+/// An element in short that has no quick way.
+pub(crate) fn other_row(de: u8, field: &Field) -> FieldSpec<'static> {
+    let max = u16::try_from(field.length.max()).unwrap_or(u16::MAX);
+    let length = match &field.length {
+        Length::Fixed(_) => spec::Length::Fixed(max),
+        other => spec::Length::Variable {
+            digits: other.prefix().map_or(0, |prefix| prefix.digits),
+            max,
+        },
+    };
+    FieldSpec {
+        de,
+        name: "",
+        format: field.format,
+        length,
+        value: ValueEncoding::Other,
+        prefix: spec::PrefixEncoding::Other,
+    }
+}
+
+/// Encoded bytes of a field that always has as many.
+pub(crate) fn fixed_bytes(field: &Field) -> Option<u16> {
+    match field.length {
+        Length::Fixed(units) => {
+            let units = usize::try_from(units).ok()?;
+            u16::try_from(leaf::bytes_of(field, units)).ok()
+        }
+        _ => None,
+    }
+}
+
+fn quick_row(de: u8, field: &Field) -> Option<FieldSpec<'static>> {
+    let units = field.length.max();
+    let value = quick_value(field)?;
+    let max = match (value, &field.length) {
+        // In hexadecimal text a length prefix counts characters, two for a byte.
+        (ValueEncoding::Hex, Length::Variable { .. }) => units.saturating_mul(2),
+        _ => units,
+    };
+    let max = u16::try_from(max).unwrap_or(u16::MAX);
+    if value != ValueEncoding::Plain && usize::from(max) > CONVERTED_BYTES_MAX {
+        return None;
+    }
+    let (length, prefix) = match field.length {
+        Length::Fixed(_) => (spec::Length::Fixed(max), spec::PrefixEncoding::Characters),
+        Length::Variable { prefix, .. } => {
+            let one_for_one = matches!(value, ValueEncoding::Plain);
+            let counts = match prefix.counts {
+                Counts::Units => value != ValueEncoding::Hex,
+                Counts::Bytes => one_for_one || value == ValueEncoding::Hex,
+                Counts::Nibbles => false,
+            };
+            let encoding = match prefix.encoding {
+                PrefixEncoding::Ascii => spec::PrefixEncoding::Characters,
+                PrefixEncoding::Bcd => spec::PrefixEncoding::Bcd,
+                _ => return None,
+            };
+            if !counts || prefix.inclusive {
+                return None;
+            }
+            let digits = prefix.digits;
+            (spec::Length::Variable { digits, max }, encoding)
+        }
+        _ => return None,
+    };
+    let usual = Field::new("", field.format, field.length.clone()).pad;
+    let pad_is_usual = match field.length {
+        Length::Fixed(_) => field.pad == usual,
+        _ => field.pad.is_none_or(|pad| !pad.trim && !pad.truncate),
+    };
+    pad_is_usual.then_some(FieldSpec {
+        de,
+        name: "",
+        format: field.format,
+        length,
+        value,
+        prefix,
+    })
+}
+
+/// How a value lies in the message, if there is a quick way for it.
+fn quick_value(field: &Field) -> Option<ValueEncoding> {
+    let fixed = matches!(field.length, Length::Fixed(_));
+    match field.encoding {
+        Encoding::Ascii | Encoding::Binary => Some(ValueEncoding::Plain),
+        Encoding::HexAscii if field.format == Format::B => Some(ValueEncoding::Hex),
+        Encoding::Bcd(Bcd { odd, filler: 0 }) => match (field.format, odd) {
+            (Format::Xn, Side::Left) if fixed => Some(ValueEncoding::SignedBcd),
+            (Format::Xn, _) => None,
+            // What is filled is filled on the left, which for an odd length must be where the unused nibble is.
+            (_, Side::Left) if fixed => Some(ValueEncoding::Bcd),
+            (_, Side::Right) if fixed && field.length.max().is_multiple_of(2) => {
+                Some(ValueEncoding::Bcd)
+            }
+            (_, Side::Right) if !fixed => Some(ValueEncoding::Bcd),
+            _ => None,
+        },
+        _ => None,
     }
 }
 

@@ -9,6 +9,7 @@
 //! finds at the end whether the sum was right; and, where that fails, a careful one that finds what is wrong and where.
 
 use crate::error::{DecodeError, DecodeErrorKind};
+use crate::general::{head, leaf};
 use crate::message::Message;
 use crate::mti::Mti;
 use crate::packed;
@@ -41,6 +42,7 @@ impl<'a> Message<'a> {
     fn try_index(&mut self) -> Option<()> {
         let frame = self.frame();
         let (mti, first, second, head) = match self.spec().head {
+            HeadEncoding::Other => return self.index_other(),
             HeadEncoding::Characters => {
                 let mti = Mti::new(frame.first_chunk()?)?;
                 let (maps, _) = frame.get(4..)?.as_chunks::<16>();
@@ -91,6 +93,7 @@ impl<'a> Message<'a> {
             let bytes = match step.kind {
                 StepKind::Fixed => usize::from(step.bytes),
                 StepKind::Undefined => return None,
+                StepKind::Other => self.other_bytes(index, at)?,
                 _ => {
                     let units = units(step, frame.get(at..)?)?;
                     step.prefix_bytes().wrapping_add(step.value_bytes(units))
@@ -100,6 +103,58 @@ impl<'a> Message<'a> {
         }
         Some(at)
     }
+}
+
+impl Message<'_> {
+    /// Notes where each element starts, where the head is as the dialect says; `None` if anything is wrong.
+    #[cold]
+    fn index_other(&mut self) -> Option<()> {
+        let (dialect, frame) = (self.spec().dialect(), self.frame());
+        let head = head::read(dialect, frame).ok()?;
+        let [first, second, mut third] = head.maps;
+        let mut end = self.walk::<0>(first, head.end)?;
+        end = self.walk::<64>(second, end)?;
+        let present = u128::from(first) | u128::from(second) << 64;
+        if present & self.spec().carrier() != 0 {
+            third = self.carried_map()?;
+        }
+        let near_end = end;
+        for de in far_elements(third) {
+            let rest = frame.get(end..)?;
+            let bytes = leaf::measure(dialect.fields.get(&de)?, rest).ok()?.bytes();
+            end = end.checked_add(bytes)?;
+        }
+        if end != frame.len() || end > FRAME_BYTES_MAX {
+            return None;
+        }
+        self.found(head.mti, present, near_end as u16);
+        self.found_far(third);
+        Some(())
+    }
+
+    /// The third bitmap where an element carries it, whose start has been noted.
+    fn carried_map(&self) -> Option<u64> {
+        let bitmap = self.spec().dialect().bitmap;
+        let start = self.start(bitmap.third_in?);
+        let map = head::read_map(&bitmap, self.frame().get(start..)?).ok()?;
+        Some(u64::from_be_bytes(*map.first_chunk()?).reverse_bits())
+    }
+
+    /// Bytes of the element of this index that starts here, as its own row says.
+    #[cold]
+    fn other_bytes(&self, index: usize, at: usize) -> Option<usize> {
+        let de = u8::try_from(index.wrapping_add(1)).ok()?;
+        let field = self.spec().dialect().fields.get(&de)?;
+        let extent = leaf::measure(field, self.frame().get(at..)?).ok()?;
+        Some(extent.bytes())
+    }
+}
+
+/// The elements of the third bitmap, the lowest bit being 129.
+pub(crate) fn far_elements(map: u64) -> impl Iterator<Item = u8> {
+    (0..64u8)
+        .filter(move |bit| map.wrapping_shr(u32::from(*bit)) & 1 == 1)
+        .map(|bit| bit.wrapping_add(129))
 }
 
 /// The value of a length prefix at the front of `bytes`; `None` if anything is wrong with it.
@@ -193,9 +248,9 @@ fn mti_of_bcd(packed: &[u8; 2]) -> Option<Mti> {
 #[inline(never)]
 fn explain<'a>(spec: &'a Spec, frame: &'a [u8]) -> Result<Message<'a>, DecodeError<'a>> {
     let mut message = Message::blank(spec, frame);
-    let head = |kind, offset, partial| Err(DecodeError::new(kind, None, offset, partial));
+    let fail = |kind, offset, partial| Err(DecodeError::new(kind, None, offset, partial));
     if frame.len() > FRAME_BYTES_MAX {
-        return head(
+        return fail(
             DecodeErrorKind::TooLong {
                 max: FRAME_BYTES_MAX,
             },
@@ -203,53 +258,58 @@ fn explain<'a>(spec: &'a Spec, frame: &'a [u8]) -> Result<Message<'a>, DecodeErr
             None,
         );
     }
-    let (mti_bytes, map_bytes) = (spec.head.mti_bytes(), spec.head.bitmap_bytes());
-    let Some((mti, rest)) = frame.split_at_checked(mti_bytes) else {
-        let needed = mti_bytes.saturating_add(map_bytes);
-        return head(DecodeErrorKind::TooShort { needed }, frame.len(), None);
-    };
-    let mti = match read_mti(spec.head, mti) {
-        Ok(mti) => mti,
-        Err(offset) => return head(DecodeErrorKind::MtiNotDigits, offset, None),
-    };
-    message.found(mti, 0, mti_bytes as u16);
-    let mut maps = [0u64; 2];
-    let mut at = mti_bytes;
-    for (map, bytes) in maps
-        .iter_mut()
-        .zip(rest.chunks(map_bytes.max(1)).chain([&[][..]; 2]))
-    {
-        match read_map(spec.head, bytes) {
-            Ok(value) => *map = value,
-            Err((kind, index)) => {
-                let kind = kind.unwrap_or(DecodeErrorKind::TooShort {
-                    needed: at.saturating_add(map_bytes),
-                });
-                return head(kind, at.saturating_add(index), Some(message));
-            }
+    let dialect = spec.dialect();
+    let mti_at = usize::from(dialect.header);
+    let rest = frame.get(mti_at..).unwrap_or_default();
+    let (mti, mti_bytes) = match head::read_mti(dialect, rest) {
+        Ok(found) if mti_at <= frame.len() => found,
+        Ok(_) => (Mti::literal("0000"), 0),
+        Err(fault) => {
+            let kind = match fault.kind {
+                DecodeErrorKind::TooShort { .. } => DecodeErrorKind::TooShort {
+                    needed: head::bytes_min(dialect),
+                },
+                kind => kind,
+            };
+            let offset = mti_at.saturating_add(fault.at).min(frame.len());
+            return fail(kind, offset, None);
         }
-        at = at.saturating_add(map_bytes);
-        if *map >> 63 == 0 || at > mti_bytes.saturating_add(map_bytes) {
-            break;
+    };
+    let maps_at = mti_at.saturating_add(mti_bytes);
+    message.found(mti, 0, maps_at as u16);
+    let rest = frame.get(maps_at..).unwrap_or_default();
+    let maps = match head::read_maps(&dialect.bitmap, rest) {
+        Ok(maps) => maps,
+        Err(fault) => {
+            let kind = match fault.kind {
+                DecodeErrorKind::Truncated { missing } => DecodeErrorKind::TooShort {
+                    needed: frame.len().saturating_add(missing),
+                },
+                kind => kind,
+            };
+            let offset = maps_at.saturating_add(fault.at);
+            return fail(kind, offset, Some(message));
         }
-    }
-    let [first, second] = maps.map(u64::reverse_bits);
-    let announced = u128::from(first & !1) | u128::from(second) << 64;
+    };
+    let [first, second, third] = maps.maps;
+    let announced = u128::from(first) | u128::from(second) << 64;
+    let at = maps_at.saturating_add(maps.bytes);
     message.found(mti, 0, at as u16);
-    elements(message, announced, at)
+    elements(message, announced, third, at)
 }
 
 /// Steps over the announced elements, each compared with the end of the frame.
 fn elements<'a>(
     mut message: Message<'a>,
     announced: u128,
+    mut third: u64,
     head: usize,
 ) -> Result<Message<'a>, DecodeError<'a>> {
     let (spec, frame, mti) = (message.spec(), message.frame(), message.mti());
     let (mut at, mut read) = (head, 0);
     for de in presence::Elements(announced) {
         let rest = frame.get(at..).unwrap_or_default();
-        match element_bytes(spec.step(de), rest) {
+        match element_bytes(spec, de, rest) {
             Ok(bytes) => {
                 message.note(usize::from(de).wrapping_sub(1), at as u16);
                 at = at.saturating_add(bytes);
@@ -266,8 +326,24 @@ fn elements<'a>(
             }
         }
     }
+    if read & spec.carrier() != 0 {
+        third = message.carried_map().unwrap_or_default();
+    }
+    for de in far_elements(third) {
+        let rest = frame.get(at..).unwrap_or_default();
+        match far_element_bytes(spec, de, rest) {
+            Ok(bytes) => at = at.saturating_add(bytes),
+            Err((kind, index)) => {
+                let offset = at.saturating_add(index);
+                return Err(DecodeError::new(kind, Some(de), offset, Some(message)));
+            }
+        }
+    }
     match frame.len().saturating_sub(at) {
-        0 => Ok(message),
+        0 => {
+            message.found_far(third);
+            Ok(message)
+        }
         count => Err(DecodeError::new(
             DecodeErrorKind::TrailingBytes { count },
             None,
@@ -278,9 +354,11 @@ fn elements<'a>(
 }
 
 /// Encoded bytes of the element at the front of `rest`, or what is wrong with it and at which of its bytes.
-fn element_bytes(step: &Step, rest: &[u8]) -> Result<usize, (DecodeErrorKind, usize)> {
+fn element_bytes(spec: &Spec, de: u8, rest: &[u8]) -> Result<usize, (DecodeErrorKind, usize)> {
+    let step = spec.step(de);
     let bytes = match step.kind {
         StepKind::Undefined => return Err((DecodeErrorKind::Undefined, 0)),
+        StepKind::Other => return far_element_bytes(spec, de, rest),
         StepKind::Fixed => usize::from(step.bytes),
         _ => {
             let units = units(step, rest).ok_or_else(|| prefix_fault(step, rest))?;
@@ -293,34 +371,13 @@ fn element_bytes(step: &Step, rest: &[u8]) -> Result<usize, (DecodeErrorKind, us
     }
 }
 
-/// The message type indicator, or the place of its first byte that is wrong.
-fn read_mti(head: HeadEncoding, bytes: &[u8]) -> Result<Mti, usize> {
-    let wrong = |byte: &u8| match head {
-        HeadEncoding::Characters => !byte.is_ascii_digit(),
-        HeadEncoding::Packed => byte >> 4 > 9 || byte & 0x0F > 9,
-    };
-    let mti = match head {
-        HeadEncoding::Characters => bytes.first_chunk().and_then(Mti::new),
-        HeadEncoding::Packed => bytes.first_chunk().and_then(mti_of_bcd),
-    };
-    mti.ok_or_else(|| bytes.iter().position(wrong).unwrap_or_default())
-}
-
-/// One bitmap, or what is wrong (nothing but its length, if there is no kind) and at which of its bytes.
-fn read_map(head: HeadEncoding, bytes: &[u8]) -> Result<u64, (Option<DecodeErrorKind>, usize)> {
-    let map = match head {
-        HeadEncoding::Characters => {
-            if let Some(index) = bytes
-                .iter()
-                .position(|digit| packed::hex_nibble(*digit).is_none())
-            {
-                return Err((Some(DecodeErrorKind::BitmapNotHex), index));
-            }
-            bytes.first_chunk().and_then(packed::word_of_hex)
-        }
-        HeadEncoding::Packed => bytes.first_chunk().map(|map| u64::from_be_bytes(*map)),
-    };
-    map.ok_or((None, bytes.len()))
+/// The same of any element, as its own row says.
+fn far_element_bytes(spec: &Spec, de: u8, rest: &[u8]) -> Result<usize, (DecodeErrorKind, usize)> {
+    let field = spec.dialect().fields.get(&de);
+    let field = field.ok_or((DecodeErrorKind::Undefined, 0))?;
+    leaf::measure(field, rest)
+        .map(|extent| extent.bytes())
+        .map_err(|fault| (fault.kind, fault.at))
 }
 
 #[cfg(test)]

@@ -4,8 +4,10 @@ use std::ptr;
 
 use bytes::BytesMut;
 
+use crate::decode;
 use crate::encode;
 use crate::error::EncodeError;
+use crate::general::head;
 use crate::message::Message;
 use crate::mti::Mti;
 use crate::packed;
@@ -25,7 +27,8 @@ const SOURCES_MAX: usize = 4;
 /// An outgoing message: from nothing, or from received ones with changes.
 ///
 /// Holds references only and never allocates. At most 48 elements can be set to a value of their own, and elements can be
-/// taken from at most four messages; what goes beyond is reported by [`encode`](Self::encode).
+/// taken from at most four messages; what goes beyond is reported by [`encode`](Self::encode). Elements above 128 go over
+/// with the base as they are, to the same dialect; changing them is a matter of a [`Record`](crate::Record).
 ///
 /// ```
 /// use bytes::BytesMut;
@@ -55,6 +58,8 @@ pub struct Draft<'a> {
     values_count: u8,
     /// For each element that was ever set, the place of its value, from one; by data element, less one.
     value_of: [u8; ELEMENTS],
+    /// Whether elements above 128 are taken from the base.
+    far: bool,
     /// The first thing that went wrong, kept for `encode`, so that calls can be chained.
     fault: Option<EncodeError>,
 }
@@ -85,6 +90,7 @@ impl<'a> Draft<'a> {
             more_values: None,
             values_count: 0,
             value_of: [0; ELEMENTS],
+            far: base.is_some(),
             fault: None,
         }
     }
@@ -133,6 +139,10 @@ impl<'a> Draft<'a> {
         if !from.has(de) {
             return self;
         }
+        if usize::from(de) > ELEMENTS {
+            self.fault.get_or_insert(EncodeError::Undefined { de });
+            return self;
+        }
         for (source, taken) in self.sources.iter_mut().zip(&mut self.taken) {
             if source.is_none_or(|source| ptr::eq(source, from)) {
                 *source = Some(from);
@@ -151,6 +161,9 @@ impl<'a> Draft<'a> {
     #[inline]
     pub fn remove(&mut self, de: u8) -> &mut Self {
         let others = !presence::bit(de);
+        if others == u128::MAX && self.has(de) {
+            self.fault.get_or_insert(EncodeError::Undefined { de });
+        }
         let [base, more @ ..] = &mut self.taken;
         self.set &= others;
         *base &= others;
@@ -165,6 +178,7 @@ impl<'a> Draft<'a> {
     #[must_use]
     pub fn has(&self, de: u8) -> bool {
         self.present() & presence::bit(de) != 0
+            || self.far() != 0 && decode::far_elements(self.far()).any(|far| far == de)
     }
 
     #[inline]
@@ -208,10 +222,67 @@ impl<'a> Draft<'a> {
         }
         let mut writer = Writer::new(out);
         let present = self.present();
-        write_head(spec, self.mti, present, &mut writer);
+        if spec.head == HeadEncoding::Other {
+            self.write_other_head(spec, present, &mut writer)?;
+        } else {
+            write_head(spec, self.mti, present, &mut writer);
+        }
         self.write_elements(spec, present, &mut writer)?;
+        if self.far() != 0 {
+            self.write_far_elements(spec, &mut writer)?;
+        }
         writer.finish();
         Ok(())
+    }
+
+    /// The elements above 128, all of which are the base's.
+    #[inline]
+    fn far(&self) -> u64 {
+        match self.sources {
+            [Some(base), ..] if self.far => base.far(),
+            _ => 0,
+        }
+    }
+
+    #[cold]
+    fn write_other_head(
+        &self,
+        spec: &Spec,
+        present: u128,
+        out: &mut Writer<'_>,
+    ) -> Result<(), EncodeError> {
+        let dialect = spec.dialect();
+        let header = match self.sources {
+            [Some(base), ..] => base.header(),
+            _ => &[],
+        };
+        let carrier = spec.carrier();
+        // The bits of a third map that an element carries are its own.
+        let third = if carrier == 0 { self.far() } else { 0 };
+        let present = if carrier != 0 && self.far() == 0 {
+            present & !carrier
+        } else {
+            present
+        };
+        let maps = [present as u64, (present >> 64) as u64, third];
+        let mut head = Vec::with_capacity(64);
+        head::write(dialect, header, self.mti, maps, &mut head).ok_or(EncodeError::Undefined {
+            de: presence::first(present),
+        })?;
+        out.put(&head);
+        Ok(())
+    }
+
+    /// Appends the elements above 128 as one block of bytes.
+    #[cold]
+    fn write_far_elements(&self, spec: &Spec, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        match self.sources {
+            [Some(base), ..] if ptr::eq(base.spec(), spec) => {
+                out.put(base.far_bytes());
+                Ok(())
+            }
+            _ => Err(EncodeError::Undefined { de: 129 }),
+        }
     }
 
     #[inline]
@@ -264,7 +335,7 @@ fn write_head(spec: &Spec, mti: Mti, present: u128, out: &mut Writer<'_>) {
     let first = (first | u64::from(second != 0)).reverse_bits();
     let second = second.reverse_bits();
     match spec.head {
-        HeadEncoding::Characters => {
+        HeadEncoding::Characters | HeadEncoding::Other => {
             out.put_array(*mti.as_bytes());
             out.put_array(packed::hex_of_word(first));
             if second != 0 {

@@ -2,8 +2,12 @@
 
 use crate::check;
 use crate::error::EncodeError;
+use crate::general::{leaf, write};
 use crate::message::Message;
+use crate::model::Body;
 use crate::packed;
+use crate::presence;
+use crate::record::Value;
 use crate::spec::{FieldSpec, Format, Length, PrefixEncoding, Spec, ValueEncoding};
 use crate::text::CONVERTED_BYTES_MAX;
 use crate::writer::Writer;
@@ -16,7 +20,10 @@ pub(crate) fn value(
     value: &[u8],
     out: &mut Writer<'_>,
 ) -> Result<(), EncodeError> {
-    let field = spec.field(de).ok_or(EncodeError::Undefined { de })?;
+    let field = spec.row(de).ok_or(EncodeError::Undefined { de })?;
+    if field.value == ValueEncoding::Other {
+        return other(spec, de, value, out);
+    }
     let length = value.len();
     let max = usize::from(field.length.max());
     if !check::fits(field.format, value) {
@@ -45,6 +52,21 @@ pub(crate) fn value(
     Ok(())
 }
 
+/// Appends an element as its own row says.
+#[cold]
+fn other(spec: &Spec, de: u8, value: &[u8], out: &mut Writer<'_>) -> Result<(), EncodeError> {
+    let mut bytes = Vec::with_capacity(value.len());
+    let field = spec.dialect().fields.get(&de);
+    leaf::write(
+        field.ok_or(EncodeError::Undefined { de })?,
+        value,
+        &mut bytes,
+    )
+    .map_err(|kind| EncodeError::of(de, kind))?;
+    out.put(&bytes);
+    Ok(())
+}
+
 /// Appends an element as it is in a message of another dialect.
 #[inline(never)]
 pub(crate) fn transcode(
@@ -54,38 +76,54 @@ pub(crate) fn transcode(
     out: &mut Writer<'_>,
 ) -> Result<(), EncodeError> {
     let undefined = EncodeError::Undefined { de };
-    let (Some(source), Some(text)) = (from.spec().field(de), from.text(de)) else {
+    let (Some(source), Some(text)) = (from.spec().row(de), from.text(de)) else {
         return Err(undefined);
     };
-    let target = spec.field(de).ok_or(undefined)?;
+    let target = spec.row(de).ok_or(undefined)?;
+    if (from.spec().other | spec.other) & presence::bit(de) != 0
+        && transcode_subfields(spec, de, from, out)?
+    {
+        return Ok(());
+    }
     match (source.format == Format::B, target.format == Format::B) {
         // Bytes in one dialect and their hexadecimal text in the other (such as DE 55).
         (true, false) => {
-            let mut digits = [[0; 2]; BYTES_MAX];
-            let max = usize::from(target.length.max());
-            let too_long = EncodeError::TooLong {
-                de,
-                length: text.len().saturating_mul(2),
-                max,
-            };
-            let digits = digits.get_mut(..text.len()).ok_or(too_long)?;
-            for (pair, byte) in digits.iter_mut().zip(text.iter()) {
-                *pair = packed::hex_pair(*byte);
-            }
+            let digits: Vec<[u8; 2]> = text.iter().map(|byte| packed::hex_pair(*byte)).collect();
             value(spec, de, digits.as_flattened(), out)
         }
         (false, true) if check::is_hex(&text) => {
-            let mut bytes = [0; BYTES_MAX];
-            let count = packed::unpack_hex(&text, &mut bytes);
-            value(spec, de, bytes.get(..count).unwrap_or_default(), out)
+            let mut bytes = vec![0; text.len() / 2];
+            packed::unpack_hex(&text, &mut bytes);
+            value(spec, de, &bytes, out)
         }
         (false, true) => Err(EncodeError::NotRepresentable { de }),
         _ => value(spec, de, &text, out),
     }
 }
 
-/// Most bytes of a value that is bytes in one dialect and text in another.
-const BYTES_MAX: usize = 999;
+/// Appends an element whose subfields both dialects know, each written as the target has it; `false` if they do not.
+#[cold]
+fn transcode_subfields(
+    spec: &Spec,
+    de: u8,
+    from: &Message<'_>,
+    out: &mut Writer<'_>,
+) -> Result<bool, EncodeError> {
+    let Some(target) = spec.dialect().fields.get(&de) else {
+        return Ok(false);
+    };
+    let Some(Ok(subfields)) = from.subfields(de) else {
+        return Ok(false);
+    };
+    if matches!(target.body, Body::Value) || subfields.value().is_some() {
+        return Ok(false);
+    }
+    let mut bytes = Vec::new();
+    write::field(target, &Value::from(subfields), 0, &mut bytes)
+        .map_err(|error| EncodeError::of(de, *error.kind()))?;
+    out.put(&bytes);
+    Ok(true)
+}
 
 /// Appends a length in decimal digits.
 #[inline]
@@ -93,7 +131,9 @@ fn write_prefix(encoding: PrefixEncoding, width: u8, length: usize, out: &mut Wr
     let digits = crate::digits::to_digits::<6>(length as u64);
     let from = digits.len().saturating_sub(usize::from(width));
     match encoding {
-        PrefixEncoding::Characters => out.put(digits.get(from..).unwrap_or_default()),
+        PrefixEncoding::Characters | PrefixEncoding::Other => {
+            out.put(digits.get(from..).unwrap_or_default())
+        }
         PrefixEncoding::Bcd => {
             // Whole bytes: of an odd number of digits the unused nibble on the left is a zero anyhow.
             let (pairs, _) = digits.get(from & !1..).unwrap_or_default().as_chunks::<2>();
@@ -106,9 +146,9 @@ fn write_prefix(encoding: PrefixEncoding, width: u8, length: usize, out: &mut Wr
 
 /// Appends a value that needs no padding but an unused nibble.
 #[inline]
-fn write_value(field: &FieldSpec, value: &[u8], out: &mut Writer<'_>) {
+fn write_value(field: &FieldSpec<'_>, value: &[u8], out: &mut Writer<'_>) {
     match field.value {
-        ValueEncoding::Plain => out.put(value),
+        ValueEncoding::Plain | ValueEncoding::Other => out.put(value),
         ValueEncoding::Hex => value
             .iter()
             .for_each(|byte| out.put_array(packed::hex_pair(*byte))),
@@ -159,7 +199,7 @@ const fn nibble(character: u8) -> u8 {
 
 /// Appends a value that is shorter than its fixed length.
 fn write_padded(
-    field: &FieldSpec,
+    field: &FieldSpec<'_>,
     value: &[u8],
     length: usize,
     out: &mut Writer<'_>,
@@ -182,7 +222,10 @@ fn write_padded(
             out.put_repeated(0, zeros);
             write_bcd(value, true, out);
         }
-        ValueEncoding::Plain | ValueEncoding::SignedBcd | ValueEncoding::Hex => {
+        ValueEncoding::Plain
+        | ValueEncoding::SignedBcd
+        | ValueEncoding::Hex
+        | ValueEncoding::Other => {
             out.put_repeated(pad, before);
             write_value(field, value, out);
             out.put_repeated(pad, after);

@@ -492,6 +492,20 @@ pub enum EncodeError {
 }
 
 impl EncodeError {
+    /// What is wrong with an element, subfields included.
+    pub(crate) fn of(de: u8, kind: WriteErrorKind) -> Self {
+        match kind {
+            WriteErrorKind::Undefined => Self::Undefined { de },
+            WriteErrorKind::TooLong { length, max } => Self::TooLong { de, length, max },
+            WriteErrorKind::TooShort { length, expected } => Self::TooShort {
+                de,
+                length,
+                expected,
+            },
+            _ => Self::NotRepresentable { de },
+        }
+    }
+
     /// The data element at fault.
     #[must_use]
     pub fn field(&self) -> u8 {

@@ -183,7 +183,7 @@ const ELEMENTS: &[(u8, u8, &str, Format, Length)] = &[
 ];
 
 /// The rows of the dialect that writes its head this way, and everything else accordingly.
-pub(crate) const fn rows(head: HeadEncoding) -> [FieldSpec; ROWS] {
+pub(crate) const fn rows(head: HeadEncoding) -> [FieldSpec<'static>; ROWS] {
     let mut rows = [row(0, "", B, fixed(0), head); ROWS];
     let mut element = 0;
     let mut count = 0;
@@ -208,9 +208,9 @@ const fn row(
     format: Format,
     length: Length,
     head: HeadEncoding,
-) -> FieldSpec {
+) -> FieldSpec<'static> {
     match head {
-        HeadEncoding::Characters => {
+        HeadEncoding::Characters | HeadEncoding::Other => {
             let value = if matches!(format, B) {
                 ValueEncoding::Hex
             } else {

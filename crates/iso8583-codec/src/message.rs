@@ -5,7 +5,10 @@ use std::fmt;
 use crate::check;
 use crate::decode;
 use crate::digits;
-use crate::error::FieldError;
+use crate::error::{FieldError, ReadError};
+use crate::general::leaf::{self, Extent};
+use crate::general::read::{self, Subfield};
+use crate::model::Field;
 use crate::mti::Mti;
 use crate::original::OriginalData;
 use crate::packed;
@@ -24,8 +27,11 @@ pub struct Message<'a> {
     frame: &'a [u8],
     present: u128,
     mti: Mti,
-    /// Where the last element ends. Less than the frame only if there is a fault behind it.
+    /// Where the last element up to 128 ends. Less than the frame only if elements above 128 follow, or if there is a fault
+    /// behind it.
     end: u16,
+    /// The elements above 128, the lowest bit being 129.
+    far: u64,
     /// Where each element starts, with its length prefix: by data element, less one. Only the present ones count.
     starts: [u16; ELEMENTS],
 }
@@ -49,6 +55,7 @@ impl<'a> Message<'a> {
             present: 0,
             mti: NONE,
             end: 0,
+            far: 0,
             starts: [0; ELEMENTS],
         }
     }
@@ -65,6 +72,17 @@ impl<'a> Message<'a> {
     #[inline]
     pub(crate) fn found(&mut self, mti: Mti, present: u128, end: u16) {
         (self.mti, self.present, self.end) = (mti, present, end);
+    }
+
+    /// Notes the elements above 128.
+    pub(crate) fn found_far(&mut self, far: u64) {
+        self.far = far;
+    }
+
+    /// The elements above 128, the lowest bit being 129.
+    #[inline]
+    pub(crate) fn far(&self) -> u64 {
+        self.far
     }
 
     #[inline]
@@ -97,12 +115,18 @@ impl<'a> Message<'a> {
     #[inline]
     #[must_use]
     pub fn has(&self, de: u8) -> bool {
-        self.present & presence::bit(de) != 0
+        self.present & presence::bit(de) != 0 || (self.far != 0 && self.has_far(de))
+    }
+
+    #[cold]
+    fn has_far(&self, de: u8) -> bool {
+        decode::far_elements(self.far).any(|far| far == de)
     }
 
     /// The data elements that are present, ascending. The bitmaps are none of them.
     pub fn elements(&self) -> impl Iterator<Item = u8> + use<> {
-        Elements(self.present)
+        let near = self.present & !self.spec.carrier();
+        Elements(near).chain(decode::far_elements(self.far))
     }
 
     /// Where a present element starts, with its length prefix; the end for 129.
@@ -129,11 +153,79 @@ impl<'a> Message<'a> {
         (self.start(de), self.start(presence::first(beyond)))
     }
 
+    /// Where an element above 128 starts: found by stepping over those before it.
+    fn far_start(&self, de: u8) -> Option<usize> {
+        let fields = &self.spec.dialect().fields;
+        decode::far_elements(self.far)
+            .take_while(|before| *before < de)
+            .try_fold(usize::from(self.end), |at, before| {
+                let extent = leaf::measure(fields.get(&before)?, self.frame.get(at..)?).ok()?;
+                at.checked_add(extent.bytes())
+            })
+    }
+
+    /// The bytes of all elements above 128.
+    pub(crate) fn far_bytes(&self) -> &'a [u8] {
+        self.frame.get(usize::from(self.end)..).unwrap_or_default()
+    }
+
+    /// The bytes in front of the message type indicator, if the dialect has any.
+    #[must_use]
+    pub fn header(&self) -> &'a [u8] {
+        let length = usize::from(self.spec.dialect().header);
+        self.frame.get(..length).unwrap_or_default()
+    }
+
+    /// Row, extent and value bytes of an element that is read as its own row says, and where these start.
+    #[cold]
+    pub(crate) fn other(&self, de: u8) -> Option<(&'a Field, Extent, &'a [u8], usize)> {
+        if !self.has(de) {
+            return None;
+        }
+        let field = self.spec.dialect().fields.get(&de)?;
+        let start = match de {
+            129.. => self.far_start(de)?,
+            _ => self.start(de),
+        };
+        let extent = leaf::measure(field, self.frame.get(start..)?).ok()?;
+        let start = start.checked_add(extent.prefix)?;
+        let raw = self.frame.get(start..start.checked_add(extent.value)?)?;
+        Some((field, extent, raw, start))
+    }
+
+    #[cold]
+    fn other_place(&self, de: u8) -> Option<Place> {
+        let (_, extent, raw, start) = self.other(de)?;
+        Some(Place {
+            start,
+            end: start.saturating_add(raw.len()),
+            units: extent.units,
+        })
+    }
+
+    /// Reads an element with its subfields.
+    ///
+    /// `None` if it is absent. Of an element without subfields, the [`Subfield`] has its value.
+    ///
+    /// # Errors
+    /// [`ReadError`] with the path of the subfield at fault and its offset.
+    pub fn subfields(&self, de: u8) -> Option<Result<Subfield<'a>, ReadError>> {
+        let (field, extent, _, start) = self.other(de)?;
+        let start = start.saturating_sub(extent.prefix);
+        let rest = self.frame.get(start..).unwrap_or_default();
+        let read = read::field(field, &de.to_string(), rest, start);
+        Some(read.map(|(subfield, _)| subfield))
+    }
+
     /// Inlined everywhere, since three numbers that come back through memory cost more than finding them.
     #[inline(always)]
     pub(crate) fn place(&self, de: u8) -> Option<Place> {
-        if !self.has(de) {
-            return None;
+        if self.present & presence::bit(de) == 0 {
+            return if self.far == 0 {
+                None
+            } else {
+                self.other_place(de)
+            };
         }
         let step = self.spec.step(de);
         let start = self.start(de);
@@ -144,6 +236,9 @@ impl<'a> Message<'a> {
                 end,
                 units: usize::from(step.max),
             });
+        }
+        if step.kind == StepKind::Other {
+            return self.other_place(de);
         }
         // Decoding has read the same prefix, so that it cannot fail now.
         let units = decode::units(step, self.frame.get(start..)?)?;
@@ -176,15 +271,27 @@ impl<'a> Message<'a> {
     pub fn text(&self, de: u8) -> Option<Text<'a>> {
         let place = self.place(de)?;
         Some(match self.spec.step(de).value {
+            _ if de > ELEMENTS as u8 => self.converted_other(de),
             ValueEncoding::Plain => Text::borrowed(self.bytes(&place)),
             _ => self.converted(de, &place),
         })
+    }
+
+    #[cold]
+    fn converted_other(&self, de: u8) -> Text<'a> {
+        let value = self
+            .other(de)
+            .map(|(field, extent, raw, _)| leaf::decode(field, raw, &extent));
+        Text::owned(value.unwrap_or_default())
     }
 
     /// The canonical value of an element that lies in the message otherwise.
     fn converted(&self, de: u8, place: &Place) -> Text<'a> {
         let raw = self.bytes(place);
         let step = self.spec.step(de);
+        if step.value == ValueEncoding::Other {
+            return self.converted_other(de);
+        }
         Text::converted(|out| {
             let slots = out.get_mut(..place.units).unwrap_or_default();
             match step.value {
@@ -198,7 +305,7 @@ impl<'a> Message<'a> {
                     }
                 }
                 ValueEncoding::Hex => return packed::unpack_hex(raw, out),
-                ValueEncoding::Plain => {}
+                ValueEncoding::Plain | ValueEncoding::Other => {}
             }
             place.units
         })
@@ -489,7 +596,7 @@ impl<'a> Message<'a> {
                 index.saturating_add(usize::from(step.skips_first(place.units))) / 2
             }
             ValueEncoding::SignedBcd => index.div_ceil(2),
-            ValueEncoding::Plain => index,
+            ValueEncoding::Plain | ValueEncoding::Other => index,
             ValueEncoding::Hex => index.saturating_mul(2),
         };
         Some(FieldError::NotNumeric {

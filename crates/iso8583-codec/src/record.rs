@@ -111,6 +111,13 @@ impl From<&[u8]> for Value {
     }
 }
 
+impl From<Subfield<'_>> for Value {
+    fn from(subfield: Subfield<'_>) -> Self {
+        let (_, binary, content) = subfield.into_parts();
+        Self::of(binary, content)
+    }
+}
+
 impl From<Group> for Value {
     fn from(group: Group) -> Self {
         Self::Group(group)

@@ -9,6 +9,7 @@
 use std::sync::LazyLock;
 
 use crate::check::Check;
+use crate::compile;
 use crate::error::DecodeError;
 use crate::iso87;
 use crate::message::Message;
@@ -74,6 +75,8 @@ pub enum ValueEncoding {
     SignedBcd,
     /// Two hexadecimal digits for each byte of a binary element.
     Hex,
+    /// Otherwise: the dialect's own row says how, see [`Spec::dialect`].
+    Other,
 }
 
 /// How a length prefix lies in the message.
@@ -83,15 +86,17 @@ pub enum PrefixEncoding {
     Characters,
     /// Two digits a byte, an unused nibble on the left of an odd number.
     Bcd,
+    /// Otherwise: the dialect's own row says how, see [`Spec::dialect`].
+    Other,
 }
 
-/// One row of a dialect: a data element.
+/// One row of a dialect in short: a data element.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub struct FieldSpec {
-    /// Number of the data element, 2 to 128.
+pub struct FieldSpec<'s> {
+    /// Number of the data element, 1 to 192.
     pub de: u8,
     /// Name for people.
-    pub name: &'static str,
+    pub name: &'s str,
     /// What it may hold.
     pub format: Format,
     /// How long it is.
@@ -102,15 +107,17 @@ pub struct FieldSpec {
     pub prefix: PrefixEncoding,
 }
 
-impl FieldSpec {
-    /// The same as an owned row.
+impl FieldSpec<'_> {
+    /// The same as an owned row, of a dialect that is built in.
     fn to_field(self) -> model::Field {
         let (length, odd) = match self.length {
             Length::Fixed(units) => (model::Length::Fixed(units.into()), model::Side::Left),
             Length::Variable { digits, max } => {
                 let encoding = match self.prefix {
-                    PrefixEncoding::Characters => model::PrefixEncoding::Ascii,
                     PrefixEncoding::Bcd => model::PrefixEncoding::Bcd,
+                    PrefixEncoding::Characters | PrefixEncoding::Other => {
+                        model::PrefixEncoding::Ascii
+                    }
                 };
                 let prefix = model::Prefix::new(digits, encoding);
                 let max = max.into();
@@ -119,7 +126,7 @@ impl FieldSpec {
         };
         let encoding = match self.value {
             ValueEncoding::Plain if self.format == Format::B => model::Encoding::Binary,
-            ValueEncoding::Plain => model::Encoding::Ascii,
+            ValueEncoding::Plain | ValueEncoding::Other => model::Encoding::Ascii,
             ValueEncoding::Bcd => model::Encoding::Bcd(model::Bcd { odd, filler: 0 }),
             ValueEncoding::SignedBcd => model::Encoding::BCD,
             ValueEncoding::Hex => model::Encoding::HexAscii,
@@ -135,24 +142,8 @@ pub(crate) enum HeadEncoding {
     Characters,
     /// Two bytes of BCD; eight bytes a map.
     Packed,
-}
-
-impl HeadEncoding {
-    /// Bytes of the message type indicator.
-    pub(crate) const fn mti_bytes(self) -> usize {
-        match self {
-            Self::Characters => 4,
-            Self::Packed => 2,
-        }
-    }
-
-    /// Bytes of one bitmap.
-    pub(crate) const fn bitmap_bytes(self) -> usize {
-        match self {
-            Self::Characters => 16,
-            Self::Packed => 8,
-        }
-    }
+    /// As the dialect says.
+    Other,
 }
 
 /// How decoding gets over an element.
@@ -170,6 +161,8 @@ pub(crate) enum StepKind {
     Characters,
     /// `bytes` bytes of BCD say how many units follow.
     Bcd,
+    /// As the dialect's own row says.
+    Other,
 }
 
 /// One element as decoding sees it: eight bytes.
@@ -186,7 +179,7 @@ pub(crate) struct Step {
 }
 
 impl Step {
-    const UNDEFINED: Self = Self {
+    pub(crate) const UNDEFINED: Self = Self {
         bytes: 0,
         max: 0,
         kind: StepKind::Undefined,
@@ -198,7 +191,7 @@ impl Step {
     #[inline]
     pub(crate) const fn prefix_bytes(&self) -> usize {
         match self.kind {
-            StepKind::Fixed | StepKind::Undefined => 0,
+            StepKind::Fixed | StepKind::Undefined | StepKind::Other => 0,
             StepKind::TwoCharacters => 2,
             StepKind::OneByte => 1,
             StepKind::Characters | StepKind::Bcd => self.bytes as usize,
@@ -217,7 +210,7 @@ impl Step {
         units & 1 == 1 && matches!(self.kind, StepKind::Fixed)
     }
 
-    const fn of(field: &FieldSpec) -> Self {
+    const fn of(field: &FieldSpec<'_>) -> Self {
         let units = field.length.max();
         let (kind, bytes) = match field.length {
             Length::Fixed(length) => (StepKind::Fixed, fixed_bytes(field.value, length)),
@@ -226,6 +219,7 @@ impl Step {
                 PrefixEncoding::Characters => (StepKind::Characters, digits as u16),
                 PrefixEncoding::Bcd if digits <= 2 => (StepKind::OneByte, 1),
                 PrefixEncoding::Bcd => (StepKind::Bcd, (digits as u16).div_ceil(2)),
+                PrefixEncoding::Other => (StepKind::Other, 0),
             },
         };
         Self {
@@ -250,7 +244,7 @@ const fn fixed_bytes(value: ValueEncoding, units: u16) -> u16 {
 /// Encoded bytes of a value, by what a length prefix counts: in hexadecimal text its characters.
 const fn value_bytes(value: ValueEncoding, units: usize) -> usize {
     match value {
-        ValueEncoding::Plain | ValueEncoding::Hex => units,
+        ValueEncoding::Plain | ValueEncoding::Hex | ValueEncoding::Other => units,
         ValueEncoding::Bcd => units.div_ceil(2),
         ValueEncoding::SignedBcd => units / 2 + 1,
     }
@@ -269,7 +263,8 @@ pub struct Spec {
     /// What it was compiled from; `None` for those that are built in.
     dialect: Option<Box<Dialect>>,
     pub(crate) head: HeadEncoding,
-    fields: [Option<FieldSpec>; ELEMENTS],
+    /// By data element, less one. Names are those of the dialect, where there is one.
+    fields: [Option<FieldSpec<'static>>; ELEMENTS],
     /// By data element, less one.
     pub(crate) steps: [Step; ELEMENTS],
     /// For each [`Check`], the elements whose bytes, length prefix included, must all pass it: neighbours of one set are
@@ -277,6 +272,8 @@ pub struct Spec {
     pub(crate) runs: [u128; Check::COUNT],
     /// Elements with anything to check.
     pub(crate) checked: u128,
+    /// Elements whose values lie in the message in a form that only the dialect's own rows know.
+    pub(crate) other: u128,
 }
 
 static ISO87_ASCII: Spec = Spec::of_rows(
@@ -325,11 +322,32 @@ impl Spec {
         }
     }
 
-    /// The row of a data element; `None` where the dialect does not have it.
-    #[inline]
+    /// The row of a data element in short; `None` where the dialect does not have it.
     #[must_use]
-    pub fn field(&self, de: u8) -> Option<&FieldSpec> {
+    pub fn field(&self, de: u8) -> Option<FieldSpec<'_>> {
+        let Some(dialect) = &self.dialect else {
+            return self.row(de).copied();
+        };
+        let field = dialect.fields.get(&de)?;
+        let row = self.row(de).copied();
+        Some(FieldSpec {
+            name: &field.name,
+            ..row.unwrap_or_else(|| compile::other_row(de, field))
+        })
+    }
+
+    /// The row of an element up to 128, without the name that a dialect has for it.
+    #[inline]
+    pub(crate) fn row(&self, de: u8) -> Option<&FieldSpec<'static>> {
         self.fields.get(usize::from(de).checked_sub(1)?)?.as_ref()
+    }
+
+    /// The element that carries the third bitmap, if one does; a set of one.
+    pub(crate) fn carrier(&self) -> u128 {
+        let dialect = self.dialect.as_ref();
+        dialect
+            .and_then(|dialect| dialect.bitmap.third_in)
+            .map_or(0, presence::bit)
     }
 
     /// How to get over a data element, which is 1 to 128.
@@ -354,7 +372,7 @@ impl Spec {
     pub(crate) const fn of_rows(
         name: &'static str,
         head: HeadEncoding,
-        rows: &[FieldSpec],
+        rows: &[FieldSpec<'static>],
     ) -> Self {
         let mut spec = Self {
             name,
@@ -364,32 +382,40 @@ impl Spec {
             steps: [Step::UNDEFINED; ELEMENTS],
             runs: [0; Check::COUNT],
             checked: 0,
+            other: 0,
         };
         let mut index = 0;
         while index < rows.len() {
-            let row = rows[index];
-            assert!(
-                row.de >= 2 && row.de as usize <= ELEMENTS,
-                "data elements are 2 to 128"
-            );
-            assert!(
-                matches!(row.value, ValueEncoding::Plain)
-                    || row.length.max() as usize <= CONVERTED_BYTES_MAX,
-                "a value that is converted on reading is too long"
-            );
-            let step = Step::of(&row);
-            let bit = presence::bit(row.de);
-            if !matches!(step.check, Check::Nothing) {
-                spec.checked |= bit;
-            }
-            if step.check.covers_prefix(&row) {
-                spec.runs[step.check as usize] |= bit;
-            }
-            spec.fields[row.de as usize - 1] = Some(row);
-            spec.steps[row.de as usize - 1] = step;
+            spec.add(rows[index]);
             index += 1;
         }
         spec
+    }
+
+    /// Enters a row.
+    const fn add(&mut self, row: FieldSpec<'static>) {
+        assert!(
+            row.de >= 1 && row.de as usize <= ELEMENTS,
+            "data elements are 1 to 128"
+        );
+        assert!(
+            matches!(row.value, ValueEncoding::Plain | ValueEncoding::Other)
+                || row.length.max() as usize <= CONVERTED_BYTES_MAX,
+            "a value that is converted on reading is too long"
+        );
+        let step = Step::of(&row);
+        let bit = presence::bit(row.de);
+        if !matches!(step.check, Check::Nothing) {
+            self.checked |= bit;
+        }
+        if step.check.covers_prefix(&row) {
+            self.runs[step.check as usize] |= bit;
+        }
+        if matches!(row.value, ValueEncoding::Other) {
+            self.other |= bit;
+        }
+        self.fields[row.de as usize - 1] = Some(row);
+        self.steps[row.de as usize - 1] = step;
     }
 }
 
@@ -433,7 +459,28 @@ impl Spec {
 
     /// The tables of a dialect that was checked.
     pub(crate) fn of_dialect(dialect: Dialect) -> Self {
-        let mut spec = Self::of_rows("", HeadEncoding::Characters, &[]);
+        let mut spec = Self::of_rows("", compile::head(&dialect), &[]);
+        for (&de, field) in dialect.fields.range(..=ELEMENTS as u8) {
+            spec.add(compile::row(de, field));
+            if let Some(bytes) = compile::fixed_bytes(field) {
+                let step = &mut spec.steps[usize::from(de) - 1];
+                (step.kind, step.bytes) = (StepKind::Fixed, bytes);
+            }
+        }
+        if let Some(de) = dialect.bitmap.third_in {
+            // Stepped over like any other; only the dialect knows that it is a bitmap.
+            let step = &mut spec.steps[usize::from(de) - 1];
+            let bytes = match dialect.bitmap.encoding {
+                model::BitmapEncoding::Binary => 8,
+                model::BitmapEncoding::Hex | model::BitmapEncoding::EbcdicHex => 16,
+            };
+            *step = Step {
+                bytes,
+                max: bytes,
+                kind: StepKind::Fixed,
+                ..Step::UNDEFINED
+            };
+        }
         spec.dialect = Some(Box::new(dialect));
         spec
     }

@@ -5,7 +5,7 @@ use std::ops::Deref;
 
 /// The longest value, in bytes, that is converted on reading (unpacked from BCD or from hex text).
 ///
-/// Dialects are checked for it when they are built; longer values always lie in the message as they are.
+/// The built-in dialects are checked for it; longer values lie in the message as they are, or are converted on the heap.
 pub(crate) const CONVERTED_BYTES_MAX: usize = 46;
 
 /// Canonical value of a data element: digits or characters, or the bytes of a binary element.
@@ -21,6 +21,7 @@ enum Repr<'a> {
         bytes: [u8; CONVERTED_BYTES_MAX],
         length: u8,
     },
+    Owned(Box<[u8]>),
 }
 
 impl<'a> Text<'a> {
@@ -40,6 +41,12 @@ impl<'a> Text<'a> {
         })
     }
 
+    /// A value that was converted in another place.
+    #[cold]
+    pub(crate) fn owned(bytes: Vec<u8>) -> Self {
+        Self(Repr::Owned(bytes.into_boxed_slice()))
+    }
+
     /// The value as text, if it is UTF-8; every validated value but those of free text and of binary elements is.
     #[must_use]
     pub fn as_str(&self) -> Option<&str> {
@@ -55,6 +62,7 @@ impl Deref for Text<'_> {
         match &self.0 {
             Repr::Borrowed(bytes) => bytes,
             Repr::Inline { bytes, length } => bytes.get(..usize::from(*length)).unwrap_or_default(),
+            Repr::Owned(bytes) => bytes,
         }
     }
 }

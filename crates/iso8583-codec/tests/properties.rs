@@ -17,7 +17,7 @@ fn dialect() -> impl Strategy<Value = &'static Spec> {
 }
 
 /// A value that any of the two dialects takes, made of random bytes.
-fn value(field: &FieldSpec, random: &[u8]) -> Vec<u8> {
+fn value(field: &FieldSpec<'_>, random: &[u8]) -> Vec<u8> {
     let length = match field.length {
         Length::Fixed(length) => usize::from(length),
         // Half of the room, since of binary elements the hex text must fit as well.
@@ -56,7 +56,7 @@ fn elements(spec: &'static Spec) -> impl Strategy<Value = Elements> {
     btree_map(2..=128u8, vec(any::<u8>(), 1..60), 0..ELEMENTS_MAX).prop_map(move |random| {
         let valued = random
             .into_iter()
-            .filter_map(|(de, random)| Some((de, value(spec.field(de)?, &random))));
+            .filter_map(|(de, random)| Some((de, value(&spec.field(de)?, &random))));
         valued.collect()
     })
 }

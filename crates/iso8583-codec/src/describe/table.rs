@@ -20,7 +20,7 @@ pub fn to_table(message: &Message<'_>, show_pan: bool) -> String {
         .max()
         .unwrap_or_default();
     let format_width = fields()
-        .map(|field| notation(field).len())
+        .map(|field| notation(&field).len())
         .max()
         .unwrap_or_default();
     for field in fields() {
@@ -28,7 +28,7 @@ pub fn to_table(message: &Message<'_>, show_pan: bool) -> String {
             Shown::Text(text) => text.chars().map(printable).collect(),
             Shown::Hex(digits) => digits,
         };
-        let (de, name, format) = (field.de, field.name, notation(field));
+        let (de, name, format) = (field.de, field.name, notation(&field));
         let written = writeln!(
             table,
             "{de:>4}  {name:name_width$}  {format:format_width$}  {value}"
@@ -48,7 +48,7 @@ fn printable(character: char) -> String {
 }
 
 /// The format in the standard's notation: `n 6`, `ans ..999 LLL`.
-fn notation(field: &FieldSpec) -> String {
+fn notation(field: &FieldSpec<'_>) -> String {
     let format = match field.format {
         Format::N => "n",
         Format::An => "an",

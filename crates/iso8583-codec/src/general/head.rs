@@ -115,6 +115,85 @@ pub(crate) fn read_bitmap(bitmap: &Bitmap, input: &[u8]) -> Result<Bits, Fault> 
     })
 }
 
+/// The maps of a message as three words, the lowest bit of each being its first element, and the bytes that they took.
+pub(crate) struct Maps {
+    pub(crate) maps: [u64; 3],
+    pub(crate) bytes: usize,
+}
+
+/// All maps at the front of `input`, of a message.
+pub(crate) fn read_maps(bitmap: &Bitmap, input: &[u8]) -> Result<Maps, Fault> {
+    let bits = read_bitmap(bitmap, input)?;
+    let mut maps = [0u64; 3];
+    for number in &bits.numbers {
+        let index = number.wrapping_sub(1);
+        if let Some(map) = maps.get_mut(usize::from(index / 64)) {
+            *map |= 1u64.wrapping_shl(u32::from(index % 64));
+        }
+    }
+    Ok(Maps {
+        maps,
+        bytes: bits.bytes,
+    })
+}
+
+/// Everything in front of the elements.
+pub(crate) struct Head {
+    pub(crate) mti: Mti,
+    pub(crate) maps: [u64; 3],
+    /// Where the elements start.
+    pub(crate) end: usize,
+}
+
+/// Reads header, message type indicator and bitmaps.
+pub(crate) fn read(dialect: &Dialect, frame: &[u8]) -> Result<Head, Fault> {
+    let header = usize::from(dialect.header);
+    let rest = frame
+        .get(header..)
+        .ok_or_else(|| Fault::truncated(header, frame.len()))?;
+    let (mti, mti_bytes) = read_mti(dialect, rest)?;
+    let maps = read_maps(&dialect.bitmap, rest.get(mti_bytes..).unwrap_or_default())?;
+    Ok(Head {
+        mti,
+        maps: maps.maps,
+        end: header.saturating_add(mti_bytes).saturating_add(maps.bytes),
+    })
+}
+
+/// The fewest bytes of a head.
+pub(crate) fn bytes_min(dialect: &Dialect) -> usize {
+    let mti = leaf::bytes_of(&mti_field(dialect.mti), 4);
+    usize::from(dialect.header)
+        .saturating_add(mti)
+        .saturating_add(map_bytes(&dialect.bitmap))
+}
+
+/// Appends header, message type indicator and bitmaps with these bits, as [`read_maps`] has them; `None` if one of them is
+/// none of the dialect.
+pub(crate) fn write(
+    dialect: &Dialect,
+    header: &[u8],
+    mti: Mti,
+    maps: [u64; 3],
+    out: &mut Vec<u8>,
+) -> Option<()> {
+    let start = out.len();
+    out.extend_from_slice(header);
+    out.resize(start.saturating_add(usize::from(dialect.header)), 0);
+    write_mti(dialect, mti, out);
+    let numbers: Vec<u16> = (1..=192u16)
+        .filter(|number| {
+            let index = number.wrapping_sub(1);
+            let map = maps
+                .get(usize::from(index / 64))
+                .copied()
+                .unwrap_or_default();
+            map.wrapping_shr(u32::from(index % 64)) & 1 == 1
+        })
+        .collect();
+    write_bitmap(&dialect.bitmap, &numbers, out)
+}
+
 /// Appends one map.
 pub(crate) fn write_map(bitmap: &Bitmap, map: &[u8], out: &mut Vec<u8>) {
     match bitmap.encoding {

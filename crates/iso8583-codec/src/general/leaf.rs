@@ -48,7 +48,7 @@ fn size(length: u32) -> usize {
 }
 
 /// Bytes of a value of so many units.
-fn bytes_of(field: &Field, units: usize) -> usize {
+pub(crate) fn bytes_of(field: &Field, units: usize) -> usize {
     match field.encoding {
         Encoding::Ascii
         | Encoding::Ebcdic037
