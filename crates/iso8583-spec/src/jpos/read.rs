@@ -1,0 +1,644 @@
+//! From the XML to rows, and from the rows to a dialect. The file's document type is never fetched.
+
+use std::collections::BTreeMap;
+
+use iso8583_codec::model::{
+    Bitmap, BitmapEncoding, Body, Dialect, Encoding, Field, Format, Length,
+};
+use roxmltree::{Document, Node, ParsingOptions};
+
+use super::classes::{self, Class, Room, Value};
+use super::packagers;
+use crate::error::{Lines, Place, Problem, one_of};
+use crate::imported::{Imported, LEFT_OUT, Origin, opaque};
+use crate::rules::ValueRule;
+
+/// Most elements of a file.
+const NODES_MAX: u32 = 1_000_000;
+
+/// Most levels of subfields.
+const LEVELS_MAX: usize = 16;
+
+/// An `isofield` or `isofieldpackager`.
+#[derive(Clone, Debug)]
+pub(crate) struct Row {
+    pub(crate) id: u16,
+    pub(crate) path: String,
+    pub(crate) place: Place,
+    pub(crate) name: String,
+    pub(crate) class: String,
+    pub(crate) class_place: Place,
+    pub(crate) length: u32,
+    pub(crate) length_place: Place,
+    pub(crate) pad: bool,
+    pub(crate) trim: bool,
+    pub(crate) inclusive: bool,
+    pub(crate) token: Option<String>,
+    pub(crate) charset: Option<String>,
+    pub(crate) params: Option<String>,
+    pub(crate) packager: Option<Packager>,
+}
+
+impl Row {
+    /// A problem of this row's class.
+    pub(crate) fn problem(&self, what: impl Into<String>) -> Problem {
+        Problem::new(what)
+            .at(self.class_place)
+            .field(&self.path)
+            .class(&self.class)
+    }
+
+    pub(crate) fn is_bitmap(&self) -> bool {
+        matches!(classes::find(&self.class), Some(Class::Bitmap { .. }))
+    }
+}
+
+/// What packs the fields of a message, or the subfields of a field.
+#[derive(Clone, Debug)]
+pub(crate) struct Packager {
+    pub(crate) class: String,
+    pub(crate) place: Place,
+    pub(crate) emit_bitmap: bool,
+    pub(crate) bitmap_field: u16,
+    pub(crate) first_field: Option<u16>,
+    pub(crate) third_bitmap_field: Option<u16>,
+    pub(crate) header: u16,
+    pub(crate) tag_mapper: Option<String>,
+    pub(crate) token: Option<String>,
+    pub(crate) rows: BTreeMap<u16, Row>,
+}
+
+/// Reads a packager file.
+pub(crate) fn import(text: &str, name: &str) -> Result<Imported, Problem> {
+    let options = ParsingOptions {
+        // The document type is read over; entities that it declares are bounded by the parser.
+        allow_dtd: true,
+        nodes_limit: NODES_MAX,
+        ..ParsingOptions::default()
+    };
+    let document = Document::parse_with_options(text, options).map_err(|error| {
+        let pos = error.pos();
+        Problem::new(format!("no well-formed XML: {error}")).at(Place {
+            line: pos.row,
+            column: pos.col,
+        })
+    })?;
+    let mut reader = Reader {
+        lines: Lines::new(text),
+        imported: Imported::new(Dialect::new(name)),
+    };
+    let root = document.root_element();
+    if root.tag_name().name() != "isopackager" {
+        return Err(
+            Problem::new(format!("the file begins with `{}`", root.tag_name().name()))
+                .at(reader.place(root))
+                .expected("isopackager"),
+        );
+    }
+    let packager = reader.packager(root, "", 0)?;
+    reader.dialect(packager)?;
+    Ok(reader.imported)
+}
+
+pub(crate) struct Reader<'d> {
+    lines: Lines<'d>,
+    pub(crate) imported: Imported,
+}
+
+impl Reader<'_> {
+    fn place(&self, node: Node<'_, '_>) -> Place {
+        self.lines.place(node.range().start)
+    }
+
+    /// The place of an attribute's value; of the element, if it has none.
+    fn attribute_place(&self, node: Node<'_, '_>, name: &str) -> Place {
+        node.attribute_node(name).map_or_else(
+            || self.place(node),
+            |found| self.lines.place(found.range_value().start),
+        )
+    }
+
+    pub(crate) fn tolerate(&mut self, problem: Problem, done: &'static str) {
+        self.imported.tolerate(problem, done);
+    }
+
+    pub(crate) fn warn(&mut self, problem: Problem) {
+        self.imported.warnings.push(problem);
+    }
+
+    // ---- XML to rows ----
+
+    fn packager(
+        &mut self,
+        node: Node<'_, '_>,
+        path: &str,
+        level: usize,
+    ) -> Result<Packager, Problem> {
+        if level > LEVELS_MAX {
+            return Err(Problem::new("too many levels of subfields")
+                .at(self.place(node))
+                .expected(format!("at most {LEVELS_MAX}")));
+        }
+        let text = |key: &str| node.attribute(key).map(str::trim).map(str::to_owned);
+        for key in ["tagSize", "lenSize", "swapTagAndLen"] {
+            if node.attribute(key).is_some() {
+                let place = self.attribute_place(node, key);
+                self.warn(
+                    Problem::new(format!(
+                        "{key} is for packagers of one's own; tags are taken as the classes of the subfields have them"
+                    ))
+                    .at(place)
+                    .field(path),
+                );
+            }
+        }
+        let mut packager = Packager {
+            class: text("packager").unwrap_or_default(),
+            place: self.attribute_place(node, "packager"),
+            emit_bitmap: self.boolean(node, "emitBitmap", true),
+            bitmap_field: self.number(node, "bitmapField")?.unwrap_or(1),
+            first_field: self.number(node, "firstField")?,
+            third_bitmap_field: self.number(node, "thirdBitmapField")?,
+            header: self.number(node, "headerLength")?.unwrap_or(0),
+            tag_mapper: text("tagMapper"),
+            token: node.attribute("token").map(str::to_owned),
+            rows: BTreeMap::new(),
+        };
+        for child in node.children().filter(Node::is_element) {
+            match child.tag_name().name() {
+                "isofield" | "isofieldpackager" => {
+                    let row = self.row(child, path, level)?;
+                    let id = row.id;
+                    if let Some(before) = packager.rows.insert(id, row) {
+                        let path = before.path.clone();
+                        self.warn(
+                            Problem::new("this field is there twice; the later row counts")
+                                .at(self.place(child))
+                                .field(path),
+                        );
+                    }
+                }
+                "isofieldvalidator" => self.validator(child, path),
+                "isovalidator" => {
+                    let class = child.attribute("class").unwrap_or_default().to_owned();
+                    let place = self.place(child);
+                    self.warn(
+                        Problem::new(
+                            "a validator of whole messages is program code; it is left out",
+                        )
+                        .at(place)
+                        .class(class),
+                    );
+                }
+                "property" => {}
+                other => {
+                    return Err(Problem::new(format!("unknown element `{other}`"))
+                        .at(self.place(child))
+                        .expected(one_of(
+                            other,
+                            &[
+                                "isofield",
+                                "isofieldpackager",
+                                "isofieldvalidator",
+                                "isovalidator",
+                            ],
+                        )));
+                }
+            }
+        }
+        Ok(packager)
+    }
+
+    fn row(&mut self, node: Node<'_, '_>, above: &str, level: usize) -> Result<Row, Problem> {
+        let place = self.place(node);
+        let missing =
+            |key: &str| Problem::new(format!("the attribute `{key}` is missing")).at(place);
+        let id: u16 = self.number(node, "id")?.ok_or_else(|| missing("id"))?;
+        let path = match above {
+            "" => id.to_string(),
+            above => format!("{above}.{id}"),
+        };
+        let class = node
+            .attribute("class")
+            .ok_or_else(|| missing("class").field(&path))?;
+        // Some shipped files have blanks around the name.
+        let class = class.trim().to_owned();
+        let length = self
+            .number(node, "length")
+            .map_err(|problem| problem.field(&path).class(&class))?
+            .ok_or_else(|| missing("length").field(&path).class(&class))?;
+        let own = |key: &str| node.attribute(key).map(str::to_owned);
+        self.imported.origins.insert(
+            path.clone(),
+            Origin {
+                place: self.attribute_place(node, "class"),
+                class: Some(class.clone()),
+            },
+        );
+        let packager = match node.tag_name().name() {
+            "isofieldpackager" => Some(self.packager(node, &path, level.saturating_add(1))?),
+            _ => {
+                for child in node.children().filter(Node::is_element) {
+                    if child.tag_name().name() == "isofieldvalidator" {
+                        self.validator(child, &path);
+                    }
+                }
+                None
+            }
+        };
+        Ok(Row {
+            id,
+            place,
+            name: own("name").unwrap_or_default().trim().to_owned(),
+            class_place: self.attribute_place(node, "class"),
+            class,
+            length,
+            length_place: self.attribute_place(node, "length"),
+            pad: self.boolean(node, "pad", false),
+            trim: self.boolean(node, "trim", false),
+            inclusive: self.boolean(node, "inclusive", false),
+            token: own("token"),
+            charset: own("encoding"),
+            params: own("params"),
+            packager,
+            path,
+        })
+    }
+
+    /// As that system reads it: `true` in any case, everything else is false.
+    fn boolean(&self, node: Node<'_, '_>, key: &str, default: bool) -> bool {
+        node.attribute(key)
+            .map_or(default, |text| text.trim().eq_ignore_ascii_case("true"))
+    }
+
+    fn number<N: TryFrom<u32>>(&self, node: Node<'_, '_>, key: &str) -> Result<Option<N>, Problem> {
+        let Some(text) = node.attribute(key) else {
+            return Ok(None);
+        };
+        let number = text
+            .trim()
+            .parse::<u32>()
+            .ok()
+            .and_then(|n| N::try_from(n).ok());
+        match number {
+            Some(number) => Ok(Some(number)),
+            None => Err(
+                Problem::new(format!("{key}={text:?} is no number that can be here"))
+                    .at(self.attribute_place(node, key)),
+            ),
+        }
+    }
+
+    /// A validator of one field becomes a rule, if it is one of those that need no program.
+    fn validator(&mut self, node: Node<'_, '_>, path: &str) {
+        let class = node
+            .attribute("class")
+            .unwrap_or_default()
+            .trim()
+            .to_owned();
+        let place = self.attribute_place(node, "class");
+        let mut rule = ValueRule::new(path);
+        let known = match class.strip_prefix(classes::PACKAGE).unwrap_or(&class) {
+            "IVA_ALPHANUM" => rule.with(true, false, false, false),
+            "IVA_ALPHANUMNOZERO" => rule.with(true, false, true, false),
+            "IVA_ALPHANUMNOBLANK" => rule.with(true, false, false, true),
+            "IVA_ALPHANUMNOZERO_NOBLANK" => rule.with(true, false, true, true),
+            "IVA_NUM" => rule.with(false, true, false, false),
+            "IVA_NUMNOZERO" => rule.with(false, true, true, false),
+            _ => false,
+        };
+        if !known {
+            self.warn(
+                Problem::new("a validator that is program code; it is left out")
+                    .at(place)
+                    .field(path)
+                    .class(class),
+            );
+            return;
+        }
+        for property in node.children().filter(Node::is_element) {
+            let value = property
+                .attribute("value")
+                .and_then(|text| text.trim().parse().ok());
+            match property.attribute("name") {
+                Some("min-len") => rule.length_min = value,
+                Some("max-len") => rule.length_max = value,
+                _ => {}
+            }
+        }
+        self.imported.rules.values.push(rule);
+    }
+
+    // ---- rows to the dialect ----
+
+    fn dialect(&mut self, mut packager: Packager) -> Result<(), Problem> {
+        if !packager.emit_bitmap {
+            return Err(
+                Problem::new("a message without a bitmap (emitBitmap=\"false\")")
+                    .at(packager.place)
+                    .expected("a bitmap"),
+            );
+        }
+        let mti = packager.rows.remove(&0).ok_or_else(|| {
+            Problem::new("there is no field 0, the message type indicator").at(packager.place)
+        })?;
+        self.imported.dialect.mti = mti_encoding(&mti)?;
+        self.imported.dialect.header = packager.header;
+        self.imported.dialect.bitmap = self.message_bitmap(&mut packager)?;
+        for (id, row) in std::mem::take(&mut packager.rows) {
+            let Ok(de) = u8::try_from(id) else {
+                self.tolerate(
+                    row.problem("there is no such data element")
+                        .expected("1 to 192"),
+                    "it is left out",
+                );
+                continue;
+            };
+            if let Some(field) = self.field(&row)? {
+                self.imported.dialect.fields.insert(de, field);
+            }
+        }
+        self.unreachable_elements();
+        Ok(())
+    }
+
+    fn message_bitmap(&mut self, packager: &mut Packager) -> Result<Bitmap, Problem> {
+        let row = packager
+            .rows
+            .get(&packager.bitmap_field)
+            .filter(|row| row.is_bitmap())
+            .cloned();
+        let Some(row) = row else {
+            // As of ANSI X9.2, whose packager has the bitmap in its program.
+            self.warn(
+                Problem::new(
+                    "no field is the bitmap; it is taken to be that of X9.2: 16 hexadecimal digits, with field 1 as an element",
+                )
+                .at(packager.place),
+            );
+            return Ok(Bitmap {
+                maps: 1,
+                ..Bitmap::default()
+            });
+        };
+        packager.rows.remove(&packager.bitmap_field);
+        let mut bitmap = bitmap(&row)?;
+        let third = packager.third_bitmap_field.or_else(|| {
+            let above = packager.rows.keys().any(|id| *id > 128);
+            (bitmap.maps == 2 && above).then_some(65)
+        });
+        if let Some(third) = third
+            && bitmap.maps == 2
+            && packager.rows.get(&third).is_some_and(Row::is_bitmap)
+        {
+            packager.rows.remove(&third);
+            bitmap.third_in = u8::try_from(third).ok();
+        }
+        Ok(bitmap)
+    }
+
+    /// Warns of elements that the bitmaps cannot announce.
+    fn unreachable_elements(&mut self) {
+        let bitmap = &self.imported.dialect.bitmap;
+        let maps = bitmap
+            .maps
+            .saturating_add(u8::from(bitmap.third_in.is_some()));
+        let last = u16::from(maps).saturating_mul(64);
+        let above: Vec<u8> = self.imported.dialect.fields.keys().copied().collect();
+        let above: Vec<u8> = above
+            .into_iter()
+            .filter(|de| u16::from(*de) > last)
+            .collect();
+        if let Some(first) = above.first() {
+            let problem = Problem::new(format!(
+                "{} elements from here on are above {last}, the last that the bitmap can announce; they are left out",
+                above.len()
+            ))
+            .field(first.to_string());
+            let place = self
+                .imported
+                .origins
+                .get(&first.to_string())
+                .map(|origin| origin.place);
+            self.warn(match place {
+                Some(place) => problem.at(place),
+                None => problem,
+            });
+            for de in above {
+                self.imported.dialect.fields.remove(&de);
+            }
+        }
+    }
+
+    /// The field of a row; none, if it is left out.
+    pub(crate) fn field(&mut self, row: &Row) -> Result<Option<Field>, Problem> {
+        let Some(class) = classes::find(&row.class) else {
+            let known: Vec<&str> = classes::CLASSES.iter().map(|(name, _)| *name).collect();
+            let short = row
+                .class
+                .strip_prefix(classes::PACKAGE)
+                .unwrap_or(&row.class);
+            let problem = row.problem("there is no such class");
+            let problem = match crate::error::nearest(short, known.iter().copied()) {
+                Some(near) => problem.expected(format!("one that is known; the nearest is {near}")),
+                None => problem.expected("one of org.jpos.iso"),
+            };
+            self.tolerate(problem, LEFT_OUT);
+            return Ok(None);
+        };
+        self.of_class(row, class)
+    }
+
+    /// The field of a row whose class is known.
+    pub(crate) fn of_class(&mut self, row: &Row, class: Class) -> Result<Option<Field>, Problem> {
+        let field = match class {
+            Class::Value(value) | Class::OptionalLead(value) => self.value(row, value)?,
+            Class::Nothing => Field::fixed(&row.name, Format::Any, 0).padded(None),
+            Class::Unused => return Ok(None),
+            Class::Token => token_field(row)?,
+            Class::Bitmap { .. } => {
+                self.tolerate(row.problem("a bitmap where a field stands"), LEFT_OUT);
+                return Ok(None);
+            }
+            Class::Tagged(_) => {
+                self.tolerate(
+                    row.problem("a subfield with a tag, outside a field with tagged subfields"),
+                    LEFT_OUT,
+                );
+                return Ok(None);
+            }
+        };
+        let Some(packager) = &row.packager else {
+            return Ok(Some(field));
+        };
+        match packagers::body(self, row, packager, field.clone()) {
+            Ok(field) => Ok(Some(field)),
+            Err(problem) => {
+                self.tolerate(problem, "the field is kept as bytes");
+                Ok(opaque(&field))
+            }
+        }
+    }
+
+    /// A field with a value, as its class has it.
+    pub(crate) fn value(&mut self, row: &Row, value: Value) -> Result<Field, Problem> {
+        if let Some(params) = &row.params {
+            self.tolerate(
+                row.problem(format!("parameters of its program ({params})")),
+                "they are left out",
+            );
+        }
+        let length = match value.room {
+            Room::Fixed => Length::Fixed(row.length),
+            Room::Prefix(mut prefix) => {
+                prefix.inclusive = row.inclusive;
+                Length::Variable {
+                    prefix,
+                    max: row.length,
+                }
+            }
+            Room::Filled(prefix) => Length::Filled {
+                prefix,
+                size: row.length,
+            },
+        };
+        let length = self.fitting(row, length)?;
+        let mut pad = value.pad;
+        if let Some(pad) = &mut pad {
+            pad.trim = row.trim;
+        }
+        let encoding = match &row.charset {
+            Some(charset) => self.charset(row, charset, value.encoding.with(row.pad))?,
+            None => value.encoding.with(row.pad),
+        };
+        Ok(Field {
+            name: row.name.clone(),
+            format: value.format,
+            length,
+            encoding,
+            pad,
+            body: Body::Value,
+        })
+    }
+
+    /// The length, if its prefix can say it.
+    fn fitting(&mut self, row: &Row, length: Length) -> Result<Length, Problem> {
+        let Some(prefix) = length.prefix() else {
+            return Ok(length);
+        };
+        let largest = prefix.largest();
+        if row.length <= largest {
+            return Ok(length);
+        }
+        let problem = Problem::new(format!("a length of {}", row.length))
+            .at(row.length_place)
+            .field(&row.path)
+            .class(&row.class)
+            .expected(format!(
+                "at most {largest}, which is all that its prefix can say"
+            ));
+        self.tolerate(problem, "the largest that it can say is taken");
+        Ok(match length {
+            Length::Filled { prefix, .. } => Length::Filled {
+                prefix,
+                size: largest,
+            },
+            _ => Length::Variable {
+                prefix,
+                max: largest,
+            },
+        })
+    }
+
+    fn charset(
+        &mut self,
+        row: &Row,
+        charset: &str,
+        encoding: Encoding,
+    ) -> Result<Encoding, Problem> {
+        let name: String = charset
+            .chars()
+            .filter(char::is_ascii_alphanumeric)
+            .map(|letter| letter.to_ascii_lowercase())
+            .collect();
+        match name.as_str() {
+            "usascii" | "ascii" | "iso88591" | "latin1" | "utf8" => Ok(Encoding::Ascii),
+            "ibm037" | "cp037" | "037" => Ok(Encoding::Ebcdic037),
+            "ibm1047" | "cp1047" | "1047" => Ok(Encoding::Ebcdic1047),
+            _ => {
+                let problem = row
+                    .problem(format!("the character set {charset:?}"))
+                    .expected("ISO-8859-1, IBM037 or IBM1047");
+                self.tolerate(problem, "it is passed over");
+                Ok(encoding)
+            }
+        }
+    }
+}
+
+fn mti_encoding(row: &Row) -> Result<Encoding, Problem> {
+    let wrong = || {
+        row.problem("this cannot be a message type indicator")
+            .expected("four digits of fixed length in ASCII, EBCDIC or BCD")
+    };
+    match classes::find(&row.class) {
+        Some(Class::Value(value)) if value.room == Room::Fixed && row.length == 4 => {
+            match value.encoding.with(row.pad) {
+                encoding @ (Encoding::Ascii | Encoding::Ebcdic1047 | Encoding::Bcd(_)) => {
+                    Ok(encoding)
+                }
+                _ => Err(wrong()),
+            }
+        }
+        _ => Err(wrong()),
+    }
+}
+
+/// A field up to its token.
+fn token_field(row: &Row) -> Result<Field, Problem> {
+    let token = row
+        .token
+        .as_ref()
+        .filter(|token| !token.is_empty())
+        .ok_or_else(|| row.problem("the token that ends the field is missing"))?;
+    let length = Length::Terminated {
+        token: token.chars().map(latin).collect(),
+        max: row.length.max(1),
+        or_end: false,
+    };
+    Ok(Field::new(&row.name, Format::Any, length))
+}
+
+/// The byte of a character, as that system writes it.
+fn latin(letter: char) -> u8 {
+    u8::try_from(u32::from(letter)).unwrap_or(b'?')
+}
+
+/// The bitmap of a row.
+pub(crate) fn bitmap(row: &Row) -> Result<Bitmap, Problem> {
+    let Some(Class::Bitmap { encoding, alone }) = classes::find(&row.class) else {
+        return Err(row.problem("this is no bitmap"));
+    };
+    let (bytes, maps) = match (row.length, encoding) {
+        _ if alone => (8, 1),
+        (8, _) => (8, 1),
+        (16, _) => (8, 2),
+        (24, _) => (8, 3),
+        // Small ones; the hexadecimal class writes eight bytes, whatever its length says.
+        (1..8, BitmapEncoding::Hex) => (8, 1),
+        (1..8, _) => (u8::try_from(row.length).unwrap_or(8), 1),
+        _ => {
+            return Err(Problem::new(format!("a bitmap of {} bytes", row.length))
+                .at(row.length_place)
+                .field(&row.path)
+                .class(&row.class)
+                .expected("8, 16 or 24; of subfields also less than 8"));
+        }
+    };
+    Ok(Bitmap {
+        encoding,
+        bytes,
+        maps,
+        ..Bitmap::default()
+    })
+}

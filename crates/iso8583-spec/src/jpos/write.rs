@@ -1,0 +1,542 @@
+//! From a dialect to the XML: for each field the first class that does the same to every message.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use iso8583_codec::model::{
+    Bitmap, BitmapEncoding, Body, Counts, Dialect, Encoding, Field, Format, Item, Length, Pad,
+    Tagged,
+};
+
+use super::classes::{CLASSES, Class, PACKAGE, Room, Value};
+use crate::error::Problem;
+use crate::rules::Rules;
+use crate::switches::Switches;
+
+/// Writes a packager file.
+pub(crate) fn export(
+    dialect: &Dialect,
+    rules: &Rules,
+    switches: &Switches,
+    lenient: bool,
+) -> Result<(String, Vec<Problem>), Problem> {
+    let mut out = Writer {
+        text: String::from(
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<!DOCTYPE isopackager PUBLIC\n        \"-//jPOS/jPOS Generic Packager DTD 1.0//EN\"\n        \"http://jpos.org/dtd/generic-packager-1.0.dtd\">\n\n",
+        ),
+        level: 1,
+        missing: Vec::new(),
+        lenient,
+    };
+    let _ = writeln!(out.text, "<!-- {} -->", comment(&dialect.name));
+    out.message(dialect)?;
+    if !rules.is_empty() {
+        out.cannot(Problem::new(
+            "rules of messages and values have no place in such a file",
+        ))?;
+    }
+    if !switches.is_empty() {
+        out.cannot(Problem::new("switches have no place in such a file"))?;
+    }
+    Ok((out.text, out.missing))
+}
+
+struct Writer {
+    text: String,
+    level: usize,
+    missing: Vec<Problem>,
+    lenient: bool,
+}
+
+/// A class with the attributes that it needs.
+struct Choice {
+    class: String,
+    length: u32,
+    attributes: Vec<(&'static str, String)>,
+}
+
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            control if control.is_control() => {
+                let _ = write!(out, "&#{};", u32::from(control));
+            }
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+/// Text that may stand in a comment, which ends at two hyphens.
+fn comment(text: &str) -> String {
+    text.chars()
+        .map(|letter| match letter {
+            '-' => '_',
+            control if control.is_control() => ' ',
+            other => other,
+        })
+        .collect()
+}
+
+impl Writer {
+    fn cannot(&mut self, problem: Problem) -> Result<(), Problem> {
+        if !self.lenient {
+            return Err(problem);
+        }
+        self.missing.push(problem);
+        Ok(())
+    }
+
+    fn nearly(&mut self, path: &str, what: &str) {
+        self.missing.push(Problem::new(what).field(path));
+    }
+
+    fn line(&mut self, text: &str) {
+        let indent = self.level.saturating_mul(2);
+        let _ = writeln!(self.text, "{:indent$}{text}", "");
+    }
+
+    fn message(&mut self, dialect: &Dialect) -> Result<(), Problem> {
+        let mut attributes = String::new();
+        if dialect.header > 0 {
+            let _ = write!(attributes, " headerLength=\"{}\"", dialect.header);
+        }
+        if let Some(third) = dialect.bitmap.third_in {
+            let _ = write!(attributes, " thirdBitmapField=\"{third}\"");
+        }
+        let _ = writeln!(self.text, "<isopackager{attributes}>");
+        let mti = Field::fixed("Message type indicator", Format::N, 4).encoded(dialect.mti);
+        self.field("0", 0, &mti)?;
+        self.message_bitmap(dialect)?;
+        for (&de, field) in &dialect.fields {
+            self.field(&de.to_string(), u16::from(de), field)?;
+        }
+        self.text.push_str("</isopackager>\n");
+        Ok(())
+    }
+
+    fn message_bitmap(&mut self, dialect: &Dialect) -> Result<(), Problem> {
+        let bitmap = &dialect.bitmap;
+        if bitmap.always {
+            self.cannot(Problem::new("bitmaps that are there unannounced").field("1"))?;
+        }
+        if bitmap.maps == 1 && dialect.fields.contains_key(&1) {
+            if bitmap.encoding != BitmapEncoding::Hex {
+                self.cannot(
+                    Problem::new("a field 1 beside a bitmap that is not in hexadecimal digits")
+                        .field("1"),
+                )?;
+            }
+            return Ok(());
+        }
+        self.bitmap_row(1, bitmap, "1")?;
+        if let Some(third) = bitmap.third_in {
+            let map = Bitmap {
+                maps: 1,
+                third_in: None,
+                ..*bitmap
+            };
+            self.bitmap_row(u16::from(third), &map, &third.to_string())?;
+        }
+        Ok(())
+    }
+
+    fn bitmap_row(&mut self, id: u16, bitmap: &Bitmap, path: &str) -> Result<(), Problem> {
+        let class = match bitmap.encoding {
+            BitmapEncoding::Binary => "IFB_BITMAP",
+            BitmapEncoding::Hex => "IFA_BITMAP",
+            BitmapEncoding::EbcdicHex => "IFE_BITMAP",
+        };
+        let length = match (bitmap.bytes, bitmap.encoding) {
+            (8, _) => bitmap.maps.saturating_mul(8),
+            (1..8, BitmapEncoding::Binary | BitmapEncoding::EbcdicHex) if bitmap.maps == 1 => {
+                bitmap.bytes
+            }
+            _ => {
+                return self
+                    .cannot(Problem::new("a bitmap of this size in this encoding").field(path));
+            }
+        };
+        self.line(&format!(
+            "<isofield id=\"{id}\" length=\"{length}\" name=\"Bitmap\" class=\"{PACKAGE}{class}\"/>"
+        ));
+        Ok(())
+    }
+
+    fn field(&mut self, path: &str, id: u16, field: &Field) -> Result<(), Problem> {
+        let Some(choice) = choose(field, false) else {
+            return self.cannot(no_class(path, field));
+        };
+        self.note_differences(path, field);
+        match body(field) {
+            Ok(None) => {
+                self.row("isofield", id, field, &choice, "/>");
+                Ok(())
+            }
+            Ok(Some(packager)) => self.compound(path, id, field, &choice, packager),
+            Err(what) => self.cannot(Problem::new(what).field(path)),
+        }
+    }
+
+    fn note_differences(&mut self, path: &str, field: &Field) {
+        if matches!(field.format, Format::An | Format::Ans | Format::Z)
+            && !matches!(field.encoding, Encoding::Nibbles(_))
+            && field.body == Body::Value
+        {
+            self.nearly(path, "its format is written as characters of any kind");
+        }
+    }
+
+    fn row(&mut self, element: &str, id: u16, field: &Field, choice: &Choice, end: &str) {
+        let mut text = format!(
+            "<{element} id=\"{id}\" length=\"{}\" name=\"{}\" class=\"{}\"",
+            choice.length,
+            escaped(&field.name),
+            choice.class
+        );
+        for (key, value) in &choice.attributes {
+            let _ = write!(text, " {key}=\"{}\"", escaped(value));
+        }
+        text.push_str(end);
+        self.line(&text);
+    }
+
+    fn compound(
+        &mut self,
+        path: &str,
+        id: u16,
+        field: &Field,
+        choice: &Choice,
+        packager: Packager,
+    ) -> Result<(), Problem> {
+        let end = format!(" packager=\"{}\"{}>", packager.class, packager.attributes);
+        self.row("isofieldpackager", id, field, choice, &end);
+        self.level = self.level.saturating_add(1);
+        let result = self.rows(path, &field.body);
+        self.level = self.level.saturating_sub(1);
+        self.line("</isofieldpackager>");
+        result
+    }
+
+    fn rows(&mut self, path: &str, body: &Body) -> Result<(), Problem> {
+        match body {
+            Body::Value => Ok(()),
+            Body::Positional(fields) => self.numbered(path, fields),
+            Body::Bitmapped { bitmap, fields, .. } => {
+                self.bitmap_row(0, bitmap, path)?;
+                self.numbered(path, fields)
+            }
+            Body::Tagged(tagged) => self.tagged(path, tagged),
+            Body::BerTlv(objects) => {
+                if !objects.fields.is_empty() {
+                    self.nearly(
+                        path,
+                        "the names of its objects have no place in such a file",
+                    );
+                }
+                Ok(())
+            }
+            Body::Datasets { fields, .. } => self.numbered(path, fields),
+        }
+    }
+
+    fn numbered(&mut self, path: &str, fields: &BTreeMap<u16, Field>) -> Result<(), Problem> {
+        for (&id, field) in fields {
+            self.field(&format!("{path}.{id}"), id, field)?;
+        }
+        Ok(())
+    }
+
+    fn tagged(&mut self, path: &str, tagged: &Tagged) -> Result<(), Problem> {
+        self.nearly(path, "a tag without a row is an error there");
+        if let Some(lead) = &tagged.lead {
+            let path = format!("{path}.0");
+            let optional = tagged.numbers && lead.optional && !is_gicc(tagged);
+            match choose(&lead.field, optional) {
+                Some(choice) => self.row("isofield", 0, &lead.field, &choice, "/>"),
+                None => self.cannot(no_class(&path, &lead.field))?,
+            }
+        }
+        for (index, (tag, field)) in tagged.fields.iter().enumerate() {
+            let path = format!("{path}.{tag}");
+            let Some(mut choice) = choose_tagged(tagged, field) else {
+                self.cannot(no_class(&path, field))?;
+                continue;
+            };
+            let number = if tagged.numbers {
+                tag.parse().ok()
+            } else {
+                choice.attributes.push(("token", tag.clone()));
+                u16::try_from(index.saturating_add(1)).ok()
+            };
+            let Some(id) = number else {
+                self.cannot(Problem::new("a tag that is no number").field(&path))?;
+                continue;
+            };
+            match body(field) {
+                Ok(None) => self.row("isofield", id, field, &choice, "/>"),
+                Ok(Some(packager)) => self.compound(&path, id, field, &choice, packager)?,
+                Err(what) => self.cannot(Problem::new(what).field(&path))?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn no_class(path: &str, field: &Field) -> Problem {
+    Problem::new(format!(
+        "no class there writes a field like this ({:?}, {:?}, {:?})",
+        field.format, field.length, field.encoding
+    ))
+    .field(path)
+}
+
+fn is_gicc(tagged: &Tagged) -> bool {
+    matches!(tagged.item, Item::LengthTag { .. }) && tagged.tag_encoding != Encoding::Ascii
+}
+
+/// A packager of subfields, with its attributes.
+struct Packager {
+    class: &'static str,
+    attributes: String,
+}
+
+fn packager(class: &'static str, attributes: impl Into<String>) -> Packager {
+    Packager {
+        class,
+        attributes: attributes.into(),
+    }
+}
+
+/// What packs the subfields of a field; none, if it has none.
+fn body(field: &Field) -> Result<Option<Packager>, &'static str> {
+    const SUBFIELDS: &str = "org.jpos.iso.packager.GenericSubFieldPackager";
+    Ok(Some(match &field.body {
+        Body::Value => return Ok(None),
+        Body::Positional(fields) => {
+            let first = fields.keys().next().copied().unwrap_or_default();
+            packager(
+                SUBFIELDS,
+                format!(" emitBitmap=\"false\" firstField=\"{first}\""),
+            )
+        }
+        Body::Bitmapped { header: 0, .. } => packager(
+            SUBFIELDS,
+            " emitBitmap=\"true\" bitmapField=\"0\" firstField=\"1\"",
+        ),
+        Body::Bitmapped { header, .. } => packager(
+            "org.jpos.iso.packager.GenericPackager",
+            format!(
+                " emitBitmap=\"true\" bitmapField=\"0\" firstField=\"1\" headerLength=\"{header}\""
+            ),
+        ),
+        Body::Tagged(tagged) if tagged.numbers => {
+            if is_gicc(tagged) {
+                packager("org.jpos.iso.packager.GICCSubFieldPackager", "")
+            } else if tagged.tag_encoding == Encoding::Ascii {
+                packager("org.jpos.iso.packager.EuroSubFieldPackager", "")
+            } else {
+                packager("org.jpos.iso.packager.MasterCardEBCDICSubFieldPackager", "")
+            }
+        }
+        Body::Tagged(tagged) if tagged.tag_encoding == Encoding::Ascii => packager(
+            "org.jpos.tlv.packager.TaggedSequencePackager",
+            format!(" token=\"{}\"", "0".repeat(usize::from(tagged.tag_width))),
+        ),
+        Body::Tagged(_) => return Err("tags that are neither numbers nor in ASCII"),
+        Body::BerTlv(_) => match field.encoding {
+            Encoding::Binary => packager("org.jpos.tlv.packager.bertlv.BERTLVBinaryPackager", ""),
+            Encoding::HexAscii => {
+                packager("org.jpos.tlv.packager.bertlv.BERTLVAsciiHexPackager", "")
+            }
+            Encoding::HexEbcdic => {
+                packager("org.jpos.tlv.packager.bertlv.BERTLVEbcdicHexPackager", "")
+            }
+            _ => return Err("TLV objects in this encoding"),
+        },
+        Body::Datasets { .. } => packager("org.jpos.iso.packager.DatasetPackager", ""),
+    }))
+}
+
+/// The class of a field.
+fn choose(field: &Field, optional_lead: bool) -> Option<Choice> {
+    if let Length::Terminated {
+        token,
+        max,
+        or_end: false,
+    } = &field.length
+    {
+        let plain = field.encoding == Encoding::Ascii && field.format != Format::B;
+        return plain.then(|| Choice {
+            class: format!("{PACKAGE}IF_TCHAR"),
+            length: *max,
+            attributes: vec![("token", token.iter().copied().map(char::from).collect())],
+        });
+    }
+    if field.length == Length::Fixed(0) && field.body == Body::Value {
+        return Some(Choice {
+            class: format!("{PACKAGE}IF_NOP"),
+            length: 0,
+            attributes: Vec::new(),
+        });
+    }
+    let outer = in_characters(field);
+    let field = outer.as_ref().unwrap_or(field);
+    // A class that is exactly alike is better than one that takes more, or fills what is never short.
+    let exact = |alike: fn(&Field, &Value) -> bool| {
+        CLASSES.iter().find_map(|(name, class)| {
+            let value = match (class, optional_lead) {
+                (Class::Value(value), false) | (Class::OptionalLead(value), true) => value,
+                _ => return None,
+            };
+            let attributes = same(field, value)?;
+            alike(field, value).then(|| (name, attributes))
+        })
+    };
+    let (name, attributes) =
+        exact(|field, value| field.format == value.format && alike_pads(field.pad, value.pad))
+            .or_else(|| {
+                exact(|field, value| {
+                    alike_formats(field, value) && alike_pads(field.pad, value.pad)
+                })
+            })
+            .or_else(|| exact(|field, value| alike_formats(field, value) && field.pad.is_none()))?;
+    Some(Choice {
+        class: format!("{PACKAGE}{name}"),
+        length: field.length.max(),
+        attributes,
+    })
+}
+
+/// TLV objects in hexadecimal digits are, to that system, characters with a packager of their own.
+fn in_characters(field: &Field) -> Option<Field> {
+    let encoding = match (&field.body, field.encoding) {
+        (Body::BerTlv(_), Encoding::HexAscii) => Encoding::Ascii,
+        (Body::BerTlv(_), Encoding::HexEbcdic) => Encoding::Ebcdic1047,
+        _ => return None,
+    };
+    let mut outer = field.clone();
+    outer.format = Format::Any;
+    outer.encoding = encoding;
+    match &mut outer.length {
+        Length::Variable { prefix, max } if prefix.counts == Counts::Bytes => {
+            prefix.counts = Counts::Units;
+            *max = max.saturating_mul(2);
+        }
+        Length::Fixed(units) => *units = units.saturating_mul(2),
+        _ => return None,
+    }
+    Some(outer)
+}
+
+/// The attributes with which a class has the same length and encoding as a field; none, if it cannot.
+fn same(field: &Field, value: &Value) -> Option<Vec<(&'static str, String)>> {
+    let mut attributes = Vec::new();
+    let prefix = match (&field.length, value.room) {
+        (Length::Fixed(_), Room::Fixed) => None,
+        (Length::Variable { prefix, .. }, Room::Prefix(other)) => Some((*prefix, other)),
+        (Length::Filled { prefix, .. }, Room::Filled(other)) => Some((*prefix, other)),
+        _ => return None,
+    };
+    if let Some((mut ours, theirs)) = prefix {
+        if ours.inclusive {
+            attributes.push(("inclusive", "true".to_owned()));
+            ours.inclusive = false;
+        }
+        if ours != theirs {
+            return None;
+        }
+    }
+    if value.encoding.with(false) == field.encoding {
+        if value.encoding.with(true) != field.encoding {
+            attributes.push(("pad", "false".to_owned()));
+        }
+    } else if value.encoding.with(true) == field.encoding {
+        attributes.push(("pad", "true".to_owned()));
+    } else if field.encoding == Encoding::Ebcdic037
+        && value.encoding.with(false) == Encoding::Ebcdic1047
+    {
+        attributes.push(("encoding", "IBM037".to_owned()));
+    } else {
+        return None;
+    }
+    if field.pad.is_some_and(|pad| pad.trim) {
+        attributes.push(("trim", "true".to_owned()));
+    }
+    Some(attributes)
+}
+
+/// Whether the value of a field may stand in a class: text in text, bytes in bytes.
+fn alike_formats(field: &Field, value: &Value) -> bool {
+    let compound = field.body != Body::Value;
+    match (field.format, value.format) {
+        (ours, theirs) if ours == theirs => true,
+        (Format::B, _) | (_, Format::B) | (Format::Xn, _) | (_, Format::Xn) => compound,
+        (_, Format::Any) => true,
+        // Packed digits are what they are.
+        (_, Format::N) => matches!(field.encoding, Encoding::Bcd(_)),
+        (_, Format::An) => matches!(field.encoding, Encoding::Nibbles(_)),
+        _ => false,
+    }
+}
+
+fn alike_pads(ours: Option<Pad>, theirs: Option<Pad>) -> bool {
+    match (ours, theirs) {
+        (Some(ours), Some(theirs)) => (ours.side, ours.with) == (theirs.side, theirs.with),
+        (ours, theirs) => ours.is_none() && theirs.is_none(),
+    }
+}
+
+/// The class of a subfield behind its tag.
+fn choose_tagged(tagged: &Tagged, field: &Field) -> Option<Choice> {
+    let (prefix, first) = match tagged.item {
+        Item::TagLength(prefix) => (Some(prefix), false),
+        Item::LengthTag {
+            prefix,
+            counts_tag: true,
+        } => (Some(prefix), true),
+        Item::LengthTag { .. } => return None,
+        Item::Own { .. } => (field.length.prefix(), false),
+    };
+    let mut field = field.clone();
+    field.length = Length::Variable {
+        prefix: prefix?,
+        max: field.length.max(),
+    };
+    if !tagged.numbers {
+        let ordinary = choose(&field, false)?;
+        let short = ordinary.class.strip_prefix("org.jpos.iso.IFA_")?;
+        return matches!(
+            short,
+            "LLCHAR" | "LLLCHAR" | "LLNUM" | "LLLNUM" | "LLBINARY" | "LLLBINARY"
+        )
+        .then(|| Choice {
+            class: format!("org.jpos.tlv.packager.IFTA_{short}"),
+            ..ordinary
+        });
+    }
+    let choice = |alike: fn(&Field, &Value) -> bool| {
+        CLASSES.iter().find_map(|(name, class)| {
+            let Class::Tagged(class) = class else {
+                return None;
+            };
+            if (class.tag_width, class.tag_encoding, class.length_first)
+                != (tagged.tag_width, tagged.tag_encoding, first)
+            {
+                return None;
+            }
+            let attributes = same(&field, &class.value)?;
+            alike(&field, &class.value).then(|| Choice {
+                class: format!("{PACKAGE}{name}"),
+                length: field.length.max(),
+                attributes,
+            })
+        })
+    };
+    choice(|field, value| field.format == value.format).or_else(|| choice(alike_formats))
+}
