@@ -92,8 +92,7 @@ impl<'a> Message<'a> {
             let step = spec.steps.get(index)?;
             let bytes = match step.kind {
                 StepKind::Fixed => usize::from(step.bytes),
-                StepKind::Undefined => return None,
-                StepKind::Other => self.other_bytes(index, at)?,
+                StepKind::Undefined | StepKind::Other => return None,
                 _ => {
                     let units = units(step, frame.get(at..)?)?;
                     step.prefix_bytes().wrapping_add(step.value_bytes(units))
@@ -106,15 +105,20 @@ impl<'a> Message<'a> {
 }
 
 impl Message<'_> {
-    /// Notes where each element starts, where the head is as the dialect says; `None` if anything is wrong.
+    /// Notes where each element starts in a dialect that has no quick way for all of it; `None` if anything is wrong.
     #[cold]
+    #[inline(never)]
     fn index_other(&mut self) -> Option<()> {
         let (dialect, frame) = (self.spec().dialect(), self.frame());
         let head = head::read(dialect, frame).ok()?;
         let [first, second, mut third] = head.maps;
-        let mut end = self.walk::<0>(first, head.end)?;
-        end = self.walk::<64>(second, end)?;
         let present = u128::from(first) | u128::from(second) << 64;
+        let mut end = head.end;
+        for de in presence::Elements(present) {
+            self.note(usize::from(de).wrapping_sub(1), end as u16);
+            let bytes = element_bytes(self.spec(), de, frame.get(end..)?).ok()?;
+            end = end.checked_add(bytes)?;
+        }
         if present & self.spec().carrier() != 0 {
             third = self.carried_map()?;
         }
@@ -138,15 +142,6 @@ impl Message<'_> {
         let start = self.start(bitmap.third_in?);
         let map = head::read_map(&bitmap, self.frame().get(start..)?).ok()?;
         Some(u64::from_be_bytes(*map.first_chunk()?).reverse_bits())
-    }
-
-    /// Bytes of the element of this index that starts here, as its own row says.
-    #[cold]
-    fn other_bytes(&self, index: usize, at: usize) -> Option<usize> {
-        let de = u8::try_from(index.wrapping_add(1)).ok()?;
-        let field = self.spec().dialect().fields.get(&de)?;
-        let extent = leaf::measure(field, self.frame().get(at..)?).ok()?;
-        Some(extent.bytes())
     }
 }
 

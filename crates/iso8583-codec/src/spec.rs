@@ -142,7 +142,7 @@ pub(crate) enum HeadEncoding {
     Characters,
     /// Two bytes of BCD; eight bytes a map.
     Packed,
-    /// As the dialect says.
+    /// As the dialect says, or the elements have lengths that only the dialect knows.
     Other,
 }
 
@@ -462,9 +462,12 @@ impl Spec {
         let mut spec = Self::of_rows("", compile::head(&dialect), &[]);
         for (&de, field) in dialect.fields.range(..=ELEMENTS as u8) {
             spec.add(compile::row(de, field));
+            let step = &mut spec.steps[usize::from(de) - 1];
             if let Some(bytes) = compile::fixed_bytes(field) {
-                let step = &mut spec.steps[usize::from(de) - 1];
                 (step.kind, step.bytes) = (StepKind::Fixed, bytes);
+            }
+            if step.kind == StepKind::Other {
+                spec.head = HeadEncoding::Other;
             }
         }
         if let Some(de) = dialect.bitmap.third_in {
