@@ -188,7 +188,12 @@ pub(crate) fn decode(field: &Field, raw: &[u8], extent: &Extent) -> Vec<u8> {
         match field.pad {
             Some(Pad {
                 side: Side::Left, ..
-            }) => drop(value.drain(..filling.min(value.len()))),
+            }) => {
+                // Without a value there is no sign either.
+                let at = filling_start(field, &value).min(extent.counted);
+                let end = at.saturating_add(filling).min(value.len());
+                drop(value.drain(at..end));
+            }
             _ => value.truncate(kept),
         }
     }
@@ -203,7 +208,7 @@ pub(crate) fn decode(field: &Field, raw: &[u8], extent: &Extent) -> Vec<u8> {
         strip_filler(field.encoding, &mut value);
     }
     if let Some(pad) = field.pad.filter(|pad| pad.trim) {
-        trim(pad, field.format, &mut value);
+        trim(field, pad, &mut value);
     }
     value
 }
@@ -227,7 +232,7 @@ pub(crate) fn strip_filler(encoding: Encoding, value: &mut Vec<u8>) {
     }
 }
 
-fn trim(pad: Pad, format: Format, value: &mut Vec<u8>) {
+fn trim(field: &Field, pad: Pad, value: &mut Vec<u8>) {
     match pad.side {
         Side::Right => {
             let kept = value
@@ -237,8 +242,7 @@ fn trim(pad: Pad, format: Format, value: &mut Vec<u8>) {
             value.truncate(kept);
         }
         Side::Left => {
-            // A sign stays.
-            let signed = usize::from(format == Format::Xn);
+            let signed = filling_start(field, value);
             let filling = value
                 .iter()
                 .skip(signed)
@@ -451,6 +455,15 @@ pub(crate) fn fitted<'v>(
     }
 }
 
+/// Where what fills a value on the left stands: behind the sign, if there is one.
+fn filling_start(field: &Field, value: &[u8]) -> usize {
+    let signed = match field.encoding {
+        Encoding::EbcdicOverpunch { .. } => value.first() == Some(&b'-'),
+        _ => field.format == Format::Xn && !value.is_empty(),
+    };
+    usize::from(signed)
+}
+
 /// The value with the filling of its room.
 fn filled(field: &Field, value: &[u8]) -> Result<Vec<u8>, WriteErrorKind> {
     let room = size(field.length.max());
@@ -466,11 +479,7 @@ fn filled(field: &Field, value: &[u8]) -> Result<Vec<u8>, WriteErrorKind> {
     })?;
     let at = match pad.side {
         Side::Right => filled.len(),
-        // Behind the sign, if there is one.
-        Side::Left => usize::from(
-            field.format == Format::Xn && !value.is_empty()
-                || value.first() == Some(&b'-') && value.len() > length,
-        ),
+        Side::Left => filling_start(field, value),
     };
     filled.splice(at..at, std::iter::repeat_n(pad.with, missing));
     Ok(filled)
