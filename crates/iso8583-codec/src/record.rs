@@ -1,5 +1,8 @@
 //! Messages that own their values, of any dialect, with their subfields.
 
+#[cfg(feature = "serde")]
+mod serde;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
