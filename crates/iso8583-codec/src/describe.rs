@@ -2,7 +2,8 @@
 //!
 //! Card data is masked unless asked for: card numbers (DE 2 and the head of track 2) show their first six and last four
 //! digits, and wherever else in the message the same number stands, or free text has a number that may be one, it is masked
-//! alike; tracks, PIN data and the card data among the EMV tags of DE 55 become stars.
+//! alike; tracks, PIN data and the card data among the EMV tags of DE 55 become stars. Subfields are shown by number or tag,
+//! with the same care.
 
 mod emv;
 mod hex;
@@ -15,7 +16,9 @@ pub use json::to_json;
 pub use table::to_table;
 
 use crate::check;
+use crate::general::read::Subfield;
 use crate::message::Message;
+use crate::model::Body;
 use crate::packed;
 use crate::spec::{Format, Length};
 use crate::value;
@@ -29,6 +32,19 @@ enum Shown {
     Text(String),
     /// Upper-case hexadecimal digits.
     Hex(String),
+    /// Subfields, in the order of the message.
+    Group(Vec<ShownField>),
+}
+
+/// A subfield that may be shown.
+struct ShownField {
+    /// Number or tag.
+    key: String,
+    /// Name; empty for a tag that the dialect does not know.
+    name: String,
+    /// Format in the standard's notation.
+    format: String,
+    shown: Shown,
 }
 
 /// What of a message may be shown.
@@ -66,6 +82,9 @@ impl<'m, 'a> Viewer<'m, 'a> {
 
     /// The value of a present element.
     fn shown(&self, de: u8) -> Shown {
+        if let Some(group) = self.shown_subfields(de) {
+            return group;
+        }
         let text = self.message.text(de);
         let text = text.as_deref().unwrap_or_default();
         let binary = self
@@ -94,9 +113,63 @@ impl<'m, 'a> Viewer<'m, 'a> {
                 packed::unpack_hex(text, &mut bytes);
                 Shown::Text(self.covered(emv::masked_hex(&bytes)))
             }
+            // Subfields that could not be read: whatever they are.
+            _ if binary && self.has_subfields(de) => {
+                Shown::Hex(self.covered(hex_without_card_numbers(text)))
+            }
             _ if binary => Shown::Hex(self.covered(hex_of(text))),
             _ if self.is_free_text(de) => Shown::Text(self.covered(without_card_numbers(text))),
             _ => Shown::Text(self.covered(characters(text))),
+        }
+    }
+
+    fn has_subfields(&self, de: u8) -> bool {
+        let row = self.message.spec().dialect().fields.get(&de);
+        row.is_some_and(|row| !matches!(row.body, Body::Value))
+    }
+
+    /// The subfields of an element, if it has any and they can be read.
+    fn shown_subfields(&self, de: u8) -> Option<Shown> {
+        if !self.has_subfields(de) {
+            return None;
+        }
+        let read = self.message.subfields(de)?.ok()?;
+        Some(self.shown_group(de, &read, false))
+    }
+
+    /// Subfields of an element; in BER-TLV, if `tlv`.
+    fn shown_group(&self, de: u8, outer: &Subfield<'_>, tlv: bool) -> Shown {
+        // What the dialect does not know is as what surrounds it.
+        let tlv = match outer.field().map(|field| &field.body) {
+            Some(body) => matches!(body, Body::BerTlv(_) | Body::Datasets { .. }),
+            None => tlv,
+        };
+        let fields = outer.subfields().iter().map(|field| ShownField {
+            key: field.key().to_owned(),
+            name: field.field().map_or("", |row| &row.name).to_owned(),
+            format: field
+                .field()
+                .map(table::notation_of_row)
+                .unwrap_or_default(),
+            shown: match field.value() {
+                Some(value) => self.shown_value(de, field, value, tlv),
+                None => self.shown_group(de, field, tlv),
+            },
+        });
+        Shown::Group(fields.collect())
+    }
+
+    /// The value of a subfield.
+    fn shown_value(&self, de: u8, field: &Subfield<'_>, value: &[u8], tlv: bool) -> Shown {
+        let card_data =
+            matches!(de, 2 | 34 | 35 | 36 | 45 | 52) || tlv && emv::is_card_data(field.key());
+        match (field.is_binary(), self.show_pan) {
+            (true, true) => Shown::Hex(hex_of(value)),
+            (false, true) => Shown::Text(characters(value)),
+            (true, false) if card_data => Shown::Hex(stars(value.len().saturating_mul(2))),
+            (false, false) if card_data => Shown::Text(stars(value.len())),
+            (true, false) => Shown::Hex(self.covered(hex_without_card_numbers(value))),
+            (false, false) => Shown::Text(self.covered(without_card_numbers(value))),
         }
     }
 
@@ -135,6 +208,21 @@ fn without_card_numbers(text: &[u8]) -> String {
             }
         })
         .collect()
+}
+
+/// The hexadecimal digits of bytes, with every number masked that may be one of a card, in characters or in packed digits.
+fn hex_without_card_numbers(bytes: &[u8]) -> String {
+    let groups = bytes.chunk_by(|one, next| one.is_ascii_digit() == next.is_ascii_digit());
+    let hex: String = groups
+        .map(|group| {
+            if is_card_number(group) {
+                stars(group.len().saturating_mul(2))
+            } else {
+                hex_of(group)
+            }
+        })
+        .collect();
+    without_card_numbers(hex.as_bytes())
 }
 
 /// Whether these are digits of a card number by their count and by the last of them. Source: ISO 7812-1, annex B.

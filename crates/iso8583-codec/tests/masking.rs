@@ -1,8 +1,11 @@
 //! What people see of a message: escaped, masked, in words.
 
+use std::collections::BTreeMap;
+
 use bytes::BytesMut;
 use iso8583_codec::describe::{to_json, to_table};
-use iso8583_codec::{Draft, Message, Mti, Spec};
+use iso8583_codec::model::{BerTlv, Body, Dialect, Field, Format, Prefix};
+use iso8583_codec::{Draft, Message, Mti, Record, Spec};
 
 const PAN: &str = "4761739001010119";
 const PAN_MASKED: &str = "476173******0119";
@@ -199,4 +202,84 @@ fn a_table_lines_up() {
 ";
         assert_eq!(to_table(message, false), expected);
     });
+}
+
+/// A dialect that tells its messages' subfields apart.
+fn with_subfields() -> Spec {
+    let icc = BerTlv {
+        open_constructed: true,
+        ..BerTlv::default()
+    };
+    let private = BTreeMap::from([
+        (
+            1,
+            Field::variable("Free text", Format::Ans, Prefix::ascii(2), 99),
+        ),
+        (2, Field::variable("Bytes", Format::B, Prefix::ascii(2), 99)),
+    ]);
+    let dialect = Dialect::new("nested")
+        .with(
+            2,
+            Field::variable("Card number", Format::N, Prefix::ascii(2), 19),
+        )
+        .with(
+            48,
+            Field::variable("Private", Format::Ans, Prefix::ascii(3), 999)
+                .with_body(Body::Positional(private)),
+        )
+        .with(
+            55,
+            Field::variable("ICC data", Format::B, Prefix::ascii(3), 255)
+                .with_body(Body::BerTlv(icc)),
+        );
+    Spec::compile(&dialect).expect("as it should be")
+}
+
+#[test]
+fn subfields_are_masked_as_well() {
+    let spec = with_subfields();
+    let packed = vec![0x47, 0x61, 0x73, 0x90, 0x01, 0x01, 0x01, 0x19];
+    let check = |known: bool, shown: &str| {
+        let mut record = Record::new(Mti::literal("0200"));
+        if known {
+            record.set("2", PAN).expect("a number");
+        }
+        record
+            .set("48.1", format!("card {PAN}!"))
+            .and_then(|record| record.set("48.2", PAN.as_bytes()))
+            .and_then(|record| record.set("55.70.5A", packed.clone()))
+            .and_then(|record| record.set("55.DF01", packed.clone()))
+            .and_then(|record| record.set("55.9F36", vec![0, 1]))
+            .expect("numbers of elements");
+        let mut out = BytesMut::new();
+        record.encode(&spec, &mut out).expect("representable");
+        let message = spec.decode(&out).expect("just encoded");
+        assert_eq!(to_json(&message, false), shown);
+        let clear = to_json(&message, true) + &to_table(&message, true);
+        assert!(clear.contains(PAN));
+        let masked = to_json(&message, false) + &to_table(&message, false);
+        assert!(!masked.contains(PAN), "{masked}");
+        let table = to_table(&message, false);
+        let line = table
+            .lines()
+            .find(|line| line.contains("48.1"))
+            .expect("a line");
+        let words: Vec<&str> = line.split_whitespace().take(6).collect();
+        assert_eq!(words, ["48.1", "Free", "text", "ans", "..99", "LL"]);
+    };
+    let stars = "*".repeat(32);
+    let group = format!(
+        "\"48\":{{\"1\":\"card {PAN_MASKED}!\",\"2\":{{\"hex\":\"{stars}\"}}}},\
+         \"55\":{{\"70\":{{\"5A\":{{\"hex\":\"{0}\"}}}},\"DF01\":{{\"hex\":\"{PAN_MASKED}\"}},\
+         \"9F36\":{{\"hex\":\"0001\"}}}}",
+        "*".repeat(16)
+    );
+    check(
+        false,
+        &format!("{{\"mti\":\"0200\",\"fields\":{{{group}}}}}"),
+    );
+    check(
+        true,
+        &format!("{{\"mti\":\"0200\",\"fields\":{{\"2\":\"{PAN_MASKED}\",{group}}}}}"),
+    );
 }

@@ -8,6 +8,11 @@ use super::{hex_of, stars};
 /// tracks, and the tracks of contactless magnetic stripe mode. Source: EMV book 3, annex A.
 const CARD_DATA: &[u32] = &[0x56, 0x57, 0x5A, 0x5F20, 0x9F0B, 0x9F1F, 0x9F20, 0x9F6B];
 
+/// Whether the value of this tag, in hexadecimal digits, is card data.
+pub(super) fn is_card_data(tag: &str) -> bool {
+    u32::from_str_radix(tag, 16).is_ok_and(|tag| CARD_DATA.contains(&tag))
+}
+
 /// The bytes in hexadecimal digits, with stars for card data.
 pub(super) fn masked_hex(bytes: &[u8]) -> String {
     let mut text = hex_of(bytes);

@@ -2,27 +2,68 @@
 
 use std::fmt::Write;
 
-use super::{Shown, Viewer};
+use super::{Shown, ShownField, Viewer};
 use crate::message::Message;
 
 /// The message as one line of JSON: `{"mti":"0200","fields":{"3":"000000","64":{"hex":"00FF"}}}`.
 ///
-/// Text is a string (a byte above 127 is the character of that number), binary is upper-case hex. Card data is masked
-/// unless `show_pan`.
+/// Text is a string (a byte above 127 is the character of that number), binary is upper-case hex, subfields are an object by
+/// number or tag. Card data is masked unless `show_pan`.
 #[must_use]
 pub fn to_json(message: &Message<'_>, show_pan: bool) -> String {
     let viewer = Viewer::new(message, show_pan);
     let mut json = format!("{{\"mti\":\"{}\",\"fields\":{{", message.mti());
     for (index, de) in message.elements().enumerate() {
         let comma = if index == 0 { "" } else { "," };
-        let written = match viewer.shown(de) {
-            Shown::Text(text) => write!(json, "{comma}\"{de}\":\"{}\"", Escaped(&text)),
-            Shown::Hex(digits) => write!(json, "{comma}\"{de}\":{{\"hex\":\"{digits}\"}}"),
-        };
+        let written = write!(json, "{comma}\"{de}\":");
         debug_assert!(written.is_ok(), "a string takes whatever is written");
+        write_value(&viewer.shown(de), &mut json);
     }
     json.push_str("}}");
     json
+}
+
+fn write_value(shown: &Shown, json: &mut String) {
+    let written = match shown {
+        Shown::Text(text) => write!(json, "\"{}\"", Escaped(text)),
+        Shown::Hex(digits) => write!(json, "{{\"hex\":\"{digits}\"}}"),
+        Shown::Group(fields) => {
+            write_group(fields, json);
+            Ok(())
+        }
+    };
+    debug_assert!(written.is_ok(), "a string takes whatever is written");
+}
+
+/// An object by number or tag; a tag that comes more than once has an array, at its first place.
+fn write_group(fields: &[ShownField], json: &mut String) {
+    json.push('{');
+    let mut comma = "";
+    for (index, field) in fields.iter().enumerate() {
+        let same = |other: &&ShownField| other.key == field.key;
+        let (before, after) = fields.split_at(index);
+        if before.iter().any(|other| same(&other)) {
+            continue;
+        }
+        let written = write!(json, "{comma}\"{}\":", Escaped(&field.key));
+        debug_assert!(written.is_ok(), "a string takes whatever is written");
+        comma = ",";
+        let all: Vec<&ShownField> = after.iter().filter(same).collect();
+        match all.as_slice() {
+            [single] => write_value(&single.shown, json),
+            repeated => {
+                json.push('[');
+                for (index, field) in repeated.iter().enumerate() {
+                    if index > 0 {
+                        json.push(',');
+                    }
+                    write_value(&field.shown, json);
+                }
+                json.push(']');
+            }
+        }
+    }
+    json.push('}');
 }
 
 /// The inside of a JSON string.

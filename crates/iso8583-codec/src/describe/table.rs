@@ -1,11 +1,10 @@
 //! A table, one element a line.
 
-use std::fmt::Write;
-
 use super::{Shown, Viewer};
 use crate::message::Message;
+use crate::model::{self, Field};
 use crate::mti::Mti;
-use crate::spec::{FieldSpec, Format, Length};
+use crate::spec::{FieldSpec, Format, Length, PrefixEncoding, ValueEncoding};
 
 /// The message as a table: MTI in words, then number, name, format and value of one element a line. Binary values are in
 /// upper-case hex. Card data is masked unless `show_pan`.
@@ -14,28 +13,61 @@ pub fn to_table(message: &Message<'_>, show_pan: bool) -> String {
     let viewer = Viewer::new(message, show_pan);
     let mti = message.mti();
     let mut table = format!("{mti}  {}\n", in_words(mti));
-    let fields = || message.elements().filter_map(|de| message.spec().field(de));
-    let name_width = fields()
-        .map(|field| field.name.len())
-        .max()
-        .unwrap_or_default();
-    let format_width = fields()
-        .map(|field| notation(&field).len())
-        .max()
-        .unwrap_or_default();
-    for field in fields() {
-        let value = match viewer.shown(field.de) {
-            Shown::Text(text) => text.chars().map(printable).collect(),
-            Shown::Hex(digits) => digits,
+    let mut rows = Vec::new();
+    for de in message.elements() {
+        let Some(field) = message.spec().field(de) else {
+            continue;
         };
-        let (de, name, format) = (field.de, field.name, notation(&field));
-        let written = writeln!(
-            table,
-            "{de:>4}  {name:name_width$}  {format:format_width$}  {value}"
-        );
-        debug_assert!(written.is_ok(), "a string takes whatever is written");
+        let format = match message.spec().dialect().fields.get(&de) {
+            Some(row) if field.value == ValueEncoding::Other => notation_of_row(row),
+            _ => notation(&field),
+        };
+        let key = format!("{de:>4}");
+        add_rows(key, field.name, format, viewer.shown(de), &mut rows);
+    }
+    let width = |of: fn(&Row) -> &str| rows.iter().map(|row| of(row).chars().count()).max();
+    let key_width = width(|row| &row.key).unwrap_or_default();
+    let name_width = width(|row| &row.name).unwrap_or_default();
+    let format_width = width(|row| &row.format).unwrap_or_default();
+    for Row {
+        key,
+        name,
+        format,
+        value,
+    } in rows
+    {
+        let line = format!("{key:key_width$}  {name:name_width$}  {format:format_width$}  {value}");
+        table.push_str(line.trim_end_matches(' '));
+        table.push('\n');
     }
     table
+}
+
+/// One line of the table.
+struct Row {
+    key: String,
+    name: String,
+    format: String,
+    value: String,
+}
+
+/// Adds a field, and its subfields behind it.
+fn add_rows(key: String, name: &str, format: String, shown: Shown, rows: &mut Vec<Row>) {
+    let (value, fields) = match shown {
+        Shown::Text(text) => (text.chars().map(printable).collect(), Vec::new()),
+        Shown::Hex(digits) => (digits, Vec::new()),
+        Shown::Group(fields) => (String::new(), fields),
+    };
+    rows.push(Row {
+        key: key.clone(),
+        name: name.to_owned(),
+        format,
+        value,
+    });
+    for field in fields {
+        let key = format!("{key}.{}", field.key);
+        add_rows(key, &field.name, field.format, field.shown, rows);
+    }
 }
 
 /// A control character would spoil the terminal.
@@ -69,6 +101,27 @@ fn notation(field: &FieldSpec<'_>) -> String {
         }
         (Length::Fixed(length), _) => format!("{format} {length}"),
     }
+}
+
+/// The same of a dialect's own row: `ans ..999` behind a prefix of three digits is `ans ..999 LLL`.
+pub(super) fn notation_of_row(field: &Field) -> String {
+    let max = u16::try_from(field.length.max()).unwrap_or(u16::MAX);
+    let length = match &field.length {
+        model::Length::Fixed(_) => Length::Fixed(max),
+        other => Length::Variable {
+            digits: other.prefix().map_or(0, |prefix| prefix.digits),
+            max,
+        },
+    };
+    let text = notation(&FieldSpec {
+        de: 0,
+        name: "",
+        format: field.format,
+        length,
+        value: ValueEncoding::Other,
+        prefix: PrefixEncoding::Other,
+    });
+    text.trim_end().to_owned()
 }
 
 /// What a message type indicator says. Source: ISO 8583:1987, 4.1.2.
