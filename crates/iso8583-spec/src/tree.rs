@@ -234,13 +234,9 @@ impl Tree {
     }
 
     /// A number from `least` to `most`.
-    pub(crate) fn number<N: TryFrom<i64> + fmt::Display>(
-        &self,
-        least: N,
-        most: N,
-    ) -> Result<N, Problem>
+    pub(crate) fn number<N>(&self, least: N, most: N) -> Result<N, Problem>
     where
-        N: PartialOrd + Copy,
+        N: TryFrom<i64> + PartialOrd + Copy + fmt::Display,
     {
         let Node::Integer(integer) = self.node else {
             return Err(self.wrong(format!("a number from {least} to {most}")));

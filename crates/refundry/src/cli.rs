@@ -60,6 +60,12 @@ pub enum Command {
     Decode(DecodeArgs),
     /// Validate a configuration and print the effective one
     Check(CheckArgs),
+    /// Look at spec files of dialects (TOML, jPOS XML, moov JSON), and convert them
+    Spec {
+        /// What to do.
+        #[command(subcommand)]
+        command: SpecCommand,
+    },
     /// Simulators for tests and trials
     Simulate {
         /// Which simulator.
@@ -150,6 +156,60 @@ pub struct DecodeArgs {
     /// A message in hex, a file, or - for stdin
     #[arg(value_name = "HEX or FILE or -")]
     pub input: Option<OsString>,
+}
+
+/// `refundry spec`.
+#[derive(Subcommand, Debug)]
+pub enum SpecCommand {
+    /// Read a spec file and say what it has in it, or everything that is wrong with it
+    Check(SpecCheckArgs),
+    /// Write a spec file in another format
+    Convert(SpecConvertArgs),
+}
+
+/// `refundry spec check`.
+#[derive(Args, Debug)]
+pub struct SpecCheckArgs {
+    /// Warn of what cannot be had instead of refusing the file; such a field is kept as bytes, or left out
+    #[arg(long)]
+    pub lenient: bool,
+    /// The spec file: TOML, a jPOS XML packager, or moov JSON
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+/// `refundry spec convert`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+TOML can say everything. What the other formats have no words for is an error, or with --lenient left out with a warning.
+
+Examples:
+  refundry spec convert packager.xml > dialect.toml
+  refundry spec convert --to moov dialect.toml --output spec.json")]
+pub struct SpecConvertArgs {
+    /// The format to write
+    #[arg(long, value_enum, value_name = "toml|jpos|moov", default_value_t = SpecFormat::Toml, hide_possible_values = true)]
+    pub to: SpecFormat,
+    /// Warn of what cannot be had, or said, instead of refusing
+    #[arg(long)]
+    pub lenient: bool,
+    /// Where to write [default: stdout]
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// The spec file: TOML, a jPOS XML packager, or moov JSON
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+/// The formats of spec files.
+#[derive(ValueEnum, Copy, Clone, PartialEq, Eq, Debug)]
+pub enum SpecFormat {
+    /// Our own.
+    Toml,
+    /// XML packagers.
+    Jpos,
+    /// JSON specs.
+    Moov,
 }
 
 /// `refundry simulate`.
@@ -383,6 +443,12 @@ fn dispatch(cli: &Cli) -> Result<(), Failure> {
         Command::Demo(args) => commands::demo::run(args),
         Command::Decode(args) => commands::decode::run(args),
         Command::Check(args) => commands::check::run(args),
+        Command::Spec {
+            command: SpecCommand::Check(args),
+        } => commands::spec::check(args),
+        Command::Spec {
+            command: SpecCommand::Convert(args),
+        } => commands::spec::convert(args),
         Command::Simulate {
             simulator: Simulator::Issuer(args),
         } => commands::simulate::issuer(args),

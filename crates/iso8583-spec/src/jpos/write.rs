@@ -5,11 +5,12 @@ use std::fmt::Write as _;
 
 use iso8583_codec::model::{
     Bitmap, BitmapEncoding, Body, Counts, Dialect, Encoding, Field, Format, Item, Length, Pad,
-    Tagged,
+    Tagged, Unknown,
 };
 
 use super::classes::{CLASSES, Class, PACKAGE, Room, Value};
 use crate::error::Problem;
+use crate::own::one_line;
 use crate::rules::Rules;
 use crate::switches::Switches;
 
@@ -53,6 +54,8 @@ struct Choice {
     class: String,
     length: u32,
     attributes: Vec<(&'static str, String)>,
+    /// Whether a value that is too short for its room is filled there, while it is an error here.
+    fills: bool,
 }
 
 fn escaped(text: &str) -> String {
@@ -172,7 +175,7 @@ impl Writer {
         let Some(choice) = choose(field, false) else {
             return self.cannot(no_class(path, field));
         };
-        self.note_differences(path, field);
+        self.note_differences(path, field, &choice);
         match body(field) {
             Ok(None) => {
                 self.row("isofield", id, field, &choice, "/>");
@@ -183,7 +186,10 @@ impl Writer {
         }
     }
 
-    fn note_differences(&mut self, path: &str, field: &Field) {
+    fn note_differences(&mut self, path: &str, field: &Field, choice: &Choice) {
+        if choice.fills {
+            self.nearly(path, "a value that is too short is filled there");
+        }
         if matches!(field.format, Format::An | Format::Ans | Format::Z)
             && !matches!(field.encoding, Encoding::Nibbles(_))
             && field.body == Body::Value
@@ -253,7 +259,9 @@ impl Writer {
     }
 
     fn tagged(&mut self, path: &str, tagged: &Tagged) -> Result<(), Problem> {
-        self.nearly(path, "a tag without a row is an error there");
+        if tagged.unknown != Unknown::Refuse {
+            self.nearly(path, "a tag without a row is an error there");
+        }
         if let Some(lead) = &tagged.lead {
             let path = format!("{path}.0");
             let optional = tagged.numbers && lead.optional && !is_gicc(tagged);
@@ -290,8 +298,8 @@ impl Writer {
 
 fn no_class(path: &str, field: &Field) -> Problem {
     Problem::new(format!(
-        "no class there writes a field like this ({:?}, {:?}, {:?})",
-        field.format, field.length, field.encoding
+        "no class there writes a field like this: {}",
+        one_line(field)
     ))
     .field(path)
 }
@@ -376,13 +384,16 @@ fn choose(field: &Field, optional_lead: bool) -> Option<Choice> {
             class: format!("{PACKAGE}IF_TCHAR"),
             length: *max,
             attributes: vec![("token", token.iter().copied().map(char::from).collect())],
+            fills: false,
         });
     }
-    if field.length == Length::Fixed(0) && field.body == Body::Value {
+    if field.length == Length::Fixed(0) && field.body == Body::Value && field.format == Format::Any
+    {
         return Some(Choice {
             class: format!("{PACKAGE}IF_NOP"),
             length: 0,
             attributes: Vec::new(),
+            fills: false,
         });
     }
     let outer = in_characters(field);
@@ -395,10 +406,11 @@ fn choose(field: &Field, optional_lead: bool) -> Option<Choice> {
                 _ => return None,
             };
             let attributes = same(field, value)?;
-            alike(field, value).then(|| (name, attributes))
+            let fills = field.pad.is_none() && value.pad.is_some();
+            alike(field, value).then_some((name, attributes, fills))
         })
     };
-    let (name, attributes) =
+    let (name, attributes, fills) =
         exact(|field, value| field.format == value.format && alike_pads(field.pad, value.pad))
             .or_else(|| {
                 exact(|field, value| {
@@ -410,6 +422,7 @@ fn choose(field: &Field, optional_lead: bool) -> Option<Choice> {
         class: format!("{PACKAGE}{name}"),
         length: field.length.max(),
         attributes,
+        fills,
     })
 }
 
@@ -535,6 +548,7 @@ fn choose_tagged(tagged: &Tagged, field: &Field) -> Option<Choice> {
                 class: format!("{PACKAGE}{name}"),
                 length: field.length.max(),
                 attributes,
+                fills: false,
             })
         })
     };

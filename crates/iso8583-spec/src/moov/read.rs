@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use iso8583_codec::model::{
     BerTlv, Bitmap, BitmapEncoding, Body, Counts, Dialect, Encoding, Field, Format, Item, Length,
-    Order, Pad, Tagged, Unknown,
+    Order, Pad, Side, Tagged, Unknown,
 };
 
 use super::words::{self, Encoded, Prefixed};
@@ -67,6 +67,8 @@ struct Read {
     length: Option<u32>,
     prefix: Option<Prefixed>,
     encoded: Option<Encoded>,
+    /// Of a bitmap: whether its first bit announces another one.
+    expands: bool,
     field: Field,
 }
 
@@ -153,16 +155,16 @@ impl Reader {
             length,
             prefix,
             encoded,
+            expands: true,
             field: Field::fixed(name, Format::Any, 0),
         };
         write_value(&mut read, &mut table)?;
         self.body(&mut read, &mut table, path, level.saturating_add(1))?;
-        // Whether a bitmap grows is of no concern: it does where a message needs it.
         for key in ["disableAutoExpand", "disableautoexpand"] {
             if let Some(fixed) = table.get(key)
                 && fixed.boolean()?
             {
-                read.prefix = Some(Prefixed::Fixed);
+                read.expands = false;
             }
         }
         table.finish()?;
@@ -267,11 +269,12 @@ impl Reader {
         for (entry, inner) in rows {
             fields.insert(format!("{:0>digits$}", entry.key), inner.field);
         }
+        let unknown_prefix = match unknown_prefix {
+            Some(Prefixed::Prefix(prefix)) => Some(prefix),
+            _ => None,
+        };
         let item = Item::Own {
-            unknown: match unknown_prefix {
-                Some(Prefixed::Prefix(prefix)) => Some(prefix),
-                _ => None,
-            },
+            unknown: unknown_prefix,
         };
         Ok(Body::Tagged(Tagged {
             tag_width: width,
@@ -357,6 +360,11 @@ fn write_value(read: &mut Read, table: &mut Table<'_>) -> Result<(), Problem> {
         Some(padding) => read_padding(padding)?,
         None => None,
     };
+    // What is filled with zeros in front is a number, whatever its type is called.
+    let zeros = |pad: Pad| (pad.side, pad.with) == (Side::Left, b'0');
+    if read.field.format == Format::Any && read.field.pad.is_some_and(zeros) {
+        read.field.format = Format::N;
+    }
     Ok(())
 }
 
@@ -417,26 +425,20 @@ fn message_bitmap(read: &Read, entry: &Entry) -> Result<Bitmap, Problem> {
     }
     Ok(Bitmap {
         encoding: bitmap_encoding(read),
-        maps: match read.prefix {
-            // What is written behind a bitmap that may not grow is never a bitmap.
-            Some(Prefixed::Fixed) if read.length.is_some_and(|bytes| bytes == 0) => 1,
-            // As there: a message may have three maps.
-            _ => 3,
-        },
+        // As there: a message may have three maps.
+        maps: if read.expands { 3 } else { 1 },
         ..Bitmap::default()
     })
 }
 
-/// The bitmap of subfields: of so many bytes, the first bit is a subfield.
+/// The bitmap of subfields: one that does not expand may be of any size, and its first bit is a subfield.
 fn subfield_bitmap(read: &Read) -> Bitmap {
-    let bytes = read
-        .length
-        .and_then(|bytes| u8::try_from(bytes).ok())
-        .filter(|bytes| *bytes > 0);
+    let bytes = read.length.and_then(|bytes| u8::try_from(bytes).ok());
+    let bytes = bytes.filter(|bytes| *bytes > 0).unwrap_or(8);
     Bitmap {
         encoding: bitmap_encoding(read),
-        bytes: bytes.unwrap_or(8),
-        maps: 1,
+        bytes: if read.expands { 8 } else { bytes },
+        maps: if read.expands { 3 } else { 1 },
         ..Bitmap::default()
     }
 }

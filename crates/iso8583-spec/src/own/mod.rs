@@ -6,4 +6,4 @@ mod words;
 mod write;
 
 pub(crate) use read::import;
-pub(crate) use write::export;
+pub(crate) use write::{export, one_line};

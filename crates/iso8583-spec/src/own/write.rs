@@ -38,6 +38,16 @@ pub(crate) fn export(dialect: &Dialect, rules: &Rules, switches: &Switches) -> S
     out.text
 }
 
+/// How a field is written, in the words of the file, on one line.
+pub(crate) fn one_line(field: &Field) -> String {
+    let mut out = Writer::default();
+    out.field_keys(&Field {
+        name: String::new(),
+        ..field.clone()
+    });
+    out.text.trim_end().replace('\n', ", ")
+}
+
 #[derive(Default)]
 struct Writer {
     text: String,

@@ -8,3 +8,4 @@ mod place;
 pub mod saf;
 pub mod serve;
 pub mod simulate;
+pub mod spec;
