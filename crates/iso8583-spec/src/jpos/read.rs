@@ -513,7 +513,7 @@ impl Reader<'_> {
         };
         Ok(Field {
             name: row.name.clone(),
-            format: value.format,
+            format: track_format(row, value.format),
             length,
             encoding,
             pad,
@@ -592,6 +592,24 @@ fn mti_encoding(row: &Row) -> Result<Encoding, Problem> {
         }
         _ => Err(wrong()),
     }
+}
+
+/// Tracks have classes for digits, but hold separators as well.
+fn track_format(row: &Row, format: Format) -> Format {
+    if format == Format::N && is_track_name(&row.name) {
+        Format::Z
+    } else {
+        format
+    }
+}
+
+fn is_track_name(name: &str) -> bool {
+    name.to_ascii_lowercase().contains("track")
+}
+
+/// Whether a field is read from a class for digits as the track that it is.
+pub(crate) fn is_track(field: &Field) -> bool {
+    field.format == Format::Z && is_track_name(&field.name)
 }
 
 /// A field up to its token.

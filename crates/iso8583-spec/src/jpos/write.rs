@@ -193,6 +193,7 @@ impl Writer {
         if matches!(field.format, Format::An | Format::Ans | Format::Z)
             && !matches!(field.encoding, Encoding::Nibbles(_))
             && field.body == Body::Value
+            && !super::read::is_track(field)
         {
             self.nearly(path, "its format is written as characters of any kind");
         }
@@ -491,7 +492,8 @@ fn alike_formats(field: &Field, value: &Value) -> bool {
         (ours, theirs) if ours == theirs => true,
         (Format::B, _) | (_, Format::B) | (Format::Xn, _) | (_, Format::Xn) => compound,
         (_, Format::Any) => true,
-        // Packed digits are what they are.
+        // Tracks have classes for digits, and packed digits are what they are.
+        (Format::Z, Format::N) => true,
         (_, Format::N) => matches!(field.encoding, Encoding::Bcd(_)),
         (_, Format::An) => matches!(field.encoding, Encoding::Nibbles(_)),
         _ => false,
