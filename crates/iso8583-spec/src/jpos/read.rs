@@ -354,8 +354,12 @@ impl Reader<'_> {
                 );
                 continue;
             };
-            if let Some(field) = self.field(&row)? {
-                self.imported.dialect.fields.insert(de, field);
+            match self.field(&row) {
+                Ok(Some(field)) => {
+                    self.imported.dialect.fields.insert(de, field);
+                }
+                Ok(None) => {}
+                Err(problem) => self.tolerate(problem, LEFT_OUT),
             }
         }
         self.unreachable_elements();
@@ -411,8 +415,11 @@ impl Reader<'_> {
             .collect();
         if let Some(first) = above.first() {
             let problem = Problem::new(format!(
-                "{} elements from here on are above {last}, the last that the bitmap can announce; they are left out",
-                above.len()
+                "{} above {last}, the last element that the bitmap can announce: left out",
+                match above.len() {
+                    1 => "this element is".to_owned(),
+                    count => format!("{count} elements, from this one on, are"),
+                }
             ))
             .field(first.to_string());
             let place = self

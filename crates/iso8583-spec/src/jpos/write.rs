@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use iso8583_codec::model::{
     Bitmap, BitmapEncoding, Body, Counts, Dialect, Encoding, Field, Format, Item, Length, Pad,
-    Tagged, Unknown,
+    Prefix, Tagged, Unknown,
 };
 
 use super::classes::{CLASSES, Class, PACKAGE, Room, Value};
@@ -66,9 +66,11 @@ fn escaped(text: &str) -> String {
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
-            control if control.is_control() => {
-                let _ = write!(out, "&#{};", u32::from(control));
+            '\t' | '\n' | '\r' => {
+                let _ = write!(out, "&#{};", u32::from(letter));
             }
+            // XML has no way to write the others.
+            control if control.is_control() => out.push(' '),
             other => out.push(other),
         }
     }
@@ -260,7 +262,8 @@ impl Writer {
     }
 
     fn tagged(&mut self, path: &str, tagged: &Tagged) -> Result<(), Problem> {
-        if tagged.unknown != Unknown::Refuse {
+        let others = others(tagged);
+        if tagged.unknown != Unknown::Refuse && others.is_none() {
             self.nearly(path, "a tag without a row is an error there");
         }
         if let Some(lead) = &tagged.lead {
@@ -293,7 +296,31 @@ impl Writer {
                 Err(what) => self.cannot(Problem::new(what).field(&path))?,
             }
         }
+        if let Some(class) = others {
+            let id = tagged.fields.len().saturating_add(1);
+            let token = "#".repeat(usize::from(tagged.tag_width));
+            self.line(&format!(
+                "<isofield id=\"{id}\" length=\"99\" name=\"All others\" token=\"{token}\" class=\"{class}\"/>"
+            ));
+        }
         Ok(())
+    }
+}
+
+/// The class of a row for all tags that have none, where the packager has such a row.
+fn others(tagged: &Tagged) -> Option<&'static str> {
+    let prefix = match tagged.item {
+        Item::TagLength(prefix) => prefix,
+        Item::Own { unknown } => unknown?,
+        Item::LengthTag { .. } => return None,
+    };
+    let sequence = !tagged.numbers && tagged.unknown != Unknown::Refuse;
+    if sequence && prefix == Prefix::ascii(2) {
+        Some("org.jpos.tlv.packager.IFTA_LLCHAR")
+    } else if sequence && prefix == Prefix::ascii(3) {
+        Some("org.jpos.tlv.packager.IFTA_LLLCHAR")
+    } else {
+        None
     }
 }
 
@@ -380,7 +407,10 @@ fn choose(field: &Field, optional_lead: bool) -> Option<Choice> {
         or_end: false,
     } = &field.length
     {
-        let plain = field.encoding == Encoding::Ascii && field.format != Format::B;
+        // A control character has no place in XML.
+        let plain = field.encoding == Encoding::Ascii
+            && field.format != Format::B
+            && token.iter().all(|byte| !byte.is_ascii_control());
         return plain.then(|| Choice {
             class: format!("{PACKAGE}IF_TCHAR"),
             length: *max,

@@ -268,6 +268,12 @@ impl Writer {
                 "subfields that are written in another encoding together",
             ));
         }
+        if field.pad.is_some() {
+            self.nearly(
+                path,
+                "what its subfields leave of its room is not filled there",
+            );
+        }
         let prefix = self.prefix(field, "")?;
         let mut json = Object::default()
             .with("type", Json::text("Composite"))

@@ -9,8 +9,8 @@ use iso8583_codec::model::{
 
 use super::{parts, words};
 use crate::error::{Problem, one_of};
-use crate::imported::{Imported, Origin};
-use crate::tree::{self, Table, Tree};
+use crate::imported::{Imported, LEFT_OUT, Origin};
+use crate::tree::{self, Entry, Table, Tree};
 
 /// Most levels of subfields that are read; the codec has a bound of its own below that.
 const LEVELS_MAX: usize = 32;
@@ -26,10 +26,7 @@ pub(crate) fn import(text: &str, name: &str) -> Result<Imported, Problem> {
     }
     let mut imported = Imported::new(dialect);
     if let Some(fields) = file.get("fields") {
-        let mut reader = Reader {
-            origins: &mut imported.origins,
-        };
-        imported.dialect.fields = reader.numbered(fields, "", 0)?;
+        read_fields(fields, &mut imported)?;
     }
     if let Some(rules) = file.get("message_rules") {
         imported.rules.messages = parts::message_rules(rules)?;
@@ -42,6 +39,33 @@ pub(crate) fn import(text: &str, name: &str) -> Result<Imported, Problem> {
     }
     file.finish()?;
     Ok(imported)
+}
+
+/// The elements. One that is wrong does not keep the others from being looked at.
+fn read_fields(tree: &Tree, imported: &mut Imported) -> Result<(), Problem> {
+    for entry in tree.table()?.entries() {
+        let mut reader = Reader {
+            origins: &mut imported.origins,
+        };
+        let element =
+            number(entry).and_then(|de: u8| Ok((de, reader.field(&entry.value, &entry.key, 0)?)));
+        match element {
+            Ok((de, field)) => {
+                imported.dialect.fields.insert(de, field);
+            }
+            Err(problem) => imported.tolerate(problem, LEFT_OUT),
+        }
+    }
+    Ok(())
+}
+
+/// The number that a key is. `07` and `7` would be the same field.
+fn number<N: std::str::FromStr>(entry: &Entry) -> Result<N, Problem> {
+    let canonical = entry.key == "0" || !entry.key.starts_with('0');
+    let number = entry.key.parse().ok().filter(|_| canonical);
+    number.ok_or_else(|| {
+        Problem::new(format!("{:?} is no number of a field", entry.key)).at(entry.place)
+    })
 }
 
 fn read_message(tree: &Tree, dialect: &mut Dialect) -> Result<(), Problem> {
@@ -169,12 +193,7 @@ impl Reader<'_> {
         let mut fields = BTreeMap::new();
         for entry in tree.table()?.entries() {
             let path = below(above, &entry.key);
-            // `07` and `7` would be the same field.
-            let canonical = entry.key == "0" || !entry.key.starts_with('0');
-            let number = entry.key.parse().ok().filter(|_| canonical);
-            let number = number.ok_or_else(|| {
-                Problem::new(format!("{:?} is no number of a field", entry.key)).at(entry.place)
-            })?;
+            let number = number(entry)?;
             fields.insert(number, self.field(&entry.value, &path, level)?);
         }
         Ok(fields)
