@@ -95,6 +95,9 @@ pub struct Bitmap {
     pub maps: u8,
     /// Whether all maps are always there, announced or not.
     pub always: bool,
+    /// On writing, all maps are there and announced where no field has a number above this one; 0 for never. Hosts that send
+    /// two maps whatever is in them have 64 here; the EBCDIC bitmaps of one implementation are as if they had 32.
+    pub all_up_to: u8,
     /// The element that holds the third map where it does not follow the second at once (65 in some dialects). Its bits are
     /// elements 129 to 192, behind all others. `maps` is then two.
     pub third_in: Option<u8>,
@@ -107,6 +110,7 @@ impl Default for Bitmap {
             bytes: 8,
             maps: 2,
             always: false,
+            all_up_to: 0,
             third_in: None,
         }
     }

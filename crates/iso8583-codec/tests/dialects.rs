@@ -352,6 +352,7 @@ fn subfields() -> Field {
             bytes: 1,
             maps: 1,
             always: false,
+            all_up_to: 0,
             third_in: None,
         },
         fields: BTreeMap::from([

@@ -392,6 +392,9 @@ fn rooms_tokens_and_rests() {
     };
     check(&terminated(false), "ab", "61621C");
     check(&terminated(false), "", "1C");
+    let unended = [HEAD, b"ab"].concat();
+    let read = Record::decode(&spec(terminated(true)), &unended).unwrap();
+    assert_eq!(read.get("3"), Some(&text("ab")));
     assert_eq!(
         fault(&terminated(false), "6162"),
         (DecodeErrorKind::TokenMissing, 2)
@@ -477,6 +480,7 @@ fn bitmapped_subfields() {
             bytes: 1,
             maps: 2,
             always: false,
+            all_up_to: 0,
             third_in: None,
         },
         fields: BTreeMap::from([

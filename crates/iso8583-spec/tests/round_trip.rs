@@ -1,9 +1,6 @@
 //! Any dialect, with any rules and switches, written as our own file reads as the same.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "what a test cannot read is its failure"
-)]
+#![allow(clippy::unwrap_used, reason = "what a test cannot read is its failure")]
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,7 +20,11 @@ use proptest::sample::select;
 
 /// Names as people write them: with quotes, line ends and other scripts.
 fn name() -> impl Strategy<Value = String> {
-    prop_oneof!["[A-Za-z ,]{0,20}", "\\PC{0,8}", Just("a\"b'c\\\n\t[x]\u{7f}".to_owned())]
+    prop_oneof![
+        "[A-Za-z ,]{0,20}",
+        "\\PC{0,8}",
+        Just("a\"b'c\\\n\t[x]\u{7f}".to_owned())
+    ]
 }
 
 fn side() -> impl Strategy<Value = Side> {
@@ -59,14 +60,18 @@ fn prefix() -> impl Strategy<Value = Prefix> {
     ];
     let counts = [Counts::Units, Counts::Bytes, Counts::Nibbles];
     let digits = 1..=4u8;
-    (digits, select(encodings.to_vec()), select(counts.to_vec()), any::<bool>()).prop_map(
-        |(digits, encoding, counts, inclusive)| Prefix {
+    (
+        digits,
+        select(encodings.to_vec()),
+        select(counts.to_vec()),
+        any::<bool>(),
+    )
+        .prop_map(|(digits, encoding, counts, inclusive)| Prefix {
             digits,
             encoding,
             counts,
             inclusive,
-        },
-    )
+        })
 }
 
 fn length() -> impl Strategy<Value = Length> {
@@ -81,14 +86,16 @@ fn length() -> impl Strategy<Value = Length> {
 }
 
 fn pad() -> impl Strategy<Value = Option<Pad>> {
-    option::of((side(), any::<u8>(), any::<bool>(), any::<bool>()).prop_map(
-        |(side, with, trim, truncate)| Pad {
-            side,
-            with,
-            trim,
-            truncate,
-        },
-    ))
+    option::of(
+        (side(), any::<u8>(), any::<bool>(), any::<bool>()).prop_map(
+            |(side, with, trim, truncate)| Pad {
+                side,
+                with,
+                trim,
+                truncate,
+            },
+        ),
+    )
 }
 
 fn bitmap() -> impl Strategy<Value = Bitmap> {
@@ -97,16 +104,24 @@ fn bitmap() -> impl Strategy<Value = Bitmap> {
         BitmapEncoding::Hex,
         BitmapEncoding::EbcdicHex,
     ];
-    (select(encodings.to_vec()), 1..9u8, 1..4u8, any::<bool>(), option::of(2..128u8)).prop_map(
-        |(encoding, bytes, maps, always, third_in)| Bitmap {
-            encoding,
-            bytes,
-            maps,
-            always,
-            third_in,
-            ..Bitmap::default()
-        },
+    (
+        select(encodings.to_vec()),
+        1..9u8,
+        1..4u8,
+        any::<bool>(),
+        option::of(2..128u8),
+        any::<u8>(),
     )
+        .prop_map(
+            |(encoding, bytes, maps, always, third_in, all_up_to)| Bitmap {
+                encoding,
+                bytes,
+                maps,
+                always,
+                third_in,
+                all_up_to,
+            },
+        )
 }
 
 fn unknown() -> impl Strategy<Value = Unknown> {
@@ -161,18 +176,27 @@ fn tagged(field: impl Strategy<Value = Field> + Clone) -> impl Strategy<Value = 
         .prop_map(|(field, optional)| Box::new(Lead { field, optional }));
     let fields = btree_map("[A-Z0-9 .]{2}", field, 0..3);
     let orders = select(&[Order::AsGiven, Order::ByTag][..]);
-    (fields, option::of(lead), item(), encoding(), any::<bool>(), unknown(), orders).prop_map(
-        |(fields, lead, item, tag_encoding, numbers, unknown, order)| Tagged {
-            tag_width: 2,
-            tag_encoding,
-            item,
-            lead,
-            fields,
-            numbers,
-            unknown,
-            order,
-        },
+    (
+        fields,
+        option::of(lead),
+        item(),
+        encoding(),
+        any::<bool>(),
+        unknown(),
+        orders,
     )
+        .prop_map(
+            |(fields, lead, item, tag_encoding, numbers, unknown, order)| Tagged {
+                tag_width: 2,
+                tag_encoding,
+                item,
+                lead,
+                fields,
+                numbers,
+                unknown,
+                order,
+            },
+        )
 }
 
 fn field() -> impl Strategy<Value = Field> {
@@ -247,13 +271,15 @@ fn rules() -> impl Strategy<Value = Rules> {
         vec(conditional(), 0..3),
         paths(),
     )
-        .prop_map(|(mti, processing, mandatory, conditional, forbidden)| MessageRule {
-            mti,
-            processing,
-            mandatory,
-            conditional,
-            forbidden,
-        });
+        .prop_map(
+            |(mti, processing, mandatory, conditional, forbidden)| MessageRule {
+                mti,
+                processing,
+                mandatory,
+                conditional,
+                forbidden,
+            },
+        );
     let value = (
         path(),
         any::<[bool; 4]>(),
@@ -262,29 +288,33 @@ fn rules() -> impl Strategy<Value = Rules> {
         vec(name(), 0..3),
         vec(name(), 0..3),
     )
-        .prop_map(|(field, flags, length_min, length_max, one_of, begins)| ValueRule {
-            field,
-            alphanumeric: flags[0],
-            numeric: flags[1],
-            not_zero: flags[2],
-            not_blank: flags[3],
-            length_min,
-            length_max,
-            one_of,
-            begins,
-        });
-    (vec(message, 0..3), vec(value, 0..3))
-        .prop_map(|(messages, values)| Rules { messages, values })
+        .prop_map(
+            |(field, flags, length_min, length_max, one_of, begins)| ValueRule {
+                field,
+                alphanumeric: flags[0],
+                numeric: flags[1],
+                not_zero: flags[2],
+                not_blank: flags[3],
+                length_min,
+                length_max,
+                one_of,
+                begins,
+            },
+        );
+    (vec(message, 0..3), vec(value, 0..3)).prop_map(|(messages, values)| Rules { messages, values })
 }
 
 fn switches() -> impl Strategy<Value = Switches> {
-    let kind = ("[0-9]{4}", "[0-9]{0,6}")
-        .prop_map(|(mti, processing)| MessageKind { mti, processing });
+    let kind =
+        ("[0-9]{4}", "[0-9]{0,6}").prop_map(|(mti, processing)| MessageKind { mti, processing });
     let class = select(CLASSES).prop_map(str::to_owned);
     let reason = select(REASONS).prop_map(str::to_owned);
     (
         btree_map(class, vec(kind, 1..3), 0..3),
-        vec(vec(path(), 1..3).prop_map(|fields| Reference { fields }), 0..3),
+        vec(
+            vec(path(), 1..3).prop_map(|fields| Reference { fields }),
+            0..3,
+        ),
         btree_map(reason, "[0-9A-Z]{2,4}", 0..3),
         vec("[0-9]{2}", 0..3),
     )

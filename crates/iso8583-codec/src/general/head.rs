@@ -228,7 +228,8 @@ pub(crate) fn write_bitmap(bitmap: &Bitmap, numbers: &[u16], out: &mut Vec<u8>) 
         }
         last = last.max(map);
     }
-    if bitmap.always {
+    let low = |number: &u16| *number <= u16::from(bitmap.all_up_to);
+    if bitmap.always || (bitmap.all_up_to > 0 && numbers.iter().all(low)) {
         last = u16::from(bitmap.maps).saturating_sub(1);
     }
     for index in 0..=last {
@@ -303,5 +304,11 @@ mod tests {
             ..two
         };
         check(always, &[2], b"40000000000000000000000000000000");
+        let low = Bitmap {
+            all_up_to: 32,
+            ..two
+        };
+        check(low, &[32], b"80000001000000000000000000000000");
+        check(low, &[33], b"0000000080000000");
     }
 }

@@ -660,10 +660,16 @@ pub(crate) fn bitmap(row: &Row) -> Result<Bitmap, Problem> {
                 .expected("8, 16 or 24; of subfields also less than 8"));
         }
     };
+    // That class fills its room where no field is above the middle of its first map.
+    let all_up_to = match encoding {
+        BitmapEncoding::EbcdicHex if maps > 1 => 32,
+        _ => 0,
+    };
     Ok(Bitmap {
         encoding,
         bytes,
         maps,
+        all_up_to,
         ..Bitmap::default()
     })
 }

@@ -130,6 +130,16 @@ impl Writer {
         if bitmap.always {
             self.cannot(Problem::new("bitmaps that are there unannounced").field("1"))?;
         }
+        let usual = match bitmap.encoding {
+            BitmapEncoding::EbcdicHex if bitmap.maps > 1 => 32,
+            _ => 0,
+        };
+        if bitmap.all_up_to != usual {
+            self.nearly(
+                "1",
+                "bitmaps without an element in them are written in other messages",
+            );
+        }
         if bitmap.maps == 1 && dialect.fields.contains_key(&1) {
             if bitmap.encoding != BitmapEncoding::Hex {
                 self.cannot(

@@ -119,6 +119,9 @@ impl Writer {
                 "bitmaps that are there unannounced, or in an element of their own",
             ))?;
         }
+        if dialect.bitmap.all_up_to > 0 {
+            self.nearly("1", "bitmaps without an element in them are never written");
+        }
         let mut fields = Object::default();
         let mti = Field::fixed("Message Type Indicator", Format::N, 4)
             .encoded(dialect.mti)

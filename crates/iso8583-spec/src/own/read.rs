@@ -95,6 +95,9 @@ fn read_bitmap(tree: &Tree) -> Result<Bitmap, Problem> {
         bitmap.maps = maps.number(1, u8::MAX)?;
     }
     bitmap.always = table.boolean("always")?;
+    if let Some(last) = table.get("all_up_to") {
+        bitmap.all_up_to = last.number(0, u8::MAX)?;
+    }
     if let Some(third) = table.get("third_in") {
         bitmap.third_in = Some(third.number(1, u8::MAX)?);
     }

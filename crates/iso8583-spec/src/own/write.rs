@@ -101,6 +101,9 @@ fn inline_bitmap(bitmap: &Bitmap) -> String {
     if bitmap.always {
         parts.push("always = true".to_owned());
     }
+    if bitmap.all_up_to > 0 {
+        parts.push(format!("all_up_to = {}", bitmap.all_up_to));
+    }
     if let Some(de) = bitmap.third_in {
         parts.push(format!("third_in = {de}"));
     }
