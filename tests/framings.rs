@@ -3,6 +3,8 @@
 
 mod node;
 
+use std::time::Duration;
+
 use bytes::BytesMut;
 use iso8583_framing::{Deframer, Framing, Step, Tpdu};
 use node::{PATIENCE, Setup, Wire, World, approved, merchant, until};
@@ -10,7 +12,7 @@ use simulators::{Card, Message};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::{JoinSet, LocalSet};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 fn wire(name: &str) -> Wire {
     Wire {
@@ -217,4 +219,26 @@ async fn closed_by(name: &str, bytes: &[u8]) {
         malformed(&world, "frame").await == 1.0
     })
     .await;
+}
+
+/// Parts that come a byte at a time do not hold a connection, though the node keeps no byte of them unread.
+#[tokio::test]
+async fn parts_that_never_end_are_closed() {
+    let world = Setup::new()
+        .terminals(wire("rbp"))
+        .set("listen.idle_timeout", "\"1s\"")
+        .start()
+        .await;
+    let mut raw = Raw::connect(&world).await;
+    let trickle = async {
+        loop {
+            let part = [0xD0, 0x4A, 0, 1, 1, 0, b'0'];
+            if raw.stream.write_all(&part).await.is_err() {
+                return;
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    timeout(PATIENCE, trickle).await.unwrap();
+    assert_eq!(malformed(&world, "slow").await, 1.0);
 }

@@ -1,5 +1,7 @@
 //! Bytes in, frames out.
 
+use std::fmt;
+
 use crate::framing::{Flag, Prefix};
 use crate::rebuild::{Rebuild, Taken};
 use crate::{FrameError, Framing};
@@ -22,8 +24,8 @@ pub struct Deframer {
     is_plain: bool,
 }
 
-/// What stands at the front of the input.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// What stands at the front of the input. `Debug` says how long a message is, not what is in it: that may be a card number.
+#[derive(Clone, PartialEq, Eq)]
 pub enum Step<'b> {
     /// Nothing whole: at least this many more bytes are needed, behind those that are there. Never more than the header, the
     /// trailer and `max_frame` together, so it can be used to size the read buffer.
@@ -64,6 +66,25 @@ pub enum Step<'b> {
         /// Bytes to advance by, at least 1.
         consumed: usize,
     },
+}
+
+impl fmt::Debug for Step<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Step::Incomplete { needed } => write!(f, "Incomplete({needed} needed)"),
+            Step::Message { body, consumed } => {
+                write!(f, "Message({} bytes, {consumed} consumed)", body.len())
+            }
+            Step::Rebuilt { body, consumed } => {
+                write!(f, "Rebuilt({} bytes, {consumed} consumed)", body.len())
+            }
+            Step::KeepAlive { consumed } => write!(f, "KeepAlive({consumed} consumed)"),
+            Step::Oversize { len, consumed } => {
+                write!(f, "Oversize({len} bytes, {consumed} consumed)")
+            }
+            Step::Skipped { consumed } => write!(f, "Skipped({consumed} consumed)"),
+        }
+    }
 }
 
 impl Deframer {

@@ -14,7 +14,12 @@ pub struct Clock {
     started: Instant,
     /// Unix microseconds at `started`, as far as known.
     offset: AtomicU64,
+    /// The offset when [`Clock::set_forward`] was asked last.
+    noticed: AtomicU64,
 }
+
+/// Less than this is a clock being slewed, not one being set; microseconds.
+const SET: u64 = 1_000_000;
 
 impl Clock {
     /// A clock that goes by the system's.
@@ -24,6 +29,7 @@ impl Clock {
         Clock {
             started: Instant::now(),
             offset: AtomicU64::new(0),
+            noticed: AtomicU64::new(0),
         }
     }
 
@@ -41,6 +47,19 @@ impl Clock {
         // A system clock before 1970 is as good as none; the offset keeps what was known.
         let system = SystemTime::now().duration_since(UNIX_EPOCH);
         self.advance(elapsed, system.map_or(0, microseconds))
+    }
+
+    /// By how much the clock was set forward since this was asked last, microseconds; 0 for less than a second. What waits
+    /// must wait so much longer.
+    #[must_use]
+    pub fn set_forward(&self) -> u64 {
+        let offset = self.offset.load(Ordering::Relaxed);
+        let by = offset.saturating_sub(self.noticed.load(Ordering::Relaxed));
+        if by < SET {
+            return 0;
+        }
+        self.noticed.store(offset, Ordering::Relaxed);
+        by
     }
 
     /// Milliseconds since 1970-01-01 00:00 UTC, leap seconds not counted.
@@ -89,6 +108,20 @@ mod tests {
         assert_eq!(clock.advance(30, 900_000), 1_005_030, "set back");
         assert_eq!(clock.advance(40, 0), 1_005_040, "before 1970");
         assert_eq!(clock.advance(50, 1_000_050), 1_005_050, "set right again");
+    }
+
+    #[test]
+    fn steps_are_noticed_once_and_slewing_is_none() {
+        let clock = Clock::start();
+        clock.advance(0, 5_000_000);
+        assert_eq!(clock.set_forward(), 5_000_000);
+        clock.advance(10, 5_000_010);
+        assert_eq!(clock.set_forward(), 0);
+        clock.advance(20, 5_900_000);
+        assert_eq!(clock.set_forward(), 0);
+        clock.advance(30, 65_000_030);
+        assert_eq!(clock.set_forward(), 60_000_000);
+        assert_eq!(clock.set_forward(), 0);
     }
 
     #[test]

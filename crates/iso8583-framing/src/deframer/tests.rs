@@ -244,6 +244,16 @@ fn at_every_split() {
 }
 
 #[test]
+fn no_card_number_is_shown() {
+    let body = b"4111111111111111";
+    let shown = format!("{:?}", Step::Message { body, consumed: 18 });
+    assert_eq!(shown, "Message(16 bytes, 18 consumed)");
+    let body = body.to_vec();
+    let shown = format!("{:?}", Step::Rebuilt { body, consumed: 18 });
+    assert_eq!(shown, "Rebuilt(16 bytes, 18 consumed)");
+}
+
+#[test]
 fn says_how_much_is_missing() {
     let mut deframer = Deframer::new(Framing::LEN4_ASCII, MAX_FRAME);
     assert_eq!(deframer.next(b""), Ok(Step::Incomplete { needed: 4 }));

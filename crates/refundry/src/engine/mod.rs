@@ -96,6 +96,8 @@ impl Engine {
         store: Arc<dyn Store>,
         metrics: Option<Metrics>,
     ) -> Engine {
+        // The core was made with the time as it is.
+        let _ = clock.set_forward();
         Engine {
             state: Mutex::new(State {
                 core,
@@ -118,6 +120,14 @@ impl Engine {
         let mut state = self.lock();
         // Under the lock, so that the core never sees a time go back.
         let now = self.clock.microseconds();
+        let set_forward = self.clock.set_forward();
+        if set_forward > 0 {
+            tracing::warn!(
+                seconds = set_forward / 1_000_000,
+                "the clock was set forward"
+            );
+            state.core.clock_set_forward(set_forward);
+        }
         let result = inputs(&mut state.core, now);
         let State {
             core,

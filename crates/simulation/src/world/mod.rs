@@ -385,6 +385,7 @@ impl World {
             self.wall += by;
             if let Some(node) = &mut self.node {
                 node.skew += by;
+                node.core.clock_set_forward(by);
             }
             self.tell(1, || format!("the clock jumps by {} ms", by / 1000));
             self.wake();

@@ -164,6 +164,8 @@ impl Core {
                 if state == FlightState::Expiring {
                     flight.late = Some(frame);
                 } else {
+                    // Not forgotten before it is on record, however long its record takes to be read.
+                    flight.state = FlightState::Deciding;
                     self.start(Work::Late { key, frame });
                 }
             }
@@ -284,10 +286,12 @@ impl Core {
         task: &Task,
     ) -> Result<Outcome, Interrupt> {
         let Some(record) = self.own_record(key, 0, task)? else {
+            self.remove_flight(key);
             return Ok(Outcome::Done);
         };
         let around = self.around(&record, task)?;
         if !matches!(record.status, Status::Reversing | Status::Reversed) {
+            self.remove_flight(key);
             return Ok(Outcome::Done);
         }
         let Some(flight) = self.flights.get(&key) else {
@@ -301,6 +305,7 @@ impl Core {
             replacement: None,
         };
         let Some(advice) = self.owed_reversal(&record, order_of(&record, &around), text) else {
+            self.remove_flight(key);
             return Ok(Outcome::Done);
         };
         let event = decide::late_approval(&record, around.context(), advice, self.now_ms());
@@ -410,7 +415,11 @@ impl Core {
         let Some(flight) = self.flights.get_mut(&key) else {
             return;
         };
-        flight.state = FlightState::Late;
+        flight.state = if flight.late.is_some() {
+            FlightState::Deciding
+        } else {
+            FlightState::Late
+        };
         self.links[flight.link].expect(Stan(flight.stan), Pending::Late(key));
         // On its own, lest it keep the block alive that it was cut from.
         flight.sent = Frame::copy_of(&flight.sent);

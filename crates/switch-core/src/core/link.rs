@@ -193,6 +193,16 @@ impl Link {
             .map(|(_, key)| key)
     }
 
+    /// Deadlines move with the clock.
+    pub(super) fn clock_set_forward(&mut self, by: u64) {
+        for (deadline, _) in &mut self.timeouts {
+            *deadline = deadline.saturating_add(by);
+        }
+        for connection in &mut self.connections {
+            connection.heard = connection.heard.saturating_add(by);
+        }
+    }
+
     fn connection(&mut self, id: u64) -> Option<&mut Connection> {
         self.connections
             .iter_mut()

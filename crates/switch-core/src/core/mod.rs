@@ -10,6 +10,7 @@ mod own;
 mod recover;
 mod reversal;
 mod saf;
+mod step;
 mod terminal;
 #[cfg(test)]
 mod tests;

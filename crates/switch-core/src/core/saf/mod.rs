@@ -79,6 +79,21 @@ impl Core {
         }
     }
 
+    /// The next attempts move with the clock.
+    pub(super) fn advices_wait_on(&mut self, by: u64) {
+        for waiting in self.saf.waiting.values_mut() {
+            waiting.due = waiting.due.saturating_add(by);
+        }
+        for queue in &mut self.saf.links {
+            let due = std::mem::take(&mut queue.due).into_iter();
+            queue.due = due
+                .map(|(due, key)| (due.saturating_add(by), key))
+                .collect();
+            queue.pump_at = queue.pump_at.saturating_add(by);
+            queue.age_at = queue.age_at.saturating_add(by);
+        }
+    }
+
     pub(super) fn pump_timer(&mut self, link: usize) {
         let at = &mut self.saf.links[link].pump_at;
         if *at <= self.now {

@@ -366,3 +366,32 @@ fn an_advice_goes_over_the_connection_of_its_message() {
         }
     });
 }
+
+#[test]
+fn a_clock_set_forward_shortens_no_wait() {
+    story(|w| {
+        let purchase = w.purchase(1000);
+        w.approved(&purchase);
+        let refund = w.refund(&purchase, 400);
+        let (relayed, first) = times_out(w, &refund);
+        w.issuer_answers(&first, "00");
+        assert_eq!(w.status(&refund), Status::Reversed);
+        let waiting = w.purchase(500);
+        let waits = w.relay(&waiting);
+        w.set_clock_forward(7 * 3600 * SECOND);
+        w.no_answer();
+        w.issuer_gets_nothing();
+        w.issuer_answers(&waits, "00");
+        assert_eq!(w.answer().code(), "00");
+        w.issuer_answers(&relayed, "00");
+        assert_eq!(w.amounts(&purchase), [1000, 0, 400, 0]);
+        let second = w.issuer_gets();
+        assert_eq!(&*second.mti, "0420");
+        w.set_clock_forward(600 * SECOND);
+        w.pass(14 * SECOND);
+        w.issuer_gets_nothing();
+        w.pass(60 * SECOND);
+        assert_eq!(&*w.issuer_gets().mti, "0421", "sent again in its time");
+        w.drop_relayed();
+    });
+}

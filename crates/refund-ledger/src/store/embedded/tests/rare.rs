@@ -8,9 +8,9 @@ use crate::store::embedded::disk::{Fault, SimulatedDisk};
 use crate::store::embedded::shared::{COMMITS_WAITING_MAX, READS_WAITING_MAX};
 use crate::store::embedded::simulated::{SimulatedCold, SteppedStore};
 use crate::store::embedded::sorted::{Sorted, Space};
-use crate::store::suite::{Client, advice, change, create, hold, purchase, refund};
+use crate::store::suite::{Client, advice, change, create, hold, patch, purchase, refund};
 use crate::store::{By, CANDIDATES_MAX, Completion, Item};
-use crate::{Cause, Change, Event, MinorUnits, Sealed, Stan, Working};
+use crate::{Cause, Change, Event, LATE_MS, MinorUnits, Patch, Sealed, Stan, Status, Working};
 
 type Stepped = SteppedStore<SimulatedDisk>;
 
@@ -385,4 +385,36 @@ fn a_folder_that_cannot_be_used_is_named() {
         assert!(path.starts_with(&file), "{error}");
         assert!(error.to_string().contains("cannot"), "{error}");
     }
+}
+
+/// What was taken back without an approval is loaded by a start for some minutes, and then by none: the list of what a start loads
+/// would else only grow.
+#[test]
+fn the_cold_store_lists_what_is_awaited_and_not_for_ever() {
+    let dir = folder();
+    let mut client = Client::new(|sink| EmbeddedStore::open(options(&dir), sink).unwrap());
+    let record = Transaction {
+        was_approved: false,
+        answer: None,
+        books: crate::Books::default(),
+        ..purchase(1, 1000)
+    };
+    let taken_back = Patch {
+        status: Some(Status::Reversed),
+        ..Patch::default()
+    };
+    client.must_commit(create(&record));
+    client.must_commit(change(2000, vec![patch(&record, taken_back)], &[&record]));
+    for (at, listed) in [
+        (2000 + LATE_MS - 1, vec![record.key]),
+        (2000 + LATE_MS, vec![]),
+    ] {
+        client.must_commit(create(&purchase(at as u32 % 1000, at)));
+        client.store.checkpoint().unwrap();
+        assert_eq!(client.store.shared.cold.open_keys().unwrap(), listed);
+    }
+    client.store.close().unwrap();
+    drop(client);
+    let report = verify(&options(&dir).dir).unwrap();
+    assert_eq!(report.problems, Vec::<String>::new());
 }

@@ -222,6 +222,13 @@ impl World {
         self.settle();
     }
 
+    /// The clock is set forward; no time passes.
+    pub(crate) fn set_clock_forward(&mut self, micros: u64) {
+        self.core.clock_set_forward(micros);
+        self.now += micros;
+        self.pass(0);
+    }
+
     /// From now on commits wait.
     pub(crate) fn hold(&mut self) {
         self.store.hold();
