@@ -12,7 +12,7 @@ use super::Core;
 use super::find::Named;
 use super::own::{Own, Slot};
 use super::terminal::Asking;
-use super::work::{After, Decision, Interrupt, Outcome, Task};
+use super::work::{After, Decision, Interrupt, Outcome, Task, Work};
 use crate::asked::Asked;
 use crate::config::VoidAs;
 use crate::outward;
@@ -23,10 +23,6 @@ const WAITERS_MAX: usize = 64;
 impl Core {
     /// A terminal's request, from the start: may be interrupted and come again.
     pub(super) fn ask(&mut self, asking: &Asking, task: &Task) -> Result<Outcome, Interrupt> {
-        if self.failed {
-            self.reply_reason(asking, Reason::System);
-            return Ok(Outcome::Done);
-        }
         match self.own(asking, task)? {
             Own::Repeat {
                 record,
@@ -36,11 +32,17 @@ impl Core {
                 self.repeat(asking, &record, refreshed);
                 Ok(Outcome::Done)
             }
+            // Its new name cannot be put on record, and 96 would say that nothing happened: it asks the next node again.
+            Own::Repeat { .. } if self.failed => Ok(Outcome::Done),
             Own::Repeat {
                 record,
                 unnamed: true,
                 ..
             } => self.name_again(asking, &record, task),
+            _ if self.failed || asking.known_only => {
+                self.reply_reason(asking, Reason::System);
+                Ok(Outcome::Done)
+            }
             Own::Duplicate => {
                 tracing::warn!(key = %asking.asked.key, "a key that is in use, with other content");
                 self.reply_reason(asking, Reason::Duplicate);
@@ -60,6 +62,25 @@ impl Core {
             }
             Own::New(slot) if asking.asked.kind.is_original() => Ok(self.open(asking, &slot)),
             Own::New(slot) => self.refund_or_void(asking, &slot, task),
+        }
+    }
+
+    /// More than can be carried: what is on record in memory is answered all the same, at no cost to the ledger. That nothing
+    /// happened is said only of what may not have come before.
+    pub(super) fn ask_in_memory(&mut self, asking: Box<Asking>) {
+        let task = Task::new(Work::Ask(asking));
+        let Work::Ask(asking) = &task.work else {
+            return;
+        };
+        match self.own(asking, &task) {
+            Ok(Own::Repeat {
+                record,
+                refreshed,
+                unnamed: false,
+            }) => self.repeat(asking, &record, refreshed),
+            Ok(Own::Repeat { .. }) | Err(Interrupt::Busy(_)) => {}
+            Err(_) if asking.asked.repeat => {}
+            Ok(_) | Err(_) => self.reply_reason(asking, Reason::System),
         }
     }
 
@@ -126,7 +147,7 @@ impl Core {
         task: &Task,
     ) -> Result<Outcome, Interrupt> {
         let asked = &asking.asked;
-        let referenced = !asked.original.is_empty() || asked.request.rrn_given;
+        let referenced = !asked.original.is_empty() || asked.named_by_rrn;
         if !referenced && asked.kind == Kind::Refund {
             if !self.config.policy.unreferenced {
                 return self.refuse(asking, slot, Reason::Unreferenced, None, Vec::new());

@@ -215,7 +215,9 @@ impl Core {
         match outcome {
             Ok(Outcome::Done) => {}
             Ok(Outcome::Commit(decision)) => self.commit(task, decision),
-            // A record whose commit has no certain outcome stays locked until the restart.
+            // A record whose commit has no certain outcome stays locked until the restart. A request that needs it comes again:
+            // of what it repeats, nobody knows what became.
+            Err(Interrupt::Busy(_)) if self.failed && matches!(task.work, Work::Ask(_)) => {}
             Err(Interrupt::Busy(_)) if self.failed => self.give_up(&task.work),
             Err(Interrupt::Busy(key)) => self.park(key, task),
             Err(Interrupt::Get(key)) => {

@@ -17,7 +17,12 @@ fn a_failed_ledger_is_answered_honestly() {
         let purchase = w.purchase(100);
         w.refused(&purchase, "96");
         assert!(w.core.failed() && !w.core.ready());
-        w.refused(&original, "96");
+        // What is on record still stands: 96 would say that the purchase was not made.
+        w.refused(&original, "00");
+        w.refused(&original.repeated(), "00");
+        // Under a new DE 7 it cannot be put on record; nothing is said, rather than that it failed.
+        w.send(&original.repeated().with(7, "1122133509"));
+        w.no_answer();
         // Not even begun: the terminal sends it until it is taken over.
         let reversal = w.reversal(&original);
         w.refused(&reversal, "96");
@@ -135,6 +140,47 @@ fn more_than_may_wait_for_the_ledger_is_refused() {
             assert_eq!(w.answer().code(), "00");
         }
         w.approved(&purchases[4]);
+    });
+}
+
+/// 96 says that no money moved. Of what is on record, or may be, it is not said, however much there is to do.
+#[test]
+fn what_is_on_record_is_answered_under_any_load_and_at_the_end_of_a_node() {
+    let setup = |config: &mut CoreConfig| config.limits.waiting_max = 1;
+    story_with(setup, |w| {
+        let original = w.purchase(1000);
+        w.approved(&original);
+        let flying = w.purchase(500);
+        let relayed = w.relay(&flying);
+        w.hold();
+        let waits = w.purchase(100);
+        w.send(&waits);
+        let reads_at_once = !w.store.asks_for_everything();
+        if reads_at_once {
+            w.refused(&original.repeated(), "00");
+            w.send(&flying.repeated());
+        }
+        // Nobody knows yet what becomes of it.
+        w.send(&waits.repeated());
+        // It may have come before, under another DE 7.
+        w.send(&waits.repeated().with(7, "1122133509"));
+        w.no_answer();
+        let new = w.purchase(100);
+        w.refused(&new, "96");
+        w.release();
+        let other = w.issuer_gets();
+        w.issuer_answers(&other, "00");
+        w.issuer_answers(&relayed, "00");
+        for _ in 0..2 + usize::from(reads_at_once) {
+            assert_eq!(w.answer().code(), "00");
+        }
+        w.core.drain();
+        w.refused(&original.repeated(), "00");
+        w.refused(&flying.with(7, "1122133509").repeated(), "00");
+        w.refused(&new, "96");
+        let reversal = w.reversal(&original);
+        w.refused(&reversal, "96");
+        assert!(w.core.is_idle());
     });
 }
 
