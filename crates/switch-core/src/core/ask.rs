@@ -147,7 +147,7 @@ impl Core {
         task: &Task,
     ) -> Result<Outcome, Interrupt> {
         let asked = &asking.asked;
-        let referenced = !asked.original.is_empty() || asked.named_by_rrn;
+        let referenced = !asked.original.is_empty() || asked.request.rrn_given;
         if !referenced && asked.kind == Kind::Refund {
             if !self.config.policy.unreferenced {
                 return self.refuse(asking, slot, Reason::Unreferenced, None, Vec::new());
