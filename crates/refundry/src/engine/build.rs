@@ -7,6 +7,7 @@ use refund_ledger::{Institution, Name};
 use switch_core::{CoreConfig, Limits, LinkConfig, ListenerConfig, Routes, SafConfig, VoidAs};
 
 use crate::config::{Config, IssuerLink, Listen, Unreferenced};
+use crate::spec_file::SpecFile;
 
 /// Advices under way per link at the same time.
 const SAF_IN_FLIGHT_MAX: usize = 64;
@@ -17,6 +18,16 @@ pub(crate) fn micros(duration: Duration) -> u64 {
 
 pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Repeats with a refreshed DE 7 are known, and tombstones stand, for a day.
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// How long the ledger keeps what has not moved: as long as anybody may ask for it. What were dropped sooner would be executed
+/// again when it is repeated.
+pub(crate) fn retention(config: &Config) -> Duration {
+    let windows = [config.refund.window, config.node.duplicate_window];
+    windows.into_iter().fold(DAY, Duration::max)
 }
 
 /// The core's view of a configuration.
@@ -50,15 +61,22 @@ pub(crate) fn core_config(config: &Config) -> CoreConfig {
 }
 
 fn listener(listen: &Listen) -> ListenerConfig {
+    let answers = listen.spec_file.map(SpecFile::answers).unwrap_or_default();
+    let answers = answers
+        .iter()
+        .map(|(reason, code)| (*reason, *code.as_bytes()));
     ListenerConfig {
         name: Name::new(&listen.name),
         spec: listen.dialect,
         realm: Name::new(&listen.realm),
+        // The first that is found counts: the configuration's own before those of a spec file.
         codes: listen
             .response_codes
             .iter()
             .map(|entry| (entry.reason, *entry.code.as_bytes()))
+            .chain(answers)
             .collect(),
+        switches: listen.spec_file.map(SpecFile::for_listener),
     }
 }
 
@@ -66,6 +84,7 @@ fn link(issuer: &IssuerLink) -> LinkConfig {
     LinkConfig {
         name: Name::new(&issuer.name),
         spec: issuer.dialect,
+        classes: issuer.spec_file.and_then(SpecFile::classes),
         response_timeout: micros(issuer.response_timeout),
         echo_interval: micros(issuer.echo_interval),
         sign_on: issuer.sign_on,
@@ -91,5 +110,29 @@ fn institution(digits: &str) -> Institution {
     Institution {
         number: digits.parse().unwrap_or(0),
         digits: digits.len().min(11) as u8,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// With a short refund window, purchases were dropped from the ledger within the time in which their repeats must be known.
+    #[test]
+    fn what_may_be_repeated_is_kept() {
+        let check = |window: &str, duplicates: &str, hours: u64| {
+            let text = format!(
+                "[node]\nduplicate_window = \"{duplicates}\"\n[refund]\nwindow = \"{window}\"\n\
+                 [[listen]]\nname = \"pos\"\naddress = \"127.0.0.1:1\"\n\
+                 [[issuer]]\nname = \"bank\"\naddress = \"127.0.0.1:2\"\nbins = [\"4\"]\n"
+            );
+            let config = Config::parse(&text, Path::new("test.toml")).unwrap();
+            assert_eq!(retention(&config), Duration::from_secs(hours * 3600));
+        };
+        check("180d", "48h", 180 * 24);
+        check("12h", "48h", 48);
+        check("1h", "2h", 24);
     }
 }

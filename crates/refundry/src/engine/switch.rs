@@ -267,7 +267,7 @@ fn open_store(
 ) -> Result<Arc<EmbeddedStore>, SwitchError> {
     let mut options = EmbeddedOptions::new(
         config.node.data_dir.clone(),
-        build::millis(config.refund.window),
+        build::millis(build::retention(config)),
     );
     options.hot_bytes = config.ledger.memory;
     options.clock = Some(clock::monotonic_nanoseconds);
