@@ -28,7 +28,7 @@ const SOURCES_MAX: usize = 4;
 ///
 /// Holds references only and never allocates. At most 48 elements can be set to a value of their own, and elements can be
 /// taken from at most four messages; what goes beyond is reported by [`encode`](Self::encode). Elements above 128 go over
-/// with the base as they are, to the same dialect; changing them is a matter of a [`Record`](crate::Record).
+/// with the base as they are, to the same dialect, or not at all; changing them is a matter of a [`Record`](crate::Record).
 ///
 /// ```
 /// use bytes::BytesMut;
@@ -60,6 +60,8 @@ pub struct Draft<'a> {
     value_of: [u8; ELEMENTS],
     /// Whether elements above 128 are taken from the base.
     far: bool,
+    /// Whose bytes in front of the message type indicator it gets; `None` for those of the base.
+    header_of: Option<&'a Message<'a>>,
     /// The first thing that went wrong, kept for `encode`, so that calls can be chained.
     fault: Option<EncodeError>,
 }
@@ -91,6 +93,7 @@ impl<'a> Draft<'a> {
             values_count: 0,
             value_of: [0; ELEMENTS],
             far: base.is_some(),
+            header_of: None,
             fault: None,
         }
     }
@@ -157,6 +160,14 @@ impl<'a> Draft<'a> {
         self
     }
 
+    /// Gives the message the bytes that `message` has in front of its message type indicator, where that is of the dialect that
+    /// it is encoded in; they are zeros otherwise. Without this, the base is taken, or what elements were first copied from.
+    #[inline]
+    pub fn header_of(&mut self, message: &'a Message<'a>) -> &mut Self {
+        self.header_of = Some(message);
+        self
+    }
+
     /// Removes an element.
     #[inline]
     pub fn remove(&mut self, de: u8) -> &mut Self {
@@ -170,6 +181,12 @@ impl<'a> Draft<'a> {
         if matches!(self.sources, [_, Some(_), ..]) {
             more.iter_mut().for_each(|taken| *taken &= others);
         }
+        self
+    }
+
+    /// Removes all elements above 128, which have no others to be changed to.
+    pub fn remove_far(&mut self) -> &mut Self {
+        self.far = false;
         self
     }
 
@@ -252,8 +269,9 @@ impl<'a> Draft<'a> {
         out: &mut Writer<'_>,
     ) -> Result<(), EncodeError> {
         let dialect = spec.dialect();
-        let header = match self.sources {
-            [Some(base), ..] => base.header(),
+        let [first, ..] = self.sources;
+        let header = match self.header_of.or(first) {
+            Some(message) if ptr::eq(message.spec(), spec) => message.header(),
             _ => &[],
         };
         let carrier = spec.carrier();
