@@ -14,6 +14,7 @@ pub mod metrics;
 pub mod presets;
 pub mod saf_view;
 pub mod secrets;
+pub mod spec_file;
 pub mod telemetry;
 
 pub use cli::run;

@@ -171,6 +171,7 @@ impl Plan {
         let link = |name| LinkConfig {
             name: Name::new(name),
             spec: self.issuers,
+            classes: None,
             response_timeout: self.response_timeout,
             echo_interval: MINUTE,
             sign_on: self.sign_on,
@@ -183,6 +184,7 @@ impl Plan {
             spec: self.terminals,
             realm: Name::new(realm),
             codes: Vec::new(),
+            switches: None,
         };
         CoreConfig {
             acquirer: Institution {

@@ -6,6 +6,8 @@ use refund_ledger::{
     Opened, Request, Rrn, Sealed, Stan, Transaction, Vault, VaultError, WireTime, fingerprint,
 };
 
+use crate::dialect::Naming;
+
 /// A request of a terminal that is well formed.
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
@@ -23,8 +25,10 @@ pub(crate) struct Asked {
     pub(crate) amount: Option<MinorUnits>,
     /// DE 49, where it came.
     pub(crate) currency: Option<Currency>,
-    /// DE 90; empty where absent or all zero.
+    /// DE 90; empty where absent, all zero, or not what names the original here.
     pub(crate) original: OriginalData,
+    /// DE 37 may name the original: of a refund or void with one.
+    pub(crate) named_by_rrn: bool,
     /// DE 39 of a reversal: the reason.
     pub(crate) reason: Option<[u8; 2]>,
     /// What the content hash is made of, but for the card.
@@ -56,11 +60,12 @@ fn need<T>(value: Result<Option<T>, FieldError>, field: u8) -> Result<T, Malform
     value?.ok_or(Malformed { field })
 }
 
-/// Reads a message of `kind`. `realm` is its listener's.
+/// Reads a message of `kind`. `realm` and `naming` are its listener's.
 pub(crate) fn read(
     message: &Message<'_>,
     kind: Kind,
     realm: Name,
+    naming: Naming,
     vault: &Vault,
 ) -> Result<Asked, Malformed> {
     let reversal = kind == Kind::Reversal;
@@ -141,7 +146,10 @@ pub(crate) fn read(
         pan,
         amount: amount.map(MinorUnits),
         currency: currency.map(|currency| Currency(currency.code())),
-        original: original.unwrap_or_default(),
+        original: original
+            .filter(|_| reversal || naming.by_data(rrn.is_some()))
+            .unwrap_or_default(),
+        named_by_rrn: !reversal && rrn.is_some() && naming.by_rrn(),
         reason: if reversal {
             message.response_code()?
         } else {

@@ -4,6 +4,7 @@ use iso8583_codec::Spec;
 use refund_ledger::decide::Policy;
 use refund_ledger::{Institution, Name, Reason};
 
+use crate::dialect::{Classes, Switches};
 use crate::route::Routes;
 
 /// Everything the core is told at its start.
@@ -40,6 +41,8 @@ pub struct ListenerConfig {
     pub realm: Name,
     /// DE 39 by reason where it is not the dialect's.
     pub codes: Vec<(Reason, [u8; 2])>,
+    /// What its dialect has otherwise than the built-in ones; `None` for these.
+    pub switches: Option<&'static Switches>,
 }
 
 /// An issuer.
@@ -49,6 +52,8 @@ pub struct LinkConfig {
     pub name: Name,
     /// How messages are written.
     pub spec: &'static Spec,
+    /// What requests this issuer's dialect has, where it says so; others are `unsupported`.
+    pub classes: Option<&'static Classes>,
     /// How long a request waits for its answer; microseconds.
     pub response_timeout: u64,
     /// How often an idle connection is probed; microseconds.

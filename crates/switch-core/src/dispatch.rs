@@ -3,6 +3,8 @@
 use iso8583_codec::{Message, Mti};
 use refund_ledger::Kind;
 
+use crate::dialect::Classes;
+
 /// What to do with a message.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Intent {
@@ -55,11 +57,14 @@ impl ClassLabel {
     }
 }
 
-/// What a message is. Its MTI is trusted to be four digits, nothing else.
-pub(crate) fn intent(message: &Message<'_>) -> Intent {
+/// What a message is. Its MTI is trusted to be four digits, nothing else. `classes` are those of a dialect of its own.
+pub(crate) fn intent(message: &Message<'_>, classes: Option<&Classes>) -> Intent {
     let mti = message.mti();
     if mti.is_response() {
         return Intent::Response;
+    }
+    if let Some(classes) = classes {
+        return classes.intent(message, mti);
     }
     match mti.without_repeat().as_bytes() {
         b"0800" => Intent::Network,

@@ -4,6 +4,9 @@
 use bytes::BytesMut;
 use iso8583_codec::{Draft, EncodeError, Message, Mti, Spec};
 
+/// The last element that is kept or changed here. Those behind it pass within one dialect, and are not kept.
+pub(crate) const ELEMENT_MAX: u8 = 128;
+
 /// Collects elements.
 pub(crate) struct Elements(Vec<u8>);
 
@@ -60,7 +63,16 @@ const PART: usize = 40;
 
 /// All elements as messages of a dialect, to take them from: one message, unless they are unusually many.
 pub(crate) fn written(bytes: &[u8], spec: &Spec) -> Result<Vec<BytesMut>, EncodeError> {
-    let all: Vec<(u8, &[u8])> = iter(bytes).collect();
+    written_where(bytes, spec, |_| true)
+}
+
+/// The same, of these elements only.
+pub(crate) fn written_where(
+    bytes: &[u8],
+    spec: &Spec,
+    wanted: impl Fn(u8) -> bool,
+) -> Result<Vec<BytesMut>, EncodeError> {
+    let all: Vec<(u8, &[u8])> = iter(bytes).filter(|(de, _)| wanted(*de)).collect();
     let mut parts = Vec::new();
     for some in all.chunks(PART) {
         let mut draft = Draft::new(mti(bytes).unwrap_or(Mti::literal("0000")));
@@ -100,9 +112,38 @@ pub(crate) fn encode_what_fits(
             return Err(error);
         }
         tracing::warn!(%error, "an element of the issuer does not fit the terminal's dialect");
-        draft.remove(de);
+        remove(draft, de);
     }
     Ok(())
+}
+
+/// Encodes a message without the elements that `is_left_out` says may stay out, if they are in the way.
+///
+/// # Errors
+/// Where another element does not fit.
+pub(crate) fn encode_without(
+    draft: &mut Draft<'_>,
+    is_left_out: impl Fn(u8, &Spec) -> bool,
+    spec: &Spec,
+    out: &mut BytesMut,
+) -> Result<(), EncodeError> {
+    while let Err(error) = draft.encode(spec, out) {
+        let de = error.field();
+        if !draft.has(de) || !is_left_out(de, spec) {
+            return Err(error);
+        }
+        tracing::debug!(%error, "an element of a request is not in the issuer's dialect");
+        remove(draft, de);
+    }
+    Ok(())
+}
+
+/// Those above 128 go together.
+fn remove(draft: &mut Draft<'_>, de: u8) {
+    match de {
+        ..=ELEMENT_MAX => draft.remove(de),
+        _ => draft.remove_far(),
+    };
 }
 
 /// Reads what [`written`] wrote.

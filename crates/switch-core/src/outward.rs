@@ -10,6 +10,7 @@ use refund_ledger::{
 };
 
 use crate::asked::open_pan;
+use crate::dialect::is_left_out;
 use crate::elements::{self, Elements};
 
 /// Elements of an answer that are the request's: unchanged, and absent where it lacked them.
@@ -61,7 +62,8 @@ fn original_data(original: &Transaction, issuer: &Issuer) -> [u8; 42] {
     .to_digits()
 }
 
-/// Writes the request toward the issuer: all elements pass but those that are the switch's.
+/// Writes the request toward the issuer: all elements pass but those that are the switch's, and those that the issuer's dialect
+/// does not have.
 pub(crate) fn relay(
     request: &Message<'_>,
     transaction: &Transaction,
@@ -96,7 +98,7 @@ pub(crate) fn relay(
             .set(3, &original.request.processing_code)
             .set(39, b"17");
     }
-    draft.encode(spec, out)
+    elements::encode_without(&mut draft, is_left_out, spec, out)
 }
 
 /// Writes the issuer's answer for the terminal.
@@ -110,6 +112,7 @@ pub(crate) fn pass_answer(
 ) -> Result<(), EncodeError> {
     let amount: Option<[u8; 12]> = amount.map(|amount| digits(amount.0));
     let mut draft = Draft::from_message(answer, request.mti().response());
+    draft.header_of(request);
     for de in ECHOED {
         draft.copy(de, request);
     }
@@ -230,7 +233,10 @@ pub(crate) fn extra(
 ) -> Result<Option<Sealed>, VaultError> {
     let mut kept = Elements::new(answer.mti());
     let elsewhere = |de: &u8| {
-        ECHOED.contains(de) || SECRET.contains(de) || MACS.contains(de) || matches!(de, 37..=39)
+        ECHOED.contains(de)
+            || SECRET.contains(de)
+            || MACS.contains(de)
+            || matches!(de, 37..=39 | 129..)
     };
     for de in answer.elements().filter(|de| !elsewhere(de)) {
         if let Some(value) = answer.text(de) {
@@ -375,7 +381,8 @@ pub(crate) fn advice_message(
     let first = elements::mti(&text).ok_or(AdviceError::Text)?;
     let (time, stan): ([u8; 10], [u8; 6]) =
         (digits(advice.time.0), digits(u64::from(advice.stan.0)));
-    let parts = elements::written(&text, spec).map_err(AdviceError::Encode)?;
+    let parts = elements::written_where(&text, spec, |de| !is_left_out(de, spec))
+        .map_err(AdviceError::Encode)?;
     let parts = elements::read(&parts, spec);
     let mut draft = Draft::new(if repeat { first.as_repeat() } else { first });
     elements::copy_all(&mut draft, &parts);

@@ -6,7 +6,7 @@ use crate::cli::CheckArgs;
 use crate::config::Config;
 use crate::{Failure, secrets};
 
-/// Prints the effective configuration. A key file that is there already is looked at too, and never shown.
+/// Prints the effective configuration, and to stderr what works less well than it could. A key file that is there already is looked at too, and never shown.
 ///
 /// # Errors
 /// [`Failure::Usage`] with every problem of the configuration.
@@ -15,6 +15,9 @@ pub fn run(args: &CheckArgs) -> Result<(), Failure> {
     if config.secrets.key_file.exists() {
         secrets::load(&config.secrets.key_file)
             .map_err(|error| Failure::Usage(error.to_string()))?;
+    }
+    for warning in config.warnings() {
+        eprintln!("warning: {warning}");
     }
     let file = args.config.display();
     let text = format!(

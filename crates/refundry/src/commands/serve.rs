@@ -16,6 +16,9 @@ use crate::metrics::Metrics;
 /// [`Failure::Usage`] for the configuration and the keys, [`Failure::Failed`] for what fails while running.
 pub fn run(args: &ServeArgs) -> Result<(), Failure> {
     let config = Config::load(&args.config).map_err(|error| Failure::Usage(error.to_string()))?;
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();

@@ -33,6 +33,8 @@ use std::path::Path;
 
 use iso8583_framing::Framing;
 
+use crate::spec_file::Side;
+
 /// Bytes of the longest configuration file that is read; a hundred listeners and issuers take some 50 KiB.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
@@ -62,6 +64,24 @@ impl Config {
     /// As [`Config::load`].
     pub fn parse(text: &str, file: &Path) -> Result<Config, ConfigError> {
         read::config(text, file)
+    }
+
+    /// What works, but less well than it could: what spec files lack.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let listen = self
+            .listen
+            .iter()
+            .map(|listen| (listen.spec_file, Side::Listener));
+        let issuer = self
+            .issuer
+            .iter()
+            .map(|issuer| (issuer.spec_file, Side::Issuer));
+        listen
+            .chain(issuer)
+            .filter_map(|(file, side)| Some(file?.warnings(side)))
+            .flatten()
+            .collect()
     }
 
     /// The configuration as a file that says every key, defaults included. Reading it again gives the same configuration.

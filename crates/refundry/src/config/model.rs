@@ -9,6 +9,7 @@ use iso8583_framing::Framing;
 use refund_ledger::Reason;
 
 use super::BinRange;
+use crate::spec_file::SpecFile;
 
 /// A whole configuration, checked.
 #[derive(Clone, Debug)]
@@ -55,6 +56,8 @@ pub struct Listen {
     pub address: Address,
     /// How its messages are laid out.
     pub dialect: &'static Spec,
+    /// The file that this dialect is from; `None` for a built-in one.
+    pub spec_file: Option<&'static SpecFile>,
     /// How its messages are told apart.
     pub framing: Framing,
     /// Who issues the merchant ids: part of every key.
@@ -121,6 +124,8 @@ pub struct IssuerLink {
     pub address: Address,
     /// How its messages are laid out.
     pub dialect: &'static Spec,
+    /// The file that this dialect is from; `None` for a built-in one.
+    pub spec_file: Option<&'static SpecFile>,
     /// How its messages are told apart.
     pub framing: Framing,
     /// The cards that are sent here; no range of one length overlaps another's in the whole configuration.

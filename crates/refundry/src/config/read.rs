@@ -42,8 +42,14 @@ fn whole(root: &Section<'_>, folder: &Path) -> Option<Config> {
     let admin_section = root.section("admin");
 
     let node = parts::node(&root.section("node"), folder);
-    let listen: Vec<_> = listen_sections.iter().map(parts::listen).collect();
-    let issuer: Vec<_> = issuer_sections.iter().map(parts::issuer).collect();
+    let listen: Vec<_> = listen_sections
+        .iter()
+        .map(|section| parts::listen(section, folder))
+        .collect();
+    let issuer: Vec<_> = issuer_sections
+        .iter()
+        .map(|section| parts::issuer(section, folder))
+        .collect();
     let ledger = parts::ledger(&root.section("ledger"));
     let key_file = parts::key_file(&secrets_section, folder);
     let refund = parts::refund(&root.section("refund"));

@@ -4,9 +4,11 @@ use std::fmt::{Display, Write};
 use std::path::Path;
 use std::time::Duration;
 
+use iso8583_codec::Spec;
 use iso8583_framing::{Columns, Framing};
 
 use super::{Config, IssuerLink, Listen, Unreferenced, VoidAs, format_bytes, format_duration};
+use crate::spec_file::SpecFile;
 
 /// Every key of every table, in the order of the documentation.
 pub(super) fn to_toml(config: &Config) -> String {
@@ -50,7 +52,7 @@ fn show_listen(out: &mut Page, listen: &Listen) {
     out.table("[[listen]]");
     out.string("name", &listen.name);
     out.string("address", &listen.address);
-    out.string("dialect", listen.dialect.name());
+    out.dialect(listen.dialect, listen.spec_file);
     out.framing(&listen.framing);
     out.string("realm", &listen.realm);
     out.bare("max_frame", listen.max_frame);
@@ -68,7 +70,7 @@ fn show_issuer(out: &mut Page, issuer: &IssuerLink) {
     out.table("[[issuer]]");
     out.string("name", &issuer.name);
     out.string("address", &issuer.address);
-    out.string("dialect", issuer.dialect.name());
+    out.dialect(issuer.dialect, issuer.spec_file);
     out.framing(&issuer.framing);
     out.strings("bins", &issuer.bins);
     out.bare("connections", issuer.connections);
@@ -113,6 +115,14 @@ impl Page {
             .map(|value| quoted(&value.to_string()))
             .collect();
         self.bare(key, format_args!("[{}]", values.join(", ")));
+    }
+
+    /// The name of a built-in dialect, or the file of another one.
+    fn dialect(&mut self, dialect: &Spec, file: Option<&SpecFile>) {
+        match file {
+            Some(file) => self.path("spec", file.path()),
+            None => self.string("dialect", dialect.name()),
+        }
     }
 
     /// The preset's name or the columns, and what they mean.

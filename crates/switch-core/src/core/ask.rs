@@ -147,7 +147,7 @@ impl Core {
         task: &Task,
     ) -> Result<Outcome, Interrupt> {
         let asked = &asking.asked;
-        let referenced = !asked.original.is_empty() || asked.request.rrn_given;
+        let referenced = !asked.original.is_empty() || asked.named_by_rrn;
         if !referenced && asked.kind == Kind::Refund {
             if !self.config.policy.unreferenced {
                 return self.refuse(asking, slot, Reason::Unreferenced, None, Vec::new());
@@ -203,8 +203,10 @@ impl Core {
             self.reply_reason(asking, Reason::NoRoute);
             return Ok(Outcome::Done);
         };
-        let takes_over =
-            asked.kind == Kind::Refund && asked.request.mti == 220 && self.config.store_and_forward;
+        let takes_over = asked.kind == Kind::Refund
+            && asked.request.mti == 220
+            && self.config.store_and_forward
+            && self.is_carried(link, &draft);
         if takes_over && !self.links[link].is_up() {
             return Ok(self.store_refund(asking, slot, link, original.as_deref(), card));
         }
@@ -314,6 +316,18 @@ impl Core {
         }
     }
 
+    /// Whether the dialect of a link has such a request at all.
+    fn is_carried(&self, link: usize, new: &Transaction) -> bool {
+        let config = &self.config.links[link];
+        config.classes.is_none_or(|classes| {
+            let mti: [u8; 4] = match (new.kind, config.void_as) {
+                (Kind::Void, VoidAs::Reversal) => *b"0400",
+                _ => outward::digits(u64::from(new.request.mti)),
+            };
+            classes.has_message(&mti, &new.request.processing_code)
+        })
+    }
+
     /// Completes the record of a request that is to be relayed over `link` with its numbers.
     fn prepare(
         &mut self,
@@ -321,6 +335,9 @@ impl Core {
         mut new: Transaction,
         link: usize,
     ) -> Result<Transaction, Reason> {
+        if !self.is_carried(link, &new) {
+            return Err(Reason::Unsupported);
+        }
         if !self.links[link].is_up() {
             return Err(Reason::LinkDown);
         }

@@ -34,7 +34,7 @@ impl Core {
                 return Ok(self.choose(asked, own).map_or(Named::Nothing, Named::Own));
             }
         }
-        let by_rrn = asked.kind != Kind::Reversal && asked.request.rrn_given;
+        let by_rrn = asked.named_by_rrn;
         let by = match (stan, time) {
             (Some(stan), Some(time)) => By::StanTime(stan, time),
             _ if by_rrn => By::Rrn(asked.request.rrn),

@@ -14,9 +14,10 @@ use crate::config::model::{
     Unreferenced, VoidAs,
 };
 use crate::config::{format_duration, nearest, reasons};
+use crate::spec_file::{self, Side, SpecFile};
 
 /// Keys of listeners and issuers that come with a later version.
-const LATER_KEYS: &[&str] = &["spec", "mac"];
+const LATER_KEYS: &[&str] = &["mac"];
 
 /// Bytes of the largest `max_frame`, also where the framing's length could say more.
 const FRAME_BYTES_MAX: u64 = 65_535;
@@ -65,10 +66,10 @@ pub(super) fn node(section: &Section<'_>, folder: &Path) -> Option<Node> {
 }
 
 /// One `[[listen]]`.
-pub(super) fn listen(section: &Section<'_>) -> Option<Listen> {
+pub(super) fn listen(section: &Section<'_>, folder: &Path) -> Option<Listen> {
     let name = section.required("name", "the listener's name", rules::name);
     let address = section.required("address", "HOST:PORT to listen on", rules::address);
-    let dialect = section.or("dialect", rules::dialect, Spec::iso87_ascii);
+    let dialect = dialect(section, folder, Side::Listener);
     let framing = framing::framing(section);
     let realm = section.or("realm", rules::name, || "default".to_owned());
     let longest = framing.unwrap_or(Framing::LEN2).message_bytes_max() as u64;
@@ -88,10 +89,12 @@ pub(super) fn listen(section: &Section<'_>) -> Option<Listen> {
     tpdu_elsewhere(section);
     section.not_in_this_version(LATER_KEYS);
     section.finish();
+    let (dialect, spec_file) = dialect?;
     Some(Listen {
         name: name?,
         address: address?,
-        dialect: dialect?,
+        dialect,
+        spec_file,
         framing: framing?,
         realm: realm?,
         max_frame: usize::try_from(max_frame?).ok()?,
@@ -99,6 +102,31 @@ pub(super) fn listen(section: &Section<'_>) -> Option<Listen> {
         max_connections: usize::try_from(max_connections?).ok()?,
         response_codes: response_codes?,
     })
+}
+
+/// The dialect of one side: a built-in one by name, or one from a file.
+fn dialect(
+    section: &Section<'_>,
+    folder: &Path,
+    side: Side,
+) -> Option<(&'static Spec, Option<&'static SpecFile>)> {
+    let named = section.or("dialect", rules::dialect, Spec::iso87_ascii);
+    if !section.has("spec") {
+        return Some((named?, None));
+    }
+    if section.has("dialect") {
+        section.problem("spec", "expected either `dialect` or `spec`, found both");
+    }
+    let path = folder.join(section.read("spec", rules::path)?);
+    match spec_file::load(&path, side) {
+        Ok(file) => Some((file.spec(), Some(file))),
+        Err(problems) => {
+            problems
+                .iter()
+                .for_each(|problem| section.problem("spec", problem));
+            None
+        }
+    }
 }
 
 /// The TPDU is a part of the framing: this says so, to whoever looks for it beside it.
@@ -153,10 +181,10 @@ fn reason(name: &str) -> Result<Reason, String> {
 }
 
 /// One `[[issuer]]`.
-pub(super) fn issuer(section: &Section<'_>) -> Option<IssuerLink> {
+pub(super) fn issuer(section: &Section<'_>, folder: &Path) -> Option<IssuerLink> {
     let name = section.required("name", "the issuer's name", rules::name);
     let address = section.required("address", "HOST:PORT to connect to", rules::remote_address);
-    let dialect = section.or("dialect", rules::dialect, Spec::iso87_ascii);
+    let dialect = dialect(section, folder, Side::Issuer);
     let framing = framing::framing(section);
     let bins = section.required(
         "bins",
@@ -175,8 +203,10 @@ pub(super) fn issuer(section: &Section<'_>) -> Option<IssuerLink> {
     let reconnect_max = section.or("reconnect_max", rules::duration, || seconds(10));
     let echo_interval = section.or("echo_interval", rules::duration, || seconds(60));
     let sign_on = section.or("sign_on", rules::boolean, || true);
-    let approved = section.or("approved", rules::codes, || {
-        codes(&["00", "08", "10", "11", "16", "85"])
+    let of_file = dialect.and_then(|(_, file)| file).map(SpecFile::approved);
+    let approved = section.or("approved", rules::codes, || match of_file {
+        Some(said) if !said.is_empty() => said.to_vec(),
+        _ => codes(&["00", "08", "10", "11", "16", "85"]),
     });
     let reversal_done = section.or("reversal_done", rules::codes, || codes(&["00"]));
     let void_as = section.or(
@@ -197,10 +227,12 @@ pub(super) fn issuer(section: &Section<'_>) -> Option<IssuerLink> {
     tpdu_elsewhere(section);
     section.not_in_this_version(LATER_KEYS);
     section.finish();
+    let (dialect, spec_file) = dialect?;
     Some(IssuerLink {
         name: name?,
         address: address?,
-        dialect: dialect?,
+        dialect,
+        spec_file,
         framing: framing?,
         bins: bins?,
         connections: usize::try_from(connections?).ok()?,

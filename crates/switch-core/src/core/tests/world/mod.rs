@@ -342,10 +342,12 @@ pub(crate) fn config(kit: Kit) -> CoreConfig {
         spec,
         realm: Name::new(realm),
         codes: Vec::new(),
+        switches: None,
     };
     let link = |name| LinkConfig {
         name: Name::new(name),
         spec: issuers,
+        classes: None,
         response_timeout: 15 * SECOND,
         echo_interval: 1000 * DAY,
         sign_on: true,
