@@ -8,6 +8,7 @@ use super::frame::Frame;
 use super::work::Work;
 use super::{Core, Output};
 use crate::asked::{self, Asked, Malformed};
+use crate::dialect::Naming;
 use crate::dispatch::{self, ClassLabel, Intent};
 use crate::outward::{self, Stored};
 
@@ -77,8 +78,17 @@ impl Core {
         }
     }
 
+    fn intent(&self, listener: usize, message: &Message<'_>) -> Intent {
+        let switches = self.config.listeners[listener].switches;
+        dispatch::intent(
+            message,
+            switches.and_then(|switches| switches.classes.as_ref()),
+        )
+    }
+
     fn message(&mut self, connection: u64, listener: usize, message: &Message<'_>) {
-        let intent = dispatch::intent(message);
+        let switches = self.config.listeners[listener].switches;
+        let intent = self.intent(listener, message);
         if intent == Intent::Response {
             tracing::info!(connection, mti = %message.mti(), "a response that nobody waits for");
             self.metrics.malformed(listener, "response");
@@ -89,12 +99,20 @@ impl Core {
             self.metrics.malformed(listener, "format");
             return self.answer_malformed(connection, listener, message);
         }
+        if let Some(rules) = switches.and_then(|switches| switches.rules.as_deref())
+            && let Some(broken) = rules.broken(message)
+        {
+            tracing::warn!(connection, mti = %message.mti(), broken, "a message breaks a rule of its dialect");
+            self.metrics.malformed(listener, "format");
+            return self.answer_malformed(connection, listener, message);
+        }
         match intent {
             Intent::Network => self.network(connection, listener, message),
             Intent::Transaction(kind) => {
                 let realm = self.config.listeners[listener].realm;
                 let label = ClassLabel::of(kind);
-                match asked::read(message, kind, realm, &self.vault) {
+                let naming = switches.map_or(Naming::default(), |switches| switches.naming);
+                match asked::read(message, kind, realm, naming, &self.vault) {
                     Ok(asked) => self.request(connection, listener, message, asked),
                     Err(Malformed { field }) => {
                         tracing::info!(connection, mti = %message.mti(), field, "a needed element is missing or malformed");
@@ -162,7 +180,7 @@ impl Core {
     }
 
     fn answer_malformed(&mut self, connection: u64, listener: usize, message: &Message<'_>) {
-        let label = match dispatch::intent(message) {
+        let label = match self.intent(listener, message) {
             Intent::Transaction(kind) => ClassLabel::of(kind),
             Intent::Network => ClassLabel::Network,
             _ => ClassLabel::Other,
