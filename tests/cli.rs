@@ -132,7 +132,7 @@ fn bad_usage_is_status_2() {
 
 #[test]
 fn what_comes_later_is_refused_by_name() {
-    for command in ["load", "encode"] {
+    for command in ["encode"] {
         for rest in [
             &[] as &[&str],
             &["--help"],

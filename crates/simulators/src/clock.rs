@@ -50,6 +50,15 @@ impl Moment {
         } = self;
         format!("{month:02}{day:02}{hour:02}{minute:02}{second:02}")
     }
+
+    /// The same as a number.
+    pub(crate) fn month_to_second_number(&self) -> u32 {
+        let pairs = [self.month, self.day, self.hour, self.minute, self.second];
+        // At most 1231235959.
+        pairs
+            .into_iter()
+            .fold(0, |number, pair| number * 100 + pair) as u32
+    }
 }
 
 /// Month and day, both from 1, of the day that comes so many days after 1 January 1970.
@@ -81,6 +90,8 @@ mod tests {
                 Moment::at(Duration::from_secs(seconds)).month_to_second(),
                 expected
             );
+            let number = Moment::at(Duration::from_secs(seconds)).month_to_second_number();
+            assert_eq!(format!("{number:010}"), expected);
         };
         check(0, "0101000000");
         check(951_782_399, "0228235959");

@@ -3,6 +3,7 @@
 //! - [`issuer`]: an issuer host over TCP that approves, declines, delays, loses and spoils answers by [`issuer::Rule`], and keeps
 //!   its own [`issuer::Books`] of what it executed, so that a test can compare them with what the switch believes.
 //! - [`Terminal`]: a client that sends and receives messages, matching answers to requests.
+//! - [`load`]: many terminals at once, as many messages as go, every answer checked; [`processor`]: what that cost.
 //! - [`Message`], [`Card`] and [`Merchant`]: messages as a merchant's terminal would make them, with STAN and DE7 of their own.
 //!
 //! Nothing here knows the switch or its ledger: what the simulators say is evidence of its own. Command-line arguments are
@@ -35,8 +36,11 @@
 
 mod clock;
 pub mod issuer;
+pub mod load;
 mod merchant;
 mod message;
+pub mod processor;
+mod shape;
 mod terminal;
 
 pub use merchant::{Card, Merchant};

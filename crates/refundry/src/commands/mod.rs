@@ -4,6 +4,7 @@ pub mod check;
 pub mod decode;
 pub mod demo;
 pub mod ledger;
+pub mod load;
 mod place;
 pub mod saf;
 pub mod serve;

@@ -1,8 +1,10 @@
 //! `refundry simulate`: the simulators as programs of their own.
 
 use std::io::{self, Write};
+use std::time::Duration;
 
 use simulators::issuer::{Action, Counts, Issuer, IssuerConfig, Rule};
+use simulators::processor;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::Failure;
@@ -14,12 +16,15 @@ use crate::cli::IssuerArgs;
 /// # Errors
 /// [`Failure::Failed`] where it cannot listen or write its journal.
 pub fn issuer(args: &IssuerArgs) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build();
+    let mut builder = match args.plain {
+        // There is little to do a message: handing work from thread to thread would cost more.
+        true => tokio::runtime::Builder::new_current_thread(),
+        false => tokio::runtime::Builder::new_multi_thread(),
+    };
+    let runtime = builder.enable_all().build();
     let runtime = runtime.map_err(|error| Failure::Failed(format!("cannot start: {error}")))?;
     let counts = runtime.block_on(serve(args))?;
-    print(&summary(&counts))?;
+    print(&summary(&counts, processor::own_time()))?;
     match counts.journal_errors {
         0 => Ok(()),
         errors => Err(Failure::Failed(format!(
@@ -64,10 +69,11 @@ fn config(args: &IssuerArgs) -> IssuerConfig {
     config.journal.clone_from(&args.journal);
     // The summary needs the counts only, and a trial may run for days.
     config.messages_max = 0;
+    config.plain = args.plain;
     config
 }
 
-fn summary(counts: &Counts) -> String {
+fn summary(counts: &Counts, used: Duration) -> String {
     let rows = [
         ("received", counts.received),
         ("repeats", counts.repeats),
@@ -76,9 +82,16 @@ fn summary(counts: &Counts) -> String {
         ("answered", counts.answered),
         ("malformed", counts.malformed),
     ];
-    rows.iter()
+    let mut text: String = rows
+        .iter()
         .map(|(name, count)| format!("{name:<9} {count}\n"))
-        .collect()
+        .collect();
+    let seconds = used.as_secs_f64();
+    let each = seconds * 1e6 / counts.received.max(1) as f64;
+    text.push_str(&format!(
+        "processor {seconds:.2} s, {each:.3} us a message\n"
+    ));
+    text
 }
 
 fn print(text: &str) -> Result<(), Failure> {

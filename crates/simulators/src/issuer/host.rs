@@ -11,10 +11,11 @@ use iso8583_framing::{Framing, Tpdu};
 use super::accounts::{Accounts, Outcome, Request, Verdict};
 use super::books::{Books, Counts, Seen};
 use super::journal::Journal;
+use super::plain::Plain;
 use super::rule::{Action, Rule};
 
 /// Data elements that an answer takes from its request. Never among them: track data, PIN block and chip data.
-const ECHOED: [u8; 17] = [
+pub(super) const ECHOED: [u8; 17] = [
     2, 3, 4, 7, 11, 12, 13, 25, 32, 33, 37, 41, 42, 49, 70, 90, 95,
 ];
 
@@ -31,6 +32,8 @@ pub(super) struct Host {
     arrivals: Arrivals,
     counts: Counts,
     journal: Option<Journal>,
+    /// In place of accounts and rules.
+    plain: Option<Plain>,
 }
 
 /// A rule and how often it may still match.
@@ -149,9 +152,20 @@ impl Host {
             },
             counts: Counts::default(),
             journal,
+            plain: None,
         };
         host.set_rules(rules);
         host
+    }
+
+    #[cfg(test)]
+    pub(super) fn known_shapes(&self) -> usize {
+        self.plain.as_ref().map_or(0, Plain::known_shapes)
+    }
+
+    /// Approves everything from now on, and keeps no books.
+    pub(super) fn be_plain(&mut self) {
+        self.plain = Some(Plain::default());
     }
 
     pub(super) fn set_rules(&mut self, rules: Vec<Rule>) {
@@ -185,6 +199,9 @@ impl Host {
 
     /// The body of a frame came.
     pub(super) fn receive(&mut self, frame: &[u8], origin: Origin, outbox: &mut Outbox) {
+        if self.answer_plainly(frame, origin.tpdu, &mut outbox.out) {
+            return;
+        }
         let Ok(message) = self.spec.decode(frame) else {
             self.counts.malformed += 1;
             return;
@@ -197,8 +214,8 @@ impl Host {
         }
         let request = Request::read(&message).ok();
         let behaviour = match &request {
-            Some(request) => self.behaviour(request),
-            None => Arc::clone(&self.approve),
+            Some(request) if self.plain.is_none() => self.behaviour(request),
+            _ => Arc::clone(&self.approve),
         };
         if let Some(delay) = behaviour.delay {
             outbox.later.push((
@@ -219,6 +236,25 @@ impl Host {
             (origin, arrival),
             outbox,
         );
+    }
+
+    /// Answers by what is known of such messages, where they are approved without being looked at; false where it is not known.
+    fn answer_plainly(&mut self, frame: &[u8], tpdu: Option<Tpdu>, out: &mut BytesMut) -> bool {
+        let Some(known) = self.plain.as_mut().and_then(|plain| plain.answer(frame)) else {
+            return false;
+        };
+        let tpdu = tpdu.map(|tpdu| self.framing.answering(tpdu));
+        let mark = self.framing.begin_with(out, tpdu);
+        out.extend_from_slice(known);
+        if self.framing.finish(out, mark).is_err() {
+            out.truncate(mark);
+            return false;
+        }
+        self.counts.received += 1;
+        self.counts.unrecorded += 1;
+        self.counts.approved += 1;
+        self.counts.answered += 1;
+        true
     }
 
     /// The time of a delayed message has come.
@@ -282,9 +318,11 @@ impl Host {
             return;
         }
         // What cannot be read is not executed, whatever the rules say.
-        let verdict = request.map_or(Verdict::FORMAT, |request| {
-            self.accounts.execute(request, behaviour.outcome)
-        });
+        let verdict = match (request, &mut self.plain) {
+            (None, _) => Verdict::FORMAT,
+            (Some(request), Some(plain)) => plain.decide(request),
+            (Some(request), None) => self.accounts.execute(request, behaviour.outcome),
+        };
         match verdict.code {
             _ if verdict.repeat => self.counts.repeats += 1,
             super::accounts::APPROVED | super::accounts::APPROVED_PARTIALLY => {
@@ -307,7 +345,14 @@ impl Host {
             let at = origin.now + behaviour.late.unwrap_or_default();
             self.arrivals.answered(arrival, verdict.code, at);
             match behaviour.late {
-                None => self.answer(message, verdict, behaviour, origin.tpdu, &mut outbox.out),
+                None => {
+                    let before = outbox.out.len();
+                    self.answer(message, verdict, behaviour, origin.tpdu, &mut outbox.out);
+                    if let Some(plain) = &mut self.plain {
+                        let answer = outbox.out.get(before..).unwrap_or_default();
+                        plain.learn(message, answer, self.framing);
+                    }
+                }
                 Some(time) => {
                     let mut out = BytesMut::new();
                     self.answer(message, verdict, behaviour, origin.tpdu, &mut out);

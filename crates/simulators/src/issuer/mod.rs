@@ -23,6 +23,7 @@ mod books;
 mod connection;
 mod host;
 mod journal;
+mod plain;
 mod rule;
 
 use std::io;
@@ -74,6 +75,8 @@ pub struct IssuerConfig {
     pub transactions_max: usize,
     /// Connections at a time; a further one is closed at once.
     pub connections_max: usize,
+    /// Approve whatever can be read and keep no books, for load: without rules and journal, and [`Counts`] are all that there is.
+    pub plain: bool,
 }
 
 impl IssuerConfig {
@@ -91,6 +94,7 @@ impl IssuerConfig {
             messages_max: 1_000_000,
             transactions_max: 1_000_000,
             connections_max: 1_024,
+            plain: false,
         }
     }
 }
@@ -130,7 +134,7 @@ impl Issuer {
     /// Listens, and serves whoever connects.
     ///
     /// # Errors
-    /// Where the address cannot be listened on, or the journal not be opened.
+    /// Where the address cannot be listened on, or the journal not be opened, or a plain issuer is to have rules or a journal.
     pub async fn start(config: IssuerConfig) -> io::Result<Issuer> {
         let IssuerConfig {
             listen,
@@ -141,19 +145,28 @@ impl Issuer {
             journal_salt,
             ..
         } = config;
+        if config.plain && (journal.is_some() || !rules.is_empty()) {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "a plain issuer has neither rules nor a journal",
+            ));
+        }
         let journal = journal
             .map(|path| Journal::open(&path, &journal_salt))
             .transpose()?;
         let listener = TcpListener::bind(&listen).await?;
         let address = listener.local_addr()?;
-        let host = Host::new(
+        let mut host = Host::new(
             spec,
             framing,
             rules,
-            config.messages_max,
+            if config.plain { 0 } else { config.messages_max },
             config.transactions_max,
             journal,
         );
+        if config.plain {
+            host.be_plain();
+        }
         let shared = Arc::new(Shared {
             spec,
             framing,
@@ -213,7 +226,7 @@ impl Issuer {
         }
     }
 
-    /// Other rules from now on; their counts begin anew.
+    /// Other rules from now on; their counts begin anew. A plain issuer does not ask them.
     pub fn set_rules(&self, rules: Vec<Rule>) {
         self.shared.host().set_rules(rules);
     }

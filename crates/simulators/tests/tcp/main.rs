@@ -2,5 +2,6 @@
 
 mod evidence;
 mod issuer;
+mod load;
 mod terminal;
 mod world;
