@@ -6,6 +6,10 @@ use crate::{
     Posting, Reason, Status, Transaction, VoidState,
 };
 
+/// Partial reversals of one transaction at most. Its advices are numbered up to 255: the rest is for reversals in full and late
+/// approvals, of which there are few.
+const PARTS_MAX: u8 = 240;
+
 /// A reversal that found what it names.
 #[derive(Clone, Debug)]
 pub struct Reversal {
@@ -46,7 +50,8 @@ pub enum ReversalOutcome {
 /// Decides a reversal. `advice` makes the advice for what is owed; it is called at most once.
 ///
 /// # Errors
-/// The first fault of: amount, card, currency, exhausted (a void is pending), reversal_has_refunds, ceiling.
+/// The first fault of: amount, card, currency, exhausted (a void is pending), reversal_has_refunds, system (too many partial
+/// reversals), ceiling.
 pub fn reverse(
     reversal: Reversal,
     target: &Transaction,
@@ -197,6 +202,9 @@ fn take_all(target: &Transaction) -> Result<Decision, Refusal> {
 
 /// All but what `stays`; below the current amount, which was checked.
 fn take_part(target: &Transaction, stays: MinorUnits) -> Result<Decision, Refusal> {
+    if target.advices >= PARTS_MAX {
+        return Err(Refusal::passing(Reason::System));
+    }
     let books = &target.books;
     if books
         .settled

@@ -410,3 +410,31 @@ fn outputs_are_shown_without_their_bytes() {
         ]
     );
 }
+
+/// A reversal advice is named by its number among those of its transaction, which ends at 255.
+#[test]
+fn very_many_partial_reversals_are_all_delivered_or_refused() {
+    long_story(|w| {
+        let purchase = w.purchase(1000);
+        w.approved(&purchase);
+        let mut taken_over = 0;
+        for stays in (400..1000).rev() {
+            let partial = w.partial(&purchase, stays);
+            let answer = w.ask(&partial);
+            if answer.code() != "00" {
+                assert_eq!(answer.code(), "96", "not stored: {stays}");
+                w.issuer_gets_nothing();
+                break;
+            }
+            taken_over += 1;
+            let advice = w.advice_answered("00");
+            assert_eq!(&advice.at(95)[..12], format!("{stays:012}"));
+        }
+        assert!(taken_over > 200);
+        // What stands can still be taken back.
+        let rest = w.reversal(&purchase);
+        w.ask(&rest);
+        w.advice_answered("00");
+        assert_eq!(w.left(&purchase), 0);
+    });
+}
