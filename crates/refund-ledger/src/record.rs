@@ -147,7 +147,7 @@ impl Kind {
 /// InFlight --+-> Approved --> Reversing --> Reversed
 ///   |   |    +-> Reversing (timed out) --^
 ///   |   +------> ReversedInFlight --> Reversing or Declined
-///   +----------> Unsent                          (nothing was relayed)
+///   +----------> Unsent                          (nothing was relayed) --> Declined (reversed all the same)
 /// Refused        decided by the ledger, never relayed
 /// Stored         a refund advice taken over, waits in store-and-forward --> Approved, or
 ///                Declined (an operator says that the issuer never executed it)

@@ -6,7 +6,7 @@ use simulation::{Bug, Figures, play, play_with};
 
 /// Every seed that ever failed, and why. What a seed plays changes when worlds get something new: then it is a world like any other,
 /// and the bug stays as the test beside what was wrong.
-const FAILED: [(u64, &str); 21] = [
+const FAILED: [(u64, &str); 22] = [
     (
         1004,
         "a start at the time of an earlier one used its sign-on's numbers again",
@@ -54,6 +54,10 @@ const FAILED: [(u64, &str); 21] = [
     (
         10_016_338,
         "a late approval came in time, but was forgotten while its record was read and the clock jumped",
+    ),
+    (
+        20_046_282,
+        "a purchase that never left was reversed with 00, and executed when it was repeated",
     ),
 ];
 

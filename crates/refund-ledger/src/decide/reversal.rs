@@ -62,7 +62,17 @@ pub fn reverse(
     check(&reversal, target)?;
     let partial = reversal.part_stays();
     let (outcome, taken, changes) = match target.status {
-        Status::Declined | Status::Refused | Status::Unsent => nothing(),
+        Status::Declined | Status::Refused => nothing(),
+        // Its key was free for a repeat, which must not be executed after this.
+        Status::Unsent => {
+            let patch = Patch {
+                status: Some(Status::Declined),
+                answer: Some(reversal.reversed.clone()),
+                ..Patch::default()
+            };
+            let closed = vec![update(target, patch)];
+            (ReversalOutcome::Nothing, MinorUnits::ZERO, closed)
+        }
         Status::Reversing | Status::Reversed | Status::ReversedInFlight => nothing(),
         _ if target.void == VoidState::Done => nothing(),
         _ if target.void == VoidState::Pending => return Err(Refusal::passing(Reason::Exhausted)),

@@ -303,6 +303,10 @@ impl Naive {
                 ReversalOutcome::InFlight
             }
             (Fate::Yes, VoidState::Pending) => return Err(No::for_now(Reason::Exhausted)),
+            (Fate::NeverSent, _) => {
+                self.entries[of].fate = Fate::No;
+                ReversalOutcome::Nothing
+            }
             _ => ReversalOutcome::Nothing,
         };
         Ok(outcome)

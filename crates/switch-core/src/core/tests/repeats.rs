@@ -473,6 +473,34 @@ fn a_link_that_goes_down_between_record_and_relay_leaves_nothing() {
 }
 
 #[test]
+fn what_never_left_is_not_executed_after_its_reversal() {
+    story(|w| {
+        for restarts in [false, true] {
+            let purchase = w.purchase(1000);
+            w.hold();
+            w.send(&purchase);
+            w.disconnect(BANK_A);
+            // On record, and about to be taken off it.
+            w.release_first();
+            let reversal = w.reversal(&purchase);
+            w.send(&reversal);
+            w.release();
+            let mut codes = [w.answer(), w.answer()].map(|answer| answer.code().to_owned());
+            codes.sort_unstable();
+            assert_eq!(codes, ["25", "91"]);
+            if restarts {
+                w.crash();
+            }
+            w.connect(0, BANK_A);
+            w.refused(&purchase.repeated(), "68");
+            w.issuer_gets_nothing();
+            let refund = w.refund(&purchase, 1);
+            w.refused(&refund, "12");
+        }
+    });
+}
+
+#[test]
 fn a_refreshed_name_of_what_never_left_means_nothing() {
     story(|w| {
         let purchase = w.purchase(1000);
