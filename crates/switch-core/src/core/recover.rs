@@ -1,9 +1,9 @@
 //! A start on an existing ledger: what was relayed and not answered counts as timed out; advices go on.
 
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
 
 use refund_ledger::store::Recovered;
-use refund_ledger::{Advice, AdviceKind, Kind, LATE_MS, Status, Transaction};
+use refund_ledger::{AdviceKind, Key, Kind, LATE_MS, Status, Transaction};
 
 use super::flight::{Flight, FlightState, LATE_WINDOW};
 use super::link::Pending;
@@ -18,13 +18,21 @@ impl Core {
         for advice in advices {
             self.enqueue(advice, None);
         }
+        // After an issuer was silent for long there are very many of both.
+        let deliveries = recovered.advices.iter();
+        let delivered: HashSet<Key> = deliveries
+            .filter(|advice| advice.kind == AdviceKind::Refund)
+            .map(|advice| advice.key.transaction)
+            .collect();
+        let records: HashMap<Key, &Transaction> = recovered
+            .transactions
+            .iter()
+            .map(|record| (record.key, &**record))
+            .collect();
         let mut flights = Vec::new();
         for record in &recovered.transactions {
             // Its answer, if one is to come, belongs to the advice that delivers it.
-            let delivers = |advice: &Arc<Advice>| {
-                advice.kind == AdviceKind::Refund && advice.key.transaction == record.key
-            };
-            if recovered.advices.iter().any(delivers) {
+            if delivered.contains(&record.key) {
                 continue;
             }
             let state = match record.status {
@@ -45,13 +53,10 @@ impl Core {
         flights.sort_by_key(|(_, state)| *state == FlightState::Late);
         for (record, state) in flights {
             let original = match record.kind {
-                Kind::Void => recovered
-                    .transactions
-                    .iter()
-                    .find(|original| Some(original.key) == record.original),
+                Kind::Void => record.original.and_then(|key| records.get(&key).copied()),
                 _ => None,
             };
-            self.recover_flight(record, original.map(|original| &**original), state);
+            self.recover_flight(record, original, state);
             if state == FlightState::Expiring {
                 self.start(Work::Expired { key: record.key });
             }
