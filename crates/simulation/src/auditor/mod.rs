@@ -124,7 +124,9 @@ impl Auditor {
                 // Among several that fit the card chooses, so that it may be right for another one.
                 Some(Mistake::Card) => self.same_card && !asked.by_parts,
                 Some(Mistake::Unreferenced) => !self.unreferenced,
-                Some(Mistake::Currency | Mistake::Foreign) => true,
+                // Parts of another merchant's purchase may be parts of one of the own, too.
+                Some(Mistake::Foreign) => !asked.by_parts,
+                Some(Mistake::Currency) => true,
                 // A void of what was approved in part, or reduced meanwhile, may meet the amount by mistake.
                 Some(Mistake::Amount) | None => false,
             };
