@@ -200,7 +200,7 @@ impl SimStore {
                 state.asked.insert(ticket, query);
             }
             Request::Get { .. } => {}
-            Request::Commit(item) | Request::Settle(item) => {
+            Request::Commit(item) => {
                 let item = self.spoilt(state.bug, item);
                 state.under_way.insert(item.id, item.event.clone());
                 if !state.is_early(&item.event) {

@@ -209,7 +209,7 @@ impl Store for MemoryStore {
         let completions: Vec<Completion> = requests
             .drain(..)
             .map(|request| match request {
-                Request::Commit(item) | Request::Settle(item) => state.commit(item),
+                Request::Commit(item) => state.commit(item),
                 Request::Get { ticket, key } => Completion::Got {
                     ticket,
                     record: Ok(state.transactions.get(&key).cloned()),

@@ -81,8 +81,6 @@ pub enum Found {
 pub enum Request {
     /// Make an item durable. Items that share a key are committed in the order they were submitted.
     Commit(Item),
-    /// Turn an unknown outcome into a certain one: afterwards the item is committed, or never will be.
-    Settle(Item),
     /// Read one transaction.
     Get {
         /// Comes back.
@@ -119,12 +117,12 @@ pub enum Completion {
         /// The item.
         item: u64,
     },
-    /// It cannot be said whether it was stored. [`Request::Settle`] tells, or the restart.
+    /// It cannot be said whether it was stored. The restart tells.
     Unknown {
         /// The item.
         item: u64,
     },
-    /// Answer to [`Request::Settle`]: it was not stored and never will be.
+    /// It was not stored and never will be: too many wait.
     Never {
         /// The item.
         item: u64,

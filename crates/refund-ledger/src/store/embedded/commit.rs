@@ -124,12 +124,10 @@ impl Round {
         while self.batch.len().saturating_add(PAYLOAD_BYTES_MAX) < BATCH_BYTES_MAX
             && let Some(request) = waiting.next()
         {
-            let (item, settle) = match request {
-                Request::Commit(item) => (item, false),
-                Request::Settle(item) => (item, true),
-                Request::Get { .. } | Request::Find { .. } => continue, // these go another way
+            let Request::Commit(item) = request else {
+                continue; // reads go another way
             };
-            match self.judge(shared, &item, settle) {
+            match self.judge(shared, &item) {
                 Verdict::Accepted => self.accepted.push(item),
                 Verdict::Answered(completion) => completions.push(completion),
             }
@@ -181,14 +179,13 @@ impl Round {
     }
 
     /// Decides about an item and, if it is accepted, puts it into the batch.
-    fn judge(&mut self, shared: &Shared, item: &Item, settle: bool) -> Verdict {
+    fn judge(&mut self, shared: &Shared, item: &Item) -> Verdict {
         let id = item.id;
         if shared.poisoned().is_some() {
             return Verdict::Answered(Completion::Unknown { item: id });
         }
         match self.stands_as_expected(shared, &item.event) {
             Ok(true) => {}
-            Ok(false) if settle => return Verdict::Answered(self.settled(shared, item)),
             Ok(false) => {
                 return Verdict::Answered(match self.present(shared, &item.event) {
                     Ok(present) => Completion::Conflict { item: id, present },
@@ -255,25 +252,6 @@ impl Round {
             }
         }
         Ok(present)
-    }
-
-    /// What to say of an item in doubt that cannot be committed now.
-    fn settled(&mut self, shared: &Shared, item: &Item) -> Completion {
-        let same = |(known, wanted): (Option<Arc<Transaction>>, &Arc<Transaction>)| {
-            known.as_ref() == Some(wanted)
-        };
-        let mut all = true;
-        for wanted in item.next.transactions() {
-            match self.load(shared, wanted.key) {
-                Ok(known) => all &= same((known, wanted)),
-                Err(error) => return fail(shared, item.id, &error),
-            }
-        }
-        if all {
-            Completion::Committed { item: item.id }
-        } else {
-            Completion::Never { item: item.id }
-        }
     }
 
     /// A record as it stands after what this batch holds so far.

@@ -211,7 +211,7 @@ impl Store for EmbeddedStore {
             queue
                 .overflow
                 .extend(refused.filter_map(|request| match request {
-                    Request::Commit(item) | Request::Settle(item) => Some(item.id),
+                    Request::Commit(item) => Some(item.id),
                     Request::Get { .. } | Request::Find { .. } => None,
                 }));
         }
@@ -299,7 +299,7 @@ impl EmbeddedStore {
         requests.retain(|request| {
             let is_full = queue.reads.len() >= READS_WAITING_MAX;
             let read = match *request {
-                Request::Commit(_) | Request::Settle(_) => return true,
+                Request::Commit(_) => return true,
                 Request::Get { ticket, .. } if is_full => Read::RefuseGet { ticket },
                 Request::Find { ticket, .. } if is_full => Read::RefuseFind { ticket },
                 Request::Get { ticket, key } => Read::Get { ticket, key },

@@ -72,7 +72,7 @@ pub(crate) struct Queue<T> {
 
 #[derive(Default)]
 pub(crate) struct CommitQueue {
-    /// Commits and settles, in order.
+    /// Commits, in order.
     pub(crate) requests: Vec<Request>,
     /// Items that did not fit.
     pub(crate) overflow: Vec<u64>,

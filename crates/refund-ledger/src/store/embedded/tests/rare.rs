@@ -54,10 +54,6 @@ fn commit(store: &Stepped, items: Vec<Item>) -> Vec<(u64, &'static str)> {
     told(ask(store, items.into_iter().map(Request::Commit).collect()))
 }
 
-fn settle(store: &Stepped, one: Item) -> Vec<(u64, &'static str)> {
-    told(ask(store, vec![Request::Settle(one)]))
-}
-
 fn told(answers: Vec<Completion>) -> Vec<(u64, &'static str)> {
     let mut told: Vec<_> = answers
         .iter()
@@ -72,28 +68,6 @@ fn told(answers: Vec<Completion>) -> Vec<(u64, &'static str)> {
         .collect();
     told.sort_unstable();
     told
-}
-
-#[test]
-fn an_item_in_doubt_is_settled() {
-    let (disk, cold) = (SimulatedDisk::new(1), SimulatedCold::default());
-    let store = stepped(&disk, &cold, 1 << 30).unwrap();
-    let bought = purchase(1, 100);
-    let (one, two) = (refund(2, &bought, 600, 200), refund(3, &bought, 600, 200));
-    // Not stored yet: settling stores it, and says the same ever after.
-    assert_eq!(settle(&store, item(1, create(&bought))), [(1, "committed")]);
-    assert_eq!(settle(&store, item(1, create(&bought))), [(1, "committed")]);
-    assert_eq!(
-        commit(&store, vec![item(2, hold(&one, &bought))]),
-        [(2, "committed")]
-    );
-    assert_eq!(
-        settle(&store, item(2, hold(&one, &bought))),
-        [(2, "committed")]
-    );
-    // Another one was quicker: this one never happens.
-    assert_eq!(settle(&store, item(3, hold(&two, &bought))), [(3, "never")]);
-    assert_eq!(known(&store, two.key), None);
 }
 
 /// A conflict may have been found with what the same batch was about to store: nobody may be told of that as a fact.
@@ -112,10 +86,8 @@ fn nothing_of_a_batch_that_failed_is_believed() {
         let both = vec![item(2, hold(&one, &bought)), item(3, hold(&two, &bought))];
         assert_eq!(commit(&store, both), [(2, "unknown"), (3, "unknown")]);
         assert!(store.store().poisoned().is_some());
-        assert_eq!(
-            settle(&store, item(2, hold(&one, &bought))),
-            [(2, "unknown")]
-        );
+        let again = vec![item(2, hold(&one, &bought))];
+        assert_eq!(commit(&store, again), [(2, "unknown")]);
         assert!(store.store().checkpoint().is_err());
         assert!(store.close().is_err(), "no witness of a clean stop");
         disk.restart();
@@ -195,7 +167,7 @@ fn queues_that_are_full() {
     let mut requests: Vec<_> = (0..count).map(nothing).collect();
     let late = purchase(1, 100);
     requests.push(Request::Commit(item(count, create(&late))));
-    requests.push(Request::Settle(item(count + 1, create(&late))));
+    requests.push(Request::Commit(item(count + 1, create(&late))));
     store.store().submit(&mut requests);
     assert_eq!(
         told(store.commit(0)),
