@@ -53,7 +53,7 @@ impl World {
 
     /// A new connection to this listener.
     pub(crate) async fn terminal_at(&self, listener: usize) -> Terminal {
-        let Wire { spec, framing } = self.setup.wire;
+        let Wire { spec, framing, .. } = self.setup.wire;
         Terminal::connect(self.node.listener(listener), spec, framing)
             .await
             .unwrap()

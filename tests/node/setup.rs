@@ -8,17 +8,25 @@ use std::process::Command;
 
 use iso8583_codec::Spec;
 use iso8583_framing::Framing;
+use refundry::spec_file::{self, Side};
 use simulators::Message;
 use simulators::issuer::{Issuer, IssuerConfig, Rule};
 use tempfile::TempDir;
 
 use super::{Node, PATH, World};
 
+/// A file among the fixtures.
+fn fixture(name: &str) -> PathBuf {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures")).join(name)
+}
+
 /// A dialect in its frames.
 #[derive(Copy, Clone)]
 pub(crate) struct Wire {
     pub(crate) spec: &'static Spec,
     pub(crate) framing: Framing,
+    /// Among the fixtures, the spec file that the dialect is from.
+    pub(crate) file: Option<&'static str>,
 }
 
 impl Wire {
@@ -26,6 +34,7 @@ impl Wire {
         Wire {
             spec: Spec::iso87_ascii(),
             framing: Framing::LEN2,
+            file: None,
         }
     }
 
@@ -33,6 +42,17 @@ impl Wire {
         Wire {
             spec: Spec::iso87_binary(),
             framing: Framing::BCD2,
+            file: None,
+        }
+    }
+
+    /// The dialect of a spec file among the fixtures.
+    pub(crate) fn of_file(file: &'static str) -> Wire {
+        let loaded = spec_file::load(&fixture(file), Side::Listener).unwrap();
+        Wire {
+            spec: loaded.spec(),
+            file: Some(file),
+            ..Wire::ascii()
         }
     }
 
@@ -240,10 +260,11 @@ impl Site {
                 .for_each(|(key, value)| writeln!(text, "{key} = {value}").unwrap());
         };
         let wire = |wire: &Wire| {
-            [
-                format!("dialect = {:?}", wire.spec.name()),
-                format!("framing = {:?}", wire.framing.name()),
-            ]
+            let dialect = match wire.file {
+                Some(file) => format!("spec = {:?}", fixture(file)),
+                None => format!("dialect = {:?}", wire.spec.name()),
+            };
+            [dialect, format!("framing = {:?}", wire.framing.name())]
         };
         let issuer = |name: &str, address: SocketAddr| {
             let head = [

@@ -174,20 +174,12 @@ fn what_comes_later_is_refused_by_name() {
         "4: listen[0].dialect: the dialect `unionpay-pos` is not in this version",
     );
     check_listen(
-        "spec = \"my.toml\"",
-        "4: listen[0].spec: `spec` is not in this version",
-    );
-    check_listen(
         "tls = { cert = \"x\" }",
         "4: listen[0].tls: `tls` is not in this version",
     );
     check_issuer(
         "tls_ca = \"x\"",
         "9: issuer[0].tls_ca: `tls_ca` is not in this version",
-    );
-    check_issuer(
-        "spec = \"x\"",
-        "9: issuer[0].spec: `spec` is not in this version",
     );
     check_table(
         "[ledger]\nengine = \"postgres\"",
