@@ -239,6 +239,45 @@ impl SimulatedIssuer {
 }
 
 #[test]
+fn the_issuer_simulator_speaks_the_dialect_of_a_file() {
+    let file = program::fixture("specs/bank.xml");
+    let issuer = SimulatedIssuer::start(&["--spec", file.to_str().unwrap()]);
+    let side = refundry::spec_file::Side::Issuer;
+    let spec = refundry::spec_file::load(&file, side).unwrap().spec();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let framing = iso8583_framing::Framing::LEN2;
+        let switch = simulators::Terminal::connect(issuer.address, spec, framing);
+        let switch = switch.await.unwrap();
+        let shop = simulators::Merchant::new("TERM0001", "MERCHANT0000001");
+        let sale = shop.purchase(&simulators::Card::visa(), 100).remove(18);
+        let reply = switch.request(&sale).await.unwrap();
+        assert_eq!(reply.code(), "00");
+    });
+    assert_eq!(issuer.end("-TERM").0, Some(0));
+    let gone = [
+        "simulate",
+        "issuer",
+        "--listen",
+        "127.0.0.1:0",
+        "--spec",
+        "gone.toml",
+    ];
+    let run = refundry(&gone);
+    assert_eq!(run.status, 2);
+    assert!(
+        run.stderr.contains("gone.toml: cannot be read"),
+        "{}",
+        run.stderr
+    );
+    let both = [&gone[..], &["--dialect", "iso87-ascii"]].concat();
+    assert_eq!(refundry(&both).status, 2);
+}
+
+#[test]
 fn the_issuer_simulator_answers_by_rule_and_says_what_it_did() {
     let folder = tempfile::tempdir().unwrap();
     let journal = folder.path().join("seen.jsonl");

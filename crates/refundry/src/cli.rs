@@ -236,6 +236,9 @@ pub struct IssuerArgs {
     /// The dialect: iso87-ascii or iso87-binary
     #[arg(long, value_name = "NAME", default_value = "iso87-ascii", value_parser = presets::dialect)]
     pub dialect: &'static Spec,
+    /// A dialect from a file instead: ours in TOML, a jPOS XML packager or a moov JSON spec
+    #[arg(long, value_name = "FILE", conflicts_with = "dialect")]
+    pub spec: Option<PathBuf>,
     /// The frame header: len2, len4-ascii, nac or another preset, or columns such as 'preset = "nac", tpdu = "6000030000"'
     #[arg(long, value_name = "NAME", default_value = "len2", value_parser = presets::framing)]
     pub framing: Framing,
