@@ -169,12 +169,8 @@ impl Core {
                     self.start(Work::Late { key, frame });
                 }
             }
-            _ => {
-                self.metrics.unmatched(link, "late_decline");
-                if state == FlightState::Late {
-                    self.remove_flight(key);
-                }
-            }
+            // It ends no wait: an issuer and its stand-in may both answer.
+            _ => self.metrics.unmatched(link, "late_decline"),
         }
     }
 

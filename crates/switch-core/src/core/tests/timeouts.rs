@@ -197,7 +197,7 @@ fn late_declines_and_very_late_approvals_change_nothing() {
         let (relayed, advice) = times_out(w, &purchase);
         w.issuer_answers(&relayed, "05");
         w.issuer_answers(&advice, "00");
-        w.issuer_answers(&relayed, "00");
+        w.issuer_answers(&relayed, "05");
         assert_eq!(w.record(&purchase).advices, 1);
 
         let purchase = w.purchase(1000);
@@ -393,5 +393,25 @@ fn a_clock_set_forward_shortens_no_wait() {
         w.pass(60 * SECOND);
         assert_eq!(&*w.issuer_gets().mti, "0421", "sent again in its time");
         w.drop_relayed();
+    });
+}
+
+/// An issuer and its stand-in may both answer: the decline of one does not end the wait for the approval of the other.
+#[test]
+fn an_approval_after_a_late_decline_is_taken_back_too() {
+    story(|w| {
+        let purchase = w.purchase(1000);
+        w.approved(&purchase);
+        let refund = w.refund(&purchase, 600);
+        let relayed = w.relay(&refund);
+        w.pass(15 * SECOND);
+        assert_eq!(w.answer().code(), "68");
+        w.issuer_answers(&relayed, "05");
+        w.advice_answered("25");
+        assert_eq!(w.amounts(&purchase), [1000, 0, 0, 0]);
+        w.issuer_answers(&relayed, "00");
+        assert_eq!(w.amounts(&purchase), [1000, 0, 600, 0]);
+        w.advice_answered("00");
+        assert_eq!(w.amounts(&purchase), [1000, 0, 0, 0]);
     });
 }
