@@ -11,7 +11,7 @@ use crate::general::head;
 use crate::message::Message;
 use crate::mti::Mti;
 use crate::packed;
-use crate::presence;
+use crate::presence::{self, Elements};
 use crate::spec::{ELEMENTS, HeadEncoding, Spec};
 use crate::writer::Writer;
 
@@ -284,8 +284,12 @@ impl<'a> Draft<'a> {
         };
         let maps = [present as u64, (present >> 64) as u64, third];
         let mut head = Vec::with_capacity(64);
-        head::write(dialect, header, self.mti, maps, &mut head).ok_or(EncodeError::Undefined {
-            de: presence::first(present),
+        head::write(dialect, header, self.mti, maps, &mut head).ok_or_else(|| {
+            // Every element that the dialect has, has a bit.
+            let elements = Elements(present).chain(decode::far_elements(self.far()));
+            let mut strange = elements.filter(|de| !dialect.fields.contains_key(de));
+            let de = strange.next().unwrap_or(presence::first(present));
+            EncodeError::Undefined { de }
         })?;
         out.put(&head);
         Ok(())
@@ -299,7 +303,9 @@ impl<'a> Draft<'a> {
                 out.put(base.far_bytes());
                 Ok(())
             }
-            _ => Err(EncodeError::Undefined { de: 129 }),
+            _ => Err(EncodeError::Undefined {
+                de: decode::far_elements(self.far()).next().unwrap_or(129),
+            }),
         }
     }
 
