@@ -156,6 +156,9 @@ pub(crate) fn read<'a>(parts: &'a [BytesMut], spec: &'a Spec) -> Vec<Message<'a>
 
 #[cfg(test)]
 mod tests {
+    use iso8583_codec::Format;
+    use iso8583_codec::model::{Bitmap, Dialect, Field};
+
     use super::*;
 
     #[test]
@@ -182,6 +185,50 @@ mod tests {
         let before = out.clone();
         let refused = encode_what_fits(answer().set(39, b"000"), &[11, 39], spec, &mut out);
         assert_eq!((refused.unwrap_err().field(), &out), (39, &before));
+    }
+
+    /// Neither of what no bitmap of the dialect can announce, nor of the elements of a third one, is an answer lost.
+    #[test]
+    fn what_has_no_bit_is_left_out() {
+        let field = |units| Field::fixed("", Format::Ans, units);
+        let wide = Bitmap {
+            maps: 3,
+            ..Bitmap::default()
+        };
+        let narrow = Bitmap {
+            maps: 1,
+            ..Bitmap::default()
+        };
+        let base = Dialect::new("").with(11, field(6)).with(39, field(2));
+        let many = [44, 66, 102, 130, 190];
+        let wide = many
+            .iter()
+            .fold(base.clone(), |dialect, de| dialect.with(*de, field(3)))
+            .with_bitmap(wide);
+        let wide = Spec::compile(&wide).unwrap();
+        let narrow = base.clone().with(44, field(3)).with_bitmap(narrow);
+        let maps = b"02108020000002100000C0000000040000004000000000000004";
+        let frame = [&maps[..], b"00000700ABCDEFGHIJKLMNO"].concat();
+        let answer = wide.decode(&frame).unwrap();
+        assert_eq!(
+            answer.elements().collect::<Vec<_>>(),
+            [11, 39, 44, 66, 102, 130, 190]
+        );
+        let third = base
+            .with(44, field(3))
+            .with(190, field(3))
+            .with_bitmap(Bitmap {
+                maps: 3,
+                ..Bitmap::default()
+            });
+        for target in [narrow, third] {
+            let target = Spec::compile(&target).unwrap();
+            let mut out = BytesMut::new();
+            let mut draft = Draft::from_message(&answer, answer.mti());
+            encode_what_fits(&mut draft, &[11, 39], &target, &mut out).unwrap();
+            let left: Vec<u8> = target.decode(&out).unwrap().elements().collect();
+            assert_eq!(left, [11, 39, 44]);
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use refund_ledger::{
 };
 
 use crate::asked::open_pan;
-use crate::dialect::is_left_out;
+use crate::dialect::{NEEDED_BY_ISSUERS, is_left_out};
 use crate::elements::{self, Elements};
 
 /// Elements of an answer that are the request's: unchanged, and absent where it lacked them.
@@ -98,7 +98,10 @@ pub(crate) fn relay(
             .set(3, &original.request.processing_code)
             .set(39, b"17");
     }
-    elements::encode_without(&mut draft, is_left_out, spec, out)
+    // Nor goes the element that holds a third bitmap, which is none of the message's own.
+    let is_none = |de| !NEEDED_BY_ISSUERS.contains(&de) && !request.elements().any(|own| own == de);
+    let left_out = |de, spec: &Spec| is_left_out(de, spec) || is_none(de);
+    elements::encode_without(&mut draft, left_out, spec, out)
 }
 
 /// Writes the issuer's answer for the terminal.
