@@ -3,6 +3,7 @@
 use simulators::{Card, Message};
 
 use super::node::{Setup, Wire, amount, answered, approved, ask, check_answer, merchant};
+use super::program::fixture;
 use super::{ACQUIRER, BANK, as_refund, both, purchase, refund};
 
 /// Purchase, refunds up to the ceiling, void, reversal; every pair of dialects.
@@ -184,4 +185,53 @@ async fn the_switches_of_an_issuer() {
     approved(&terminal, &third).await;
     answered(&terminal, &shop.void(&third), "12").await;
     approved(&terminal, &shop.refund(&third, 300)).await;
+}
+
+/// A code of the configuration counts before that of the file.
+#[tokio::test]
+async fn the_configuration_has_the_last_word() {
+    let setup = both().set("listen.response_codes", "{ ceiling = \"55\" }");
+    let world = setup.set("issuer.approved", "[\"00\"]").start().await;
+    let (terminal, shop) = (world.terminal().await, merchant());
+    let sale = purchase(&shop, 1_000);
+    approved(&terminal, &sale).await;
+    answered(&terminal, &refund(&shop, &sale, 2_000), "55").await;
+    approved(&terminal, &refund(&shop, &sale, 1_000)).await;
+    answered(&terminal, &refund(&shop, &sale, 1), "B2").await;
+}
+
+/// Which of two purchases a refund means that names one by DE 90 and the other, which is too small, by DE 37.
+#[tokio::test]
+async fn what_names_an_original() {
+    for (original, both_given, rrn_alone, data_alone) in [
+        ("[90, 37]", "00", "00", "00"),
+        ("[90]", "00", "57", "00"),
+        ("[37, 90]", "B1", "00", "00"),
+        ("[37]", "B1", "00", "57"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("own.toml");
+        let text = std::fs::read_to_string(fixture(ACQUIRER)).unwrap();
+        let said = format!("original = {original}");
+        let mut text = text.replace("original = [90, 37]", &said);
+        if original == "[37]" {
+            text = text.replace("reversal = [\"0400\", \"0420\"]\n", "");
+        }
+        std::fs::write(&file, text).unwrap();
+        let file: &'static str = file.to_str().unwrap().to_owned().leak();
+        let world = Setup::new().terminals(Wire::of_file(file)).start().await;
+        let (terminal, shop) = (world.terminal().await, merchant());
+        let (large, small) = (purchase(&shop, 1_000), purchase(&shop, 300));
+        approved(&terminal, &large).await;
+        let reply = approved(&terminal, &small).await;
+        let rrn = reply.get(37).unwrap();
+        let both = refund(&shop, &large, 400).set(37, rrn);
+        answered(&terminal, &both, both_given).await;
+        let by_rrn = as_refund(shop.refund_by_rrn(&small, rrn, 100));
+        answered(&terminal, &by_rrn, rrn_alone).await;
+        answered(&terminal, &refund(&shop, &large, 100), data_alone).await;
+        if original == "[37]" {
+            answered(&terminal, &shop.reversal(&large), "Z2").await;
+        }
+    }
 }
