@@ -76,6 +76,9 @@ impl Core {
             return;
         };
         let spec = self.config.links[link].spec;
+        // Which listener it came over is not on record.
+        let of_realm = |listener: &crate::ListenerConfig| listener.realm == record.request.realm;
+        let listener = self.config.listeners.iter().position(of_realm);
         let sent = Core::written(&mut self.arena, |out| {
             outward::as_sent(record, &issuer, original, spec, out)
         });
@@ -90,7 +93,7 @@ impl Core {
             state,
             late: None,
             reversal_reason: None,
-            listener: 0,
+            listener: listener.unwrap_or(0),
         };
         if state == FlightState::Late {
             let pending = Pending::Late(record.key);

@@ -261,3 +261,20 @@ fn what_names_a_link_that_is_not_configured_any_more_is_still_reversed() {
         assert_eq!(w.status(&purchase), Status::Reversed);
     });
 }
+
+/// Answers go by the codes of the listener that a request came over; after a restart by those of one of the same realm.
+#[test]
+fn what_timed_out_by_the_restart_is_answered_by_the_codes_of_its_realm() {
+    let setup = |config: &mut CoreConfig| {
+        config.listeners[2].codes = vec![(Reason::Timeout, *b"98")];
+    };
+    story_with(setup, |w| {
+        let purchase = w.purchase(1000);
+        w.send_over(200, 2, &purchase);
+        w.issuer_gets();
+        w.restart();
+        w.advice_answered("25");
+        w.send_over(200, 2, &purchase);
+        assert_eq!(w.answer().code(), "98");
+    });
+}
