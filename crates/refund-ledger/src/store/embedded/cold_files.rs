@@ -5,7 +5,8 @@
 //! under a new note of progress. So this is looked for first, and nothing is changed where it is found.
 //!
 //! What follows the last whole batch of the *newest* file may go: the cold store is then what it was at an earlier moment, and our
-//! own journal has the rest, or its start says that it lacks a segment.
+//! own journal has the rest, or its start says that it lacks a segment. It is cut before that can be known, since the library
+//! must not meet it, and our journal cannot be checked without the library.
 //!
 //! The library says of its other files that something is wrong, but not where. What can be told by looking is told here.
 //!

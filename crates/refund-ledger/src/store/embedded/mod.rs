@@ -129,7 +129,8 @@ impl EmbeddedStore {
     /// Opens or creates the ledger. Completions go to `sink`, from several threads.
     ///
     /// # Errors
-    /// See [`OpenError`]. A damaged ledger is not changed.
+    /// See [`OpenError`]. A damaged ledger is not changed, but for what was torn off the end of the cold store's newest journal
+    /// file: its library cannot be shown that.
     pub fn open(options: EmbeddedOptions, sink: Sink) -> Result<EmbeddedStore, OpenError> {
         Self::open_on(disk::RealDisk, options, sink)
     }
