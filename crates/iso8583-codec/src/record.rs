@@ -1,5 +1,6 @@
 //! Messages that own their values, of any dialect, with their subfields.
 
+mod build;
 #[cfg(feature = "serde")]
 mod serde;
 

@@ -11,7 +11,8 @@ use iso8583_codec::model::{
     Lead, Length, Order, Pad, Prefix, PrefixEncoding, Side, Tagged, Unknown,
 };
 use iso8583_codec::{
-    DecodeErrorKind, Draft, Group, Mti, Record, Spec, SpecErrorKind, Value, WriteErrorKind,
+    DecodeErrorKind, Draft, FieldError, Group, Mti, Record, Spec, SpecErrorKind, Value,
+    WriteErrorKind,
 };
 
 const MTI: Mti = Mti::literal("0200");
@@ -325,6 +326,12 @@ fn what_a_prefix_counts() {
         "12=3",
         "0412D3",
     );
+    let twenty = vec![0xAB; 20];
+    check(
+        &behind(Format::B, bytes(Prefix::ascii(2)), HexAscii),
+        twenty,
+        &("3430".to_owned() + &"4142".repeat(20)),
+    );
     let hex = Prefix::new(2, PrefixEncoding::Hex);
     check(
         &behind(Format::Ans, hex, Ascii),
@@ -634,6 +641,13 @@ fn ber_tlv() {
         encoded(&field, Group::new().with("9F", vec![1])),
         Err(WriteErrorKind::NotATag)
     );
+    // Zeros between objects mean nothing.
+    let frame = [HEAD, b"\x07\x00\x82\x02\x58\x00\x00\x00"].concat();
+    let read = Record::decode(&spec(field), &frame).unwrap();
+    assert_eq!(
+        read.get("3"),
+        Some(&Group::new().with("82", vec![0x58, 0]).into())
+    );
     // Of hexadecimal text, the fault lies at its digits.
     let hex = Field::variable("text", Format::B, Prefix::ascii(3).counting_bytes(), 255)
         .encoded(Encoding::HexAscii)
@@ -726,32 +740,71 @@ fn a_third_bitmap() {
 
 #[test]
 fn what_goes_over_from_another_dialect() {
-    let ascii = Dialect::new("ascii").with(
-        48,
-        Field::variable("Private", Format::Ans, Prefix::ascii(3), 99).with_body(Body::Positional(
-            BTreeMap::from([(1, Field::fixed("digits", Format::N, 4))]),
-        )),
-    );
-    let ebcdic = Dialect::new("packed").with(
-        48,
-        Field::variable("Private", Format::B, Prefix::binary(1), 99).with_body(Body::Positional(
-            BTreeMap::from([(
-                1,
-                Field::fixed("digits", Format::N, 4).encoded(Encoding::BCD),
-            )]),
-        )),
-    );
-    let (ascii, packed) = (
-        Spec::compile(&ascii).unwrap(),
-        Spec::compile(&ebcdic).unwrap(),
-    );
+    let dialect = |prefix, encoding| {
+        let fields = BTreeMap::from([(1, Field::fixed("digits", Format::N, 4).encoded(encoding))]);
+        let private = Field::variable("Private", Format::Any, prefix, 99);
+        let private = private.with_body(Body::Positional(fields));
+        Spec::compile(&Dialect::new("one").with(48, private)).unwrap()
+    };
+    let ascii = dialect(Prefix::ascii(3), Encoding::Ascii);
     let frame = b"020000000000000100000041234";
     let message = ascii.decode(frame).unwrap();
-    let mut out = BytesMut::new();
-    Draft::from_message(&message, MTI)
-        .encode(&packed, &mut out)
-        .unwrap();
-    assert_eq!(&out[..], b"02000000000000010000\x02\x12\x34");
+    let relayed = |to: &Spec| {
+        let mut out = BytesMut::new();
+        Draft::from_message(&message, MTI)
+            .encode(to, &mut out)
+            .unwrap();
+        out[20..].to_vec()
+    };
+    let packed = dialect(Prefix::binary(1), Encoding::BCD);
+    assert_eq!(relayed(&packed), b"\x02\x12\x34");
+    let ebcdic = dialect(Prefix::ascii(3), Encoding::Ebcdic037);
+    assert_eq!(relayed(&ebcdic), b"004\xF1\xF2\xF3\xF4");
+}
+
+#[test]
+fn what_validation_finds() {
+    let check = |field: Field, hex: &str, expected: Option<FieldError>| {
+        let frame = [HEAD, &parse_hex(hex).unwrap()].concat();
+        let spec = spec(field);
+        let message = spec.decode(&frame).unwrap();
+        assert_eq!(message.validate().err(), expected);
+    };
+    let (de, start) = (3, HEAD.len());
+    let ebcdic = |format| Field::fixed("", format, 3).encoded(Encoding::Ebcdic1047);
+    check(ebcdic(Format::N), "F0F1F9", None);
+    let offset = start + 1;
+    check(
+        ebcdic(Format::N),
+        "F0C1F9",
+        Some(FieldError::NotNumeric { de, offset }),
+    );
+    check(
+        ebcdic(Format::An),
+        "F000F9",
+        Some(FieldError::NotPrintable { de, offset }),
+    );
+    check(
+        ebcdic(Format::Z),
+        "F0C1F9",
+        Some(FieldError::NotTrack { de, offset }),
+    );
+    check(ebcdic(Format::Xn), "C3F1F9", None);
+    let offset = start;
+    check(
+        ebcdic(Format::Xn),
+        "C1F1F9",
+        Some(FieldError::NotSign { de, offset }),
+    );
+    let packed = Field::variable("", Format::N, Prefix::binary(1), 9).encoded(Encoding::BCD);
+    let offset = start + 2;
+    check(
+        packed.clone(),
+        "0412A4",
+        Some(FieldError::NotNumeric { de, offset }),
+    );
+    // An unused nibble is not looked at.
+    check(packed, "03A124", None);
 }
 
 #[test]
