@@ -7,7 +7,8 @@ use iso8583_codec::model::{
 };
 
 use super::classes::{self, Class, Room};
-use super::read::{Packager, Reader, Row, bitmap};
+use super::read::{Reader, bitmap};
+use super::rows::{Packager, Row};
 use crate::error::Problem;
 
 /// The packagers that are known, without their packages.
