@@ -70,22 +70,23 @@ mod packed;
 mod presence;
 mod record;
 mod spec;
+mod spec_error;
 mod text;
 mod value;
 mod writer;
 
-pub use compile::{SpecError, SpecErrorKind};
 pub use describe::mask;
 pub use draft::Draft;
 pub use error::{
     DecodeError, DecodeErrorKind, EncodeError, FieldError, ReadError, WriteError, WriteErrorKind,
 };
-pub use general::read::Subfield;
+pub use general::subfield::Subfield;
 pub use message::Message;
 pub use mti::Mti;
 pub use original::OriginalData;
 pub use record::{Group, Record, Value};
 pub use spec::{FieldSpec, Format, Length, PrefixEncoding, Spec, ValueEncoding};
+pub use spec_error::{SpecError, SpecErrorKind};
 pub use text::Text;
 pub use value::{Currency, Pan, Rrn, Stan, TransmissionTime};
 
