@@ -93,21 +93,6 @@ impl ValueRule {
         }
     }
 
-    /// Sets what it asks. Always true, for a reader that tells known rules from others.
-    pub(crate) fn with(
-        &mut self,
-        alphanumeric: bool,
-        numeric: bool,
-        not_zero: bool,
-        not_blank: bool,
-    ) -> bool {
-        self.alphanumeric = alphanumeric;
-        self.numeric = numeric;
-        self.not_zero = not_zero;
-        self.not_blank = not_blank;
-        true
-    }
-
     /// What is wrong with a value, which is not said itself: it may be card data.
     fn broken_by(&self, value: &str) -> Option<String> {
         let length = u32::try_from(value.chars().count()).unwrap_or(u32::MAX);

@@ -328,6 +328,19 @@ pub(crate) const CLASSES: &[(&str, Class)] = &[
     ("IF_UNUSED",         Class::Unused),
 ];
 
+/// Whether a value is of letters and digits, of digits only, not all zeros, not all blanks.
+pub(crate) type Asks = (bool, bool, bool, bool);
+
+/// The validators of fields that need no program.
+pub(crate) const VALIDATORS: &[(&str, Asks)] = &[
+    ("IVA_ALPHANUM", (true, false, false, false)),
+    ("IVA_ALPHANUMNOZERO", (true, false, true, false)),
+    ("IVA_ALPHANUMNOBLANK", (true, false, false, true)),
+    ("IVA_ALPHANUMNOZERO_NOBLANK", (true, false, true, true)),
+    ("IVA_NUM", (false, true, false, false)),
+    ("IVA_NUMNOZERO", (false, true, true, false)),
+];
+
 /// The class of this name, with its package or without.
 pub(crate) fn find(name: &str) -> Option<Class> {
     let short = name.strip_prefix(PACKAGE).unwrap_or(name);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use roxmltree::Node;
 
-use super::classes::{self, Class};
+use super::classes::{self, Class, VALIDATORS};
 use super::read::Reader;
 use crate::error::{Place, Problem, one_of};
 use crate::imported::Origin;
@@ -245,16 +245,8 @@ impl Reader<'_> {
             .to_owned();
         let place = self.attribute_place(node, "class");
         let mut rule = ValueRule::new(path);
-        let known = match class.strip_prefix(classes::PACKAGE).unwrap_or(&class) {
-            "IVA_ALPHANUM" => rule.with(true, false, false, false),
-            "IVA_ALPHANUMNOZERO" => rule.with(true, false, true, false),
-            "IVA_ALPHANUMNOBLANK" => rule.with(true, false, false, true),
-            "IVA_ALPHANUMNOZERO_NOBLANK" => rule.with(true, false, true, true),
-            "IVA_NUM" => rule.with(false, true, false, false),
-            "IVA_NUMNOZERO" => rule.with(false, true, true, false),
-            _ => false,
-        };
-        if !known {
+        let short = class.strip_prefix(classes::PACKAGE).unwrap_or(&class);
+        let Some((_, asks)) = VALIDATORS.iter().find(|(known, _)| *known == short) else {
             self.warn(
                 Problem::new("a validator that is program code; it is left out")
                     .at(place)
@@ -262,7 +254,13 @@ impl Reader<'_> {
                     .class(class),
             );
             return;
-        }
+        };
+        (
+            rule.alphanumeric,
+            rule.numeric,
+            rule.not_zero,
+            rule.not_blank,
+        ) = *asks;
         for property in node.children().filter(Node::is_element) {
             let value = property
                 .attribute("value")

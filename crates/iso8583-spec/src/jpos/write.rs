@@ -8,10 +8,10 @@ use iso8583_codec::model::{
 };
 
 use super::choose::{Choice, choose, choose_tagged};
-use super::classes::PACKAGE;
+use super::classes::{PACKAGE, VALIDATORS};
 use crate::error::Problem;
 use crate::own::one_line;
-use crate::rules::Rules;
+use crate::rules::{Rules, ValueRule};
 use crate::switches::Switches;
 
 /// Writes a packager file.
@@ -21,33 +21,68 @@ pub(crate) fn export(
     switches: &Switches,
     lenient: bool,
 ) -> Result<(String, Vec<Problem>), Problem> {
+    let validators: BTreeMap<&str, String> = rules
+        .values
+        .iter()
+        .filter_map(|rule| Some((rule.field.as_str(), validator(rule)?)))
+        .collect();
+    let kind = match validators.is_empty() {
+        true => ("Generic Packager", "generic-packager"),
+        false => ("Generic Validating Packager", "generic-validating-packager"),
+    };
     let mut out = Writer {
-        text: String::from(
-            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<!DOCTYPE isopackager PUBLIC\n        \"-//jPOS/jPOS Generic Packager DTD 1.0//EN\"\n        \"http://jpos.org/dtd/generic-packager-1.0.dtd\">\n\n",
+        text: format!(
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<!DOCTYPE isopackager PUBLIC\n        \"-//jPOS/jPOS {} DTD 1.0//EN\"\n        \"http://jpos.org/dtd/{}-1.0.dtd\">\n\n",
+            kind.0, kind.1
         ),
         level: 1,
         missing: Vec::new(),
+        validators,
         lenient,
     };
     let _ = writeln!(out.text, "<!-- {} -->", comment(&dialect.name));
     out.message(dialect)?;
-    if !rules.is_empty() {
-        out.cannot(Problem::new(
-            "rules of messages and values have no place in such a file",
-        ))?;
-    }
+    out.rules(rules)?;
     if !switches.is_empty() {
         out.cannot(Problem::new("switches have no place in such a file"))?;
     }
     Ok((out.text, out.missing))
 }
 
-struct Writer {
+/// The validator that asks what a rule asks, if there is one.
+fn validator(rule: &ValueRule) -> Option<String> {
+    if !rule.one_of.is_empty() || !rule.begins.is_empty() {
+        return None;
+    }
+    let asks = (
+        rule.alphanumeric,
+        rule.numeric,
+        rule.not_zero,
+        rule.not_blank,
+    );
+    let class = VALIDATORS
+        .iter()
+        .find(|(_, known)| *known == asks)
+        .map(|(class, _)| *class)?;
+    let mut text = format!("<isofieldvalidator class=\"{PACKAGE}{class}\">");
+    for (name, value) in [("min-len", rule.length_min), ("max-len", rule.length_max)] {
+        if let Some(value) = value {
+            let _ = write!(text, "<property name=\"{name}\" value=\"{value}\"/>");
+        }
+    }
+    text.push_str("</isofieldvalidator>");
+    Some(text)
+}
+
+struct Writer<'r> {
     text: String,
     level: usize,
     missing: Vec<Problem>,
+    /// The validators of fields, by path, until they are written.
+    validators: BTreeMap<&'r str, String>,
     lenient: bool,
 }
+
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for letter in text.chars() {
@@ -78,7 +113,7 @@ fn comment(text: &str) -> String {
         .collect()
 }
 
-impl Writer {
+impl Writer<'_> {
     fn cannot(&mut self, problem: Problem) -> Result<(), Problem> {
         if !self.lenient {
             return Err(problem);
@@ -89,6 +124,27 @@ impl Writer {
 
     fn nearly(&mut self, path: &str, what: &str) {
         self.missing.push(Problem::new(what).field(path));
+    }
+
+    /// Names the rules that were not written with their fields.
+    fn rules(&mut self, rules: &Rules) -> Result<(), Problem> {
+        if !rules.messages.is_empty() {
+            self.cannot(Problem::new(
+                "rules of messages have no place in such a file",
+            ))?;
+        }
+        for (index, rule) in rules.values.iter().enumerate() {
+            let before = rules.values.get(..index).unwrap_or_default();
+            let again = before.iter().any(|other| other.field == rule.field);
+            let left = self.validators.contains_key(rule.field.as_str());
+            if again || left || validator(rule).is_none() {
+                self.cannot(
+                    Problem::new("no validator asks what a rule of this field asks")
+                        .field(&rule.field),
+                )?;
+            }
+        }
+        Ok(())
     }
 
     fn line(&mut self, text: &str) {
@@ -180,7 +236,7 @@ impl Writer {
         self.note_differences(path, field, &choice);
         match body(field) {
             Ok(None) => {
-                self.row("isofield", id, field, &choice, "/>");
+                self.leaf(path, id, field, &choice);
                 Ok(())
             }
             Ok(Some(packager)) => self.compound(path, id, field, &choice, packager),
@@ -213,6 +269,17 @@ impl Writer {
         }
         text.push_str(end);
         self.line(&text);
+    }
+
+    /// A field without subfields, with its validator.
+    fn leaf(&mut self, path: &str, id: u16, field: &Field, choice: &Choice) {
+        match self.validators.remove(path) {
+            Some(validator) => {
+                let end = format!(">{validator}</isofield>");
+                self.row("isofield", id, field, choice, &end);
+            }
+            None => self.row("isofield", id, field, choice, "/>"),
+        }
     }
 
     fn compound(
@@ -275,7 +342,10 @@ impl Writer {
             }
         }
         for (index, (tag, field)) in tagged.fields.iter().enumerate() {
-            let path = format!("{path}.{tag}");
+            let path = match tag.parse::<u16>() {
+                Ok(number) if tagged.numbers => format!("{path}.{number}"),
+                _ => format!("{path}.{tag}"),
+            };
             let Some(mut choice) = choose_tagged(tagged, field) else {
                 self.cannot(no_class(&path, field))?;
                 continue;
@@ -291,7 +361,7 @@ impl Writer {
                 continue;
             };
             match body(field) {
-                Ok(None) => self.row("isofield", id, field, &choice, "/>"),
+                Ok(None) => self.leaf(&path, id, field, &choice),
                 Ok(Some(packager)) => self.compound(&path, id, field, &choice, packager)?,
                 Err(what) => self.cannot(Problem::new(what).field(&path))?,
             }
