@@ -205,20 +205,23 @@ fn dialect() -> impl Strategy<Value = Dialect> {
         Encoding::Ebcdic037,
         Encoding::Ebcdic1047,
     ]);
-    let kinds = (0..3usize, any::<bool>());
-    (encodings, mti, 0..12u16, kinds).prop_map(|(encoding, mti, header, (kind, always))| {
-        let mut dialect = Dialect::new("random");
-        dialect.header = header;
-        dialect.mti = mti;
-        dialect.bitmap = Bitmap {
-            encoding,
-            maps: if kind == 1 { 3 } else { 2 },
-            always,
-            third_in: (kind == 2).then_some(65),
-            ..Bitmap::default()
-        };
-        dialect
-    })
+    let kinds = (0..3usize, any::<bool>(), prop::sample::select(vec![0, 32]));
+    (encodings, mti, 0..12u16, kinds).prop_map(
+        |(encoding, mti, header, (kind, always, all_up_to))| {
+            let mut dialect = Dialect::new("random");
+            dialect.header = header;
+            dialect.mti = mti;
+            dialect.bitmap = Bitmap {
+                encoding,
+                maps: if kind == 1 { 3 } else { 2 },
+                always,
+                all_up_to,
+                third_in: (kind == 2).then_some(65),
+                ..Bitmap::default()
+            };
+            dialect
+        },
+    )
 }
 
 /// Elements that a dialect of two or three maps can have.

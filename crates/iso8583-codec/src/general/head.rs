@@ -247,7 +247,8 @@ pub(crate) fn write_quick(
     let bitmap = &dialect.bitmap;
     let used = maps.iter().rposition(|map| *map != 0).unwrap_or_default();
     let count = usize::from(bitmap.maps);
-    if bitmap.bytes != 8 || count > 3 || used >= count || bitmap.always {
+    let as_many_as_needed = !bitmap.always && bitmap.all_up_to == 0;
+    if bitmap.bytes != 8 || count > 3 || used >= count || !as_many_as_needed {
         return None;
     }
     let digits = *mti.as_bytes();
@@ -403,6 +404,43 @@ mod tests {
         let mut out = Vec::new();
         for number in [0, 1, 65, 193] {
             assert_eq!(write_bitmap(&bitmap, &[number], &mut out), None, "{number}");
+        }
+    }
+
+    #[test]
+    fn quick_and_careful_writing_agree() {
+        for (maps, always, all_up_to) in [
+            (1, false, 0),
+            (2, false, 0),
+            (3, false, 0),
+            (2, true, 0),
+            (2, false, 32),
+        ] {
+            for mti in [Encoding::Ascii, Encoding::Ebcdic1047, Encoding::BCD] {
+                let bitmap = Bitmap {
+                    encoding: BitmapEncoding::EbcdicHex,
+                    maps,
+                    always,
+                    all_up_to,
+                    ..Bitmap::default()
+                };
+                let dialect = Dialect::new("").with_mti(mti).with_bitmap(bitmap);
+                for words in [[2, 0, 0], [2, 3, 0], [0, 2, 0], [2, 2, 5], [3, 0, 0]] {
+                    let mti = Mti::literal("0200");
+                    let mut careful = Vec::new();
+                    let written = write(&dialect, &[], mti, words, &mut careful);
+                    let mut quick = [0; QUICK_BYTES_MAX];
+                    let Some(count) = write_quick(&dialect, mti, words, &mut quick) else {
+                        continue;
+                    };
+                    assert_eq!(written, Some(()), "{bitmap:?} {words:?}");
+                    assert_eq!(
+                        quick.get(..count),
+                        Some(careful.as_slice()),
+                        "{bitmap:?} {words:?}"
+                    );
+                }
+            }
         }
     }
 
