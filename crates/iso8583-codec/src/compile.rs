@@ -115,12 +115,21 @@ fn quick_row(de: u8, field: &Field) -> Option<FieldSpec<'static>> {
         }
         _ => return None,
     };
+    let fixed = matches!(field.length, Length::Fixed(_));
+    if field
+        .pad
+        .is_some_and(|pad| pad.trim || (pad.truncate && !fixed))
+    {
+        return None;
+    }
+    // A value that is too short or too long for its room is a matter of its own row.
     let usual = Field::new("", field.format, field.length.clone()).pad;
-    let pad_is_usual = match field.length {
-        Length::Fixed(_) => field.pad == usual,
-        _ => field.pad.is_none_or(|pad| !pad.trim && !pad.truncate),
+    let prefix = if fixed && field.pad != usual {
+        spec::PrefixEncoding::Other
+    } else {
+        prefix
     };
-    pad_is_usual.then_some(FieldSpec {
+    Some(FieldSpec {
         de,
         name: "",
         format: field.format,

@@ -34,6 +34,9 @@ pub(crate) fn value(
         _ => length,
     };
     if counted > max {
+        if field.prefix == PrefixEncoding::Other {
+            return other(spec, de, value, out);
+        }
         return Err(EncodeError::TooLong {
             de,
             length: counted,
@@ -46,6 +49,9 @@ pub(crate) fn value(
             write_value(field, value, out);
         }
         Length::Fixed(_) if length == max => write_value(field, value, out),
+        Length::Fixed(_) if field.prefix == PrefixEncoding::Other => {
+            return other(spec, de, value, out);
+        }
         Length::Fixed(_) => write_padded(field, value, max, out)?,
     }
     Ok(())

@@ -86,7 +86,7 @@ pub enum PrefixEncoding {
     Characters,
     /// Two digits a byte, an unused nibble on the left of an odd number.
     Bcd,
-    /// Otherwise: the dialect's own row says how, see [`Spec::dialect`].
+    /// Otherwise: the dialect's own row says how, see [`Spec::dialect`]. Of a fixed length, that it is filled otherwise.
     Other,
 }
 

@@ -4,13 +4,14 @@
 
 mod one_element;
 
+use bytes::BytesMut;
 use iso8583_codec::describe::parse_hex;
 use iso8583_codec::model::{
     Bcd, Counts, Encoding, Field, Format, Length, Pad, Prefix, PrefixEncoding, Side,
 };
-use iso8583_codec::{DecodeErrorKind, FieldError, Record, WriteErrorKind};
+use iso8583_codec::{DecodeErrorKind, Draft, FieldError, Record, WriteErrorKind};
 
-use one_element::{HEAD, check, check_as, encoded, fault, spec};
+use one_element::{HEAD, MTI, check, check_as, encoded, fault, spec};
 
 fn with_pad(field: Field, side: Side, with: u8, trim: bool, truncate: bool) -> Field {
     field.padded(Some(Pad {
@@ -400,4 +401,33 @@ fn what_validation_finds() {
     );
     // An unused nibble is not looked at.
     check(packed, "03A124", None);
+}
+
+/// Drafts fill and cut as the dialect says, also where reading has a quick way.
+#[test]
+fn drafts_fill_and_cut() {
+    let check = |field: Field, value: &[u8], expected: &[u8]| {
+        let mut out = BytesMut::new();
+        let mut draft = Draft::new(MTI);
+        draft.set(3, value).encode(&spec(field), &mut out).unwrap();
+        assert_eq!(&out[HEAD.len()..], expected);
+    };
+    let name = |side, with, truncate| {
+        with_pad(
+            Field::fixed("", Format::Ans, 4),
+            side,
+            with,
+            false,
+            truncate,
+        )
+    };
+    check(name(Side::Right, b' ', true), b"abcdef", b"abcd");
+    check(name(Side::Right, b'.', true), b"ab", b"ab..");
+    check(name(Side::Left, b'.', false), b"ab", b"..ab");
+    check(name(Side::Left, b'.', false), b"abcd", b"abcd");
+    let mut out = BytesMut::new();
+    let exact = Field::fixed("", Format::Ans, 4).padded(None);
+    let mut draft = Draft::new(MTI);
+    draft.set(3, b"abc");
+    assert!(draft.encode(&spec(exact), &mut out).is_err());
 }
