@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use iso8583_codec::Record;
+
 /// The rules of a dialect.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Rules {
@@ -148,6 +150,16 @@ impl Rules {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.messages.is_empty() && self.values.is_empty()
+    }
+
+    /// Every rule that a message breaks.
+    #[must_use]
+    pub fn check_record(&self, record: &Record) -> Vec<Violation> {
+        self.check(record.mti().as_str(), |path| {
+            record
+                .get(path)
+                .map(|value| value.as_text().unwrap_or_default().to_owned())
+        })
     }
 
     /// Every rule that a message breaks. `value` gives the text of a field by its path (`48`, `48.3`), if it is there; of

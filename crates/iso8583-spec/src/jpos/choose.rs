@@ -2,7 +2,7 @@
 
 use iso8583_codec::model::{Body, Counts, Encoding, Field, Format, Item, Length, Pad, Tagged};
 
-use super::classes::{CLASSES, Class, PACKAGE, Room, Value};
+use super::classes::{CLASSES, Class, PACKAGE, Room, Value, whole_name};
 
 /// A class with the attributes that it needs.
 pub(super) struct Choice {
@@ -22,11 +22,15 @@ pub(super) fn choose(field: &Field, optional_lead: bool) -> Option<Choice> {
     } = &field.length
     {
         // A control character has no place in XML.
-        let plain = field.encoding == Encoding::Ascii
-            && field.format != Format::B
-            && token.iter().all(|byte| !byte.is_ascii_control());
+        let plain = token.iter().all(|byte| !byte.is_ascii_control());
+        let class = match (field.format, field.encoding) {
+            (Format::B, Encoding::Binary) => "org.jpos.tlv.packager.IF_FSTBINARY",
+            (Format::B, _) => return None,
+            (_, Encoding::Ascii) => "IF_TCHAR",
+            _ => return None,
+        };
         return plain.then(|| Choice {
-            class: format!("{PACKAGE}IF_TCHAR"),
+            class: whole_name(class),
             length: *max,
             attributes: vec![("token", token.iter().copied().map(char::from).collect())],
             fills: false,
@@ -64,7 +68,7 @@ pub(super) fn choose(field: &Field, optional_lead: bool) -> Option<Choice> {
             })
             .or_else(|| exact(|field, value| alike_formats(field, value) && field.pad.is_none()))?;
     Some(Choice {
-        class: format!("{PACKAGE}{name}"),
+        class: whole_name(name),
         length: field.length.max(),
         attributes,
         fills,
@@ -96,7 +100,7 @@ fn in_characters(field: &Field) -> Option<Field> {
 fn same(field: &Field, value: &Value) -> Option<Vec<(&'static str, String)>> {
     let mut attributes = Vec::new();
     let prefix = match (&field.length, value.room) {
-        (Length::Fixed(_), Room::Fixed) => None,
+        (Length::Fixed(_), Room::Fixed) | (Length::Rest { .. }, Room::Rest) => None,
         (Length::Variable { prefix, .. }, Room::Prefix(other)) => Some((*prefix, other)),
         (Length::Filled { prefix, .. }, Room::Filled(other)) => Some((*prefix, other)),
         _ => return None,
@@ -191,7 +195,7 @@ pub(super) fn choose_tagged(tagged: &Tagged, field: &Field) -> Option<Choice> {
             }
             let attributes = same(&field, &class.value)?;
             alike(&field, &class.value).then(|| Choice {
-                class: format!("{PACKAGE}{name}"),
+                class: whole_name(name),
                 length: field.length.max(),
                 attributes,
                 fills: false,

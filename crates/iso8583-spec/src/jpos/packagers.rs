@@ -470,6 +470,7 @@ fn sequence_class(row: &Row) -> Option<Class> {
         "IFTA_LLLNUM" => "IFA_LLLNUM",
         "IFTA_LLBINARY" => "IFA_LLBINARY",
         "IFTA_LLLBINARY" => "IFA_LLLBINARY",
+        "IFTB_LLBINARY" => "IFB_LLBINARY",
         _ => return None,
     };
     match classes::find(ordinary) {

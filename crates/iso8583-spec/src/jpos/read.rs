@@ -193,7 +193,7 @@ impl Reader<'_> {
             Class::Value(value) | Class::OptionalLead(value) => self.value(row, value)?,
             Class::Nothing => Field::fixed(&row.name, Format::Any, 0).padded(None),
             Class::Unused => return Ok(None),
-            Class::Token => token_field(row)?,
+            Class::Token { format, usual } => token_field(row, format, usual)?,
             Class::Bitmap { .. } => {
                 self.tolerate(row.problem("a bitmap where a field stands"), LEFT_OUT);
                 return Ok(None);
@@ -228,6 +228,7 @@ impl Reader<'_> {
         }
         let length = match value.room {
             Room::Fixed => Length::Fixed(row.length),
+            Room::Rest => Length::Rest { max: row.length },
             Room::Prefix(mut prefix) => {
                 prefix.inclusive = row.inclusive;
                 Length::Variable {
@@ -351,18 +352,17 @@ pub(crate) fn is_track(field: &Field) -> bool {
 }
 
 /// A field up to its token.
-fn token_field(row: &Row) -> Result<Field, Problem> {
-    let token = row
-        .token
-        .as_ref()
-        .filter(|token| !token.is_empty())
+fn token_field(row: &Row, format: Format, usual: Option<&str>) -> Result<Field, Problem> {
+    let token = row.token.as_deref().filter(|token| !token.is_empty());
+    let token = token
+        .or(usual)
         .ok_or_else(|| row.problem("the token that ends the field is missing"))?;
     let length = Length::Terminated {
         token: token.chars().map(latin).collect(),
         max: row.length.max(1),
         or_end: false,
     };
-    Ok(Field::new(&row.name, Format::Any, length))
+    Ok(Field::new(&row.name, format, length))
 }
 
 /// The byte of a character, as that system writes it.
