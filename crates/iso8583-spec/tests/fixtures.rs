@@ -107,3 +107,20 @@ fn what_is_wrong_is_said_with_place_field_and_class() {
         golden(&format!("{name}.txt"), &said(name));
     }
 }
+
+#[test]
+fn subfields_that_do_not_fill_their_field_are_a_warning() {
+    let text = fs::read_to_string(path("host.toml")).unwrap();
+    let text = text.replacen("length = 25", "length = 26", 1);
+    let loaded = iso8583_spec::parse(&text, "", iso8583_spec::Format::Own, Options::default());
+    let warnings: Vec<String> = loaded
+        .unwrap()
+        .warnings
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(
+        warnings,
+        ["field 43: its subfields are 41 bytes together, and it has 40"]
+    );
+}
