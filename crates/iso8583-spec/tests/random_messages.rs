@@ -51,6 +51,12 @@ fn value(random: &mut Random, field: &Field) -> Option<Value> {
         }
     })
     .unwrap();
+    // Where only bytes are counted, a zero in front of an odd number of digits is one of them.
+    let counted = !matches!(
+        (&field.length, field.encoding),
+        (Length::Rest { .. }, Encoding::Bcd(_) | Encoding::Nibbles(_))
+    );
+    let units = if counted { units } else { units & !1 };
     Some(match (field.format, field.encoding) {
         (Format::B, _) => Value::Bytes(random.text(HEX, units).into_bytes()),
         (_, Encoding::Nibbles(_)) => Value::Text(random.text(HEX, units)),
