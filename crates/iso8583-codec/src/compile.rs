@@ -1,6 +1,5 @@
 //! From the rows of a dialect to the tables of a [`Spec`], or to what is wrong with them.
 
-use std::error::Error;
 use std::fmt;
 
 use crate::general::leaf;
@@ -9,6 +8,7 @@ use crate::model::{
     Field, Format, Item, Length, Pad, Prefix, PrefixEncoding, ROWS_MAX, Side, Tagged,
 };
 use crate::spec::{self, FieldSpec, HeadEncoding, Spec, ValueEncoding};
+use crate::spec_error::{SpecError, SpecErrorKind};
 use crate::text::CONVERTED_BYTES_MAX;
 
 /// Most bytes of a token that ends a field.
@@ -16,135 +16,6 @@ const TOKEN_BYTES_MAX: usize = 8;
 
 /// Most characters of a tag.
 const TAG_CHARACTERS_MAX: u8 = 8;
-
-/// What is wrong with a row of a dialect.
-#[derive(Clone, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub enum SpecErrorKind {
-    /// A number of an element or subfield that there cannot be.
-    Number {
-        /// The smallest possible one.
-        min: u16,
-        /// The largest possible one.
-        max: u16,
-    },
-    /// A length prefix that has no digits, or too many.
-    PrefixDigits {
-        /// The most there can be.
-        max: u8,
-    },
-    /// A length that the prefix cannot say.
-    LengthAbovePrefix {
-        /// The length.
-        length: u32,
-        /// The largest that the prefix can say.
-        largest: u32,
-    },
-    /// A length of nothing, or one beyond every message.
-    Length {
-        /// The length.
-        length: u32,
-        /// The longest there can be.
-        max: u32,
-    },
-    /// Two things that do not go together.
-    Combination {
-        /// What there is.
-        what: &'static str,
-        /// What would be possible.
-        expected: &'static str,
-    },
-    /// A nibble above fifteen.
-    Nibble,
-    /// A terminating token that is empty or too long.
-    Token {
-        /// Most bytes of one.
-        max: usize,
-    },
-    /// A tag that does not look like one.
-    Tag {
-        /// The tag.
-        tag: String,
-        /// What one looks like.
-        expected: String,
-    },
-    /// Bitmaps that a message or element cannot have.
-    Bitmap {
-        /// What would be possible.
-        expected: &'static str,
-    },
-    /// Subfields nested too deep.
-    TooDeep {
-        /// Most levels.
-        max: usize,
-    },
-    /// More rows than a dialect may have.
-    TooManyRows {
-        /// Most rows.
-        max: usize,
-    },
-}
-
-/// A dialect that cannot be compiled: which row, and what is wrong with it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct SpecError {
-    path: String,
-    kind: SpecErrorKind,
-}
-
-impl SpecError {
-    /// The row at fault: numbers and tags with dots between them, as in `48.03`; `mti`, `bitmap` or empty for what is no
-    /// element.
-    #[must_use]
-    pub fn path(&self) -> &str {
-        &self.path
-    }
-
-    /// What is wrong.
-    #[must_use]
-    pub fn kind(&self) -> &SpecErrorKind {
-        &self.kind
-    }
-}
-
-impl fmt::Display for SpecErrorKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Number { min, max } => write!(f, "expected a number from {min} to {max}"),
-            Self::PrefixDigits { max } => {
-                write!(f, "expected a length prefix of 1 to {max} digits or bytes")
-            }
-            Self::LengthAbovePrefix { length, largest } => write!(
-                f,
-                "length {length} does not fit its prefix, expected at most {largest}"
-            ),
-            Self::Length { length, max } => {
-                write!(f, "length {length}, expected 1 to {max}")
-            }
-            Self::Combination { what, expected } => write!(f, "{what}, expected {expected}"),
-            Self::Nibble => f.write_str("expected a nibble from 0 to 15"),
-            Self::Token { max } => write!(f, "expected a token of 1 to {max} bytes"),
-            Self::Tag { tag, expected } => {
-                write!(f, "tag {}, expected {expected}", tag.escape_debug())
-            }
-            Self::Bitmap { expected } => write!(f, "bitmap, expected {expected}"),
-            Self::TooDeep { max } => write!(f, "more than {max} levels of subfields"),
-            Self::TooManyRows { max } => write!(f, "more than {max} rows"),
-        }
-    }
-}
-
-impl fmt::Display for SpecError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.path.as_str() {
-            "" => write!(f, "dialect: {}", self.kind),
-            path @ ("mti" | "bitmap") => write!(f, "{path}: {}", self.kind),
-            path => write!(f, "field {path}: {}", self.kind),
-        }
-    }
-}
-
-impl Error for SpecError {}
 
 impl Spec {
     /// Compiles a dialect.
@@ -244,12 +115,21 @@ fn quick_row(de: u8, field: &Field) -> Option<FieldSpec<'static>> {
         }
         _ => return None,
     };
+    let fixed = matches!(field.length, Length::Fixed(_));
+    if field
+        .pad
+        .is_some_and(|pad| pad.trim || (pad.truncate && !fixed))
+    {
+        return None;
+    }
+    // A value that is too short or too long for its room is a matter of its own row.
     let usual = Field::new("", field.format, field.length.clone()).pad;
-    let pad_is_usual = match field.length {
-        Length::Fixed(_) => field.pad == usual,
-        _ => field.pad.is_none_or(|pad| !pad.trim && !pad.truncate),
+    let prefix = if fixed && field.pad != usual {
+        spec::PrefixEncoding::Other
+    } else {
+        prefix
     };
-    pad_is_usual.then_some(FieldSpec {
+    Some(FieldSpec {
         de,
         name: "",
         format: field.format,

@@ -16,7 +16,7 @@ pub use json::to_json;
 pub use table::to_table;
 
 use crate::check;
-use crate::general::read::Subfield;
+use crate::general::subfield::Subfield;
 use crate::message::Message;
 use crate::model::Body;
 use crate::packed;

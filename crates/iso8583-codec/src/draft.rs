@@ -274,15 +274,17 @@ impl<'a> Draft<'a> {
             Some(message) if ptr::eq(message.spec(), spec) => message.header(),
             _ => &[],
         };
-        let carrier = spec.carrier();
         // The bits of a third map that an element carries are its own.
-        let third = if carrier == 0 { self.far() } else { 0 };
-        let present = if carrier != 0 && self.far() == 0 {
-            present & !carrier
-        } else {
-            present
-        };
+        let third = if spec.carrier() == 0 { self.far() } else { 0 };
         let maps = [present as u64, (present >> 64) as u64, third];
+        let mut quick = [0; head::QUICK_BYTES_MAX];
+        if let Some(count) = head::write_quick(dialect, self.mti, maps, &mut quick)
+            .filter(|_| header.len() == usize::from(dialect.header))
+        {
+            out.put(header);
+            out.put(quick.get(..count).unwrap_or_default());
+            return Ok(());
+        }
         let mut head = Vec::with_capacity(64);
         head::write(dialect, header, self.mti, maps, &mut head).ok_or_else(|| {
             // Every element that the dialect has, has a bit.

@@ -4,7 +4,6 @@ use crate::check;
 use crate::error::EncodeError;
 use crate::general::{leaf, write};
 use crate::message::Message;
-use crate::model::Body;
 use crate::packed;
 use crate::presence;
 use crate::record::Value;
@@ -35,6 +34,9 @@ pub(crate) fn value(
         _ => length,
     };
     if counted > max {
+        if field.prefix == PrefixEncoding::Other {
+            return other(spec, de, value, out);
+        }
         return Err(EncodeError::TooLong {
             de,
             length: counted,
@@ -47,6 +49,9 @@ pub(crate) fn value(
             write_value(field, value, out);
         }
         Length::Fixed(_) if length == max => write_value(field, value, out),
+        Length::Fixed(_) if field.prefix == PrefixEncoding::Other => {
+            return other(spec, de, value, out);
+        }
         Length::Fixed(_) => write_padded(field, value, max, out)?,
     }
     Ok(())
@@ -80,7 +85,7 @@ pub(crate) fn transcode(
         return Err(undefined);
     };
     let target = spec.row(de).ok_or(undefined)?;
-    if (from.spec().other | spec.other) & presence::bit(de) != 0
+    if from.spec().composed & spec.composed & presence::bit(de) != 0
         && transcode_subfields(spec, de, from, out)?
     {
         return Ok(());
@@ -112,12 +117,10 @@ fn transcode_subfields(
     let Some(target) = spec.dialect().fields.get(&de) else {
         return Ok(false);
     };
+    // What cannot be told apart goes over as the value that it is.
     let Some(Ok(subfields)) = from.subfields(de) else {
         return Ok(false);
     };
-    if matches!(target.body, Body::Value) || subfields.value().is_some() {
-        return Ok(false);
-    }
     let mut bytes = Vec::new();
     write::field(target, &Value::from(subfields), 0, &mut bytes)
         .map_err(|error| EncodeError::of(de, *error.kind()))?;

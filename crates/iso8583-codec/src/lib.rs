@@ -21,11 +21,35 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! A [`Spec`] is a dialect: rows of data, compiled into flat tables. Two are built in, see [`Spec::NAMES`].
+//! A [`Spec`] is a dialect: rows of data, compiled into flat tables. Two are built in, see [`Spec::NAMES`]; others are
+//! written down as a [`model::Dialect`] and compiled by [`Spec::compile`].
+//!
+//! A [`Record`] is a message that owns its values, subfields too, whatever the dialect:
+//!
+//! ```
+//! use bytes::BytesMut;
+//! use iso8583_codec::{Mti, Record, Spec};
+//!
+//! let spec = Spec::iso87_binary();
+//! let request = Record::new(Mti::literal("0800")).with(7, "1121134501").with(11, "000001").with(70, "301");
+//! let mut frame = BytesMut::new();
+//! request.encode(spec, &mut frame)?;
+//! assert_eq!(Record::decode(spec, &frame)?, request);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! | to | use |
+//! | --- | --- |
+//! | look at a message, answer it, relay it | [`Spec::decode`], [`Message`], [`Draft`]: no copies, no allocation where the dialect is plain |
+//! | take subfields apart | [`Message::subfields`] |
+//! | build, change or keep any message | [`Record`]; as JSON under the feature `serde` |
+//! | describe a host's dialect | [`model`] |
+//! | show messages to people | [`describe`], masked |
 //!
 //! Not in this crate: frame headers and everything about connections, the clock, what an element means to a switch. No
 //! error and no `Debug` output holds a byte of a message.
 
+#![forbid(unsafe_code)]
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 mod check;
@@ -46,21 +70,27 @@ mod packed;
 mod presence;
 mod record;
 mod spec;
+mod spec_error;
 mod text;
 mod value;
 mod writer;
 
-pub use compile::{SpecError, SpecErrorKind};
 pub use describe::mask;
 pub use draft::Draft;
 pub use error::{
     DecodeError, DecodeErrorKind, EncodeError, FieldError, ReadError, WriteError, WriteErrorKind,
 };
-pub use general::read::Subfield;
+pub use general::subfield::Subfield;
 pub use message::Message;
 pub use mti::Mti;
 pub use original::OriginalData;
 pub use record::{Group, Record, Value};
 pub use spec::{FieldSpec, Format, Length, PrefixEncoding, Spec, ValueEncoding};
+pub use spec_error::{SpecError, SpecErrorKind};
 pub use text::Text;
 pub use value::{Currency, Pan, Rrn, Stan, TransmissionTime};
+
+/// The examples of the README are run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,14 +1,13 @@
 //! The view of a received message.
 
+mod other;
+
 use std::fmt;
 
 use crate::check;
 use crate::decode;
 use crate::digits;
-use crate::error::{FieldError, ReadError};
-use crate::general::leaf::{self, Extent};
-use crate::general::read::{self, Subfield};
-use crate::model::Field;
+use crate::error::FieldError;
 use crate::mti::Mti;
 use crate::original::OriginalData;
 use crate::packed;
@@ -118,11 +117,6 @@ impl<'a> Message<'a> {
         self.present & presence::bit(de) != 0 || (self.far != 0 && self.has_far(de))
     }
 
-    #[cold]
-    fn has_far(&self, de: u8) -> bool {
-        decode::far_elements(self.far).any(|far| far == de)
-    }
-
     /// The data elements that are present, ascending. The bitmaps are none of them.
     pub fn elements(&self) -> impl Iterator<Item = u8> + use<> {
         let near = self.present & !self.spec.carrier();
@@ -151,70 +145,6 @@ impl<'a> Message<'a> {
     pub(crate) fn run_to(&self, de: u8, others: u128) -> (usize, usize) {
         let beyond = self.present & presence::from_first(others);
         (self.start(de), self.start(presence::first(beyond)))
-    }
-
-    /// Where an element above 128 starts: found by stepping over those before it.
-    fn far_start(&self, de: u8) -> Option<usize> {
-        let fields = &self.spec.dialect().fields;
-        decode::far_elements(self.far)
-            .take_while(|before| *before < de)
-            .try_fold(usize::from(self.end), |at, before| {
-                let extent = leaf::measure(fields.get(&before)?, self.frame.get(at..)?).ok()?;
-                at.checked_add(extent.bytes())
-            })
-    }
-
-    /// The bytes of all elements above 128.
-    pub(crate) fn far_bytes(&self) -> &'a [u8] {
-        self.frame.get(usize::from(self.end)..).unwrap_or_default()
-    }
-
-    /// The bytes in front of the message type indicator, if the dialect has any.
-    #[must_use]
-    pub fn header(&self) -> &'a [u8] {
-        let length = usize::from(self.spec.dialect().header);
-        self.frame.get(..length).unwrap_or_default()
-    }
-
-    /// Row, extent and value bytes of an element that is read as its own row says, and where these start.
-    #[cold]
-    pub(crate) fn other(&self, de: u8) -> Option<(&'a Field, Extent, &'a [u8], usize)> {
-        if !self.has(de) {
-            return None;
-        }
-        let field = self.spec.dialect().fields.get(&de)?;
-        let start = match de {
-            129.. => self.far_start(de)?,
-            _ => self.start(de),
-        };
-        let extent = leaf::measure(field, self.frame.get(start..)?).ok()?;
-        let start = start.checked_add(extent.prefix)?;
-        let raw = self.frame.get(start..start.checked_add(extent.value)?)?;
-        Some((field, extent, raw, start))
-    }
-
-    #[cold]
-    fn other_place(&self, de: u8) -> Option<Place> {
-        let (_, extent, raw, start) = self.other(de)?;
-        Some(Place {
-            start,
-            end: start.saturating_add(raw.len()),
-            units: extent.units,
-        })
-    }
-
-    /// Reads an element with its subfields.
-    ///
-    /// `None` if it is absent. Of an element without subfields, the [`Subfield`] has its value.
-    ///
-    /// # Errors
-    /// [`ReadError`] with the path of the subfield at fault and its offset.
-    pub fn subfields(&self, de: u8) -> Option<Result<Subfield<'a>, ReadError>> {
-        let (field, extent, _, start) = self.other(de)?;
-        let start = start.saturating_sub(extent.prefix);
-        let rest = self.frame.get(start..).unwrap_or_default();
-        let read = read::field(field, &de.to_string(), rest, start);
-        Some(read.map(|(subfield, _)| subfield))
     }
 
     /// Inlined everywhere, since three numbers that come back through memory cost more than finding them.
@@ -275,14 +205,6 @@ impl<'a> Message<'a> {
             ValueEncoding::Plain => Text::borrowed(self.bytes(&place)),
             _ => self.converted(de, &place),
         })
-    }
-
-    #[cold]
-    fn converted_other(&self, de: u8) -> Text<'a> {
-        let value = self
-            .other(de)
-            .map(|(field, extent, raw, _)| leaf::decode(field, raw, &extent));
-        Text::owned(value.unwrap_or_default())
     }
 
     /// The canonical value of an element that lies in the message otherwise.

@@ -1,5 +1,6 @@
 //! Messages that own their values, of any dialect, with their subfields.
 
+mod build;
 #[cfg(feature = "serde")]
 mod serde;
 
@@ -9,7 +10,8 @@ use std::fmt;
 use bytes::BytesMut;
 
 use crate::error::{DecodeErrorKind, ReadError, WriteError, WriteErrorKind};
-use crate::general::read::{self, Content, Subfield};
+use crate::general::read;
+use crate::general::subfield::{Content, Subfield};
 use crate::general::{Fault, head, write};
 use crate::message::Message;
 use crate::model::{Bitmap, Dialect, ELEMENT_MAX};

@@ -86,7 +86,7 @@ pub enum PrefixEncoding {
     Characters,
     /// Two digits a byte, an unused nibble on the left of an odd number.
     Bcd,
-    /// Otherwise: the dialect's own row says how, see [`Spec::dialect`].
+    /// Otherwise: the dialect's own row says how, see [`Spec::dialect`]. Of a fixed length, that it is filled otherwise.
     Other,
 }
 
@@ -274,6 +274,8 @@ pub struct Spec {
     pub(crate) checked: u128,
     /// Elements whose values lie in the message in a form that only the dialect's own rows know.
     pub(crate) other: u128,
+    /// Elements with subfields.
+    pub(crate) composed: u128,
 }
 
 static ISO87_ASCII: Spec = Spec::of_rows(
@@ -383,6 +385,7 @@ impl Spec {
             runs: [0; Check::COUNT],
             checked: 0,
             other: 0,
+            composed: 0,
         };
         let mut index = 0;
         while index < rows.len() {
@@ -465,6 +468,9 @@ impl Spec {
             let step = &mut spec.steps[usize::from(de) - 1];
             if let Some(bytes) = compile::fixed_bytes(field) {
                 (step.kind, step.bytes) = (StepKind::Fixed, bytes);
+            }
+            if field.body != model::Body::Value {
+                spec.composed |= presence::bit(de);
             }
             if step.kind == StepKind::Other {
                 spec.head = HeadEncoding::Other;

@@ -10,6 +10,7 @@ use std::cell::Cell;
 use std::hint::black_box;
 
 use bytes::BytesMut;
+use iso8583_codec::model::BitmapEncoding;
 use iso8583_codec::{Draft, Mti, Spec};
 
 /// The system's allocator, with a count for each thread.
@@ -135,4 +136,18 @@ fn none_from_bytes_to_bytes() {
             spec.name()
         );
     }
+}
+
+/// What has a quick way in the built-in dialects has it in others; only the head is written otherwise.
+#[test]
+fn none_in_a_plain_dialect() {
+    let mut dialect = Spec::iso87_ascii().dialect().clone();
+    dialect.bitmap.encoding = BitmapEncoding::Binary;
+    dialect.header = 5;
+    let spec = Spec::compile(&dialect).expect("as built in");
+    let frame = request(&spec);
+    let mut out = BytesMut::with_capacity(1024);
+    handle(&spec, &spec, &frame, &mut out);
+    let count = allocations(|| handle(&spec, &spec, &frame, &mut out));
+    assert_eq!(count, 0);
 }

@@ -32,6 +32,7 @@ mod imported;
 mod jpos;
 mod moov;
 mod own;
+mod plausible;
 mod rules;
 mod switches;
 mod tree;
@@ -147,6 +148,7 @@ pub fn parse(
     };
     let mut imported = imported.map_err(|problem| vec![problem])?;
     let compiled = imported.compile();
+    plausible::look(&mut imported);
     let problems = std::mem::take(&mut imported.problems);
     let spec = match compiled {
         Ok(spec) if options.lenient || problems.is_empty() => spec,

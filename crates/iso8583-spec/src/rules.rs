@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use iso8583_codec::Record;
+
 /// The rules of a dialect.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Rules {
@@ -93,21 +95,6 @@ impl ValueRule {
         }
     }
 
-    /// Sets what it asks. Always true, for a reader that tells known rules from others.
-    pub(crate) fn with(
-        &mut self,
-        alphanumeric: bool,
-        numeric: bool,
-        not_zero: bool,
-        not_blank: bool,
-    ) -> bool {
-        self.alphanumeric = alphanumeric;
-        self.numeric = numeric;
-        self.not_zero = not_zero;
-        self.not_blank = not_blank;
-        true
-    }
-
     /// What is wrong with a value, which is not said itself: it may be card data.
     fn broken_by(&self, value: &str) -> Option<String> {
         let length = u32::try_from(value.chars().count()).unwrap_or(u32::MAX);
@@ -163,6 +150,16 @@ impl Rules {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.messages.is_empty() && self.values.is_empty()
+    }
+
+    /// Every rule that a message breaks.
+    #[must_use]
+    pub fn check_record(&self, record: &Record) -> Vec<Violation> {
+        self.check(record.mti().as_str(), |path| {
+            record
+                .get(path)
+                .map(|value| value.as_text().unwrap_or_default().to_owned())
+        })
     }
 
     /// Every rule that a message breaks. `value` gives the text of a field by its path (`48`, `48.3`), if it is there; of

@@ -1,5 +1,6 @@
 //! TOML and JSON as one tree whose every value knows its place, so that a wrong value can be shown to whoever wrote it.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -291,9 +292,9 @@ pub(crate) struct Table<'a> {
 
 impl<'a> Table<'a> {
     fn new(place: Place, entries: &'a [Entry]) -> Result<Self, Problem> {
-        for (index, entry) in entries.iter().enumerate() {
-            let before = entries.get(..index).unwrap_or_default();
-            if before.iter().any(|other| other.key == entry.key) {
+        let mut keys = BTreeSet::new();
+        for entry in entries {
+            if !keys.insert(entry.key.as_str()) {
                 return Err(
                     Problem::new(format!("the key `{}` is there twice", entry.key)).at(entry.place),
                 );

@@ -123,6 +123,7 @@ fn jpos_reads_what_is_written_for_it() {
         println!("{name}: {same} of {}", loaded.dialect.fields.len());
         if own {
             assert_eq!(again.dialect.bitmap, loaded.dialect.bitmap, "{name}");
+            assert_eq!(again.rules, loaded.rules, "{name}");
         }
     }
 }

@@ -107,3 +107,43 @@ fn what_is_wrong_is_said_with_place_field_and_class() {
         golden(&format!("{name}.txt"), &said(name));
     }
 }
+
+#[test]
+fn subfields_that_do_not_fill_their_field_are_a_warning() {
+    let text = fs::read_to_string(path("host.toml")).unwrap();
+    let text = text.replacen("length = 25", "length = 26", 1);
+    let loaded = iso8583_spec::parse(&text, "", iso8583_spec::Format::Own, Options::default());
+    let warnings: Vec<String> = loaded
+        .unwrap()
+        .warnings
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(
+        warnings,
+        ["field 43: its subfields are 41 bytes together, and it has 40"]
+    );
+}
+
+#[test]
+fn the_examples_of_the_documents_are_right() {
+    let text = include_str!("../../../docs/spec-files.md");
+    let examples: Vec<&str> = text
+        .split("```toml\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap())
+        .collect();
+    assert_eq!(examples.len(), 3);
+    for example in examples {
+        let options = Options::default();
+        iso8583_spec::parse(example, "", iso8583_spec::Format::Own, options)
+            .unwrap_or_else(|problems| panic!("{problems:#?}\n{example}"));
+    }
+    // What is said there of a bad file is what is said of it.
+    let said = fs::read_to_string(path("broken.xml.txt")).unwrap();
+    let errors = text.split("```text\n").nth(1).unwrap();
+    for line in errors.split("```").next().unwrap().lines() {
+        let line = line.replacen("packager.xml", "broken.xml", 1);
+        assert!(said.contains(&line), "{line}");
+    }
+}

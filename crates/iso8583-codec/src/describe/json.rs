@@ -1,5 +1,6 @@
 //! One line of JSON.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::{Shown, ShownField, Viewer};
@@ -37,18 +38,20 @@ fn write_value(shown: &Shown, json: &mut String) {
 
 /// An object by number or tag; a tag that comes more than once has an array, at its first place.
 fn write_group(fields: &[ShownField], json: &mut String) {
+    let mut by_key: BTreeMap<&str, Vec<&ShownField>> = BTreeMap::new();
+    for field in fields {
+        by_key.entry(&field.key).or_default().push(field);
+    }
     json.push('{');
     let mut comma = "";
-    for (index, field) in fields.iter().enumerate() {
-        let same = |other: &&ShownField| other.key == field.key;
-        let (before, after) = fields.split_at(index);
-        if before.iter().any(|other| same(&other)) {
+    for field in fields {
+        // Taken out at its first place.
+        let Some(all) = by_key.remove(field.key.as_str()) else {
             continue;
-        }
+        };
         let written = write!(json, "{comma}\"{}\":", Escaped(&field.key));
         debug_assert!(written.is_ok(), "a string takes whatever is written");
         comma = ",";
-        let all: Vec<&ShownField> = after.iter().filter(same).collect();
         match all.as_slice() {
             [single] => write_value(&single.shown, json),
             repeated => {

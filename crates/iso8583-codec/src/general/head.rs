@@ -1,7 +1,7 @@
 //! Message type indicators and bitmaps of every kind.
 
 use super::Fault;
-use super::charset::CODE_PAGE_037;
+use super::charset::{CODE_PAGE_037, CodePage};
 use super::leaf;
 use crate::error::DecodeErrorKind;
 use crate::model::{Bitmap, BitmapEncoding, Dialect, Encoding, Field, Format};
@@ -21,6 +21,34 @@ pub(crate) fn mti_field(encoding: Encoding) -> Field {
 
 /// The message type indicator at the front of `input`, and its bytes.
 pub(crate) fn read_mti(dialect: &Dialect, input: &[u8]) -> Result<(Mti, usize), Fault> {
+    match quick_mti(dialect.mti, input) {
+        Some(found) => Ok(found),
+        None => explained_mti(dialect, input),
+    }
+}
+
+/// The same without a reason where it is none.
+fn quick_mti(encoding: Encoding, input: &[u8]) -> Option<(Mti, usize)> {
+    let digits = |page: &CodePage| {
+        input
+            .first_chunk()
+            .map(|four: &[u8; 4]| four.map(|byte| page.read(byte)))
+    };
+    let (digits, bytes) = match encoding {
+        Encoding::Ascii => (*input.first_chunk()?, 4),
+        Encoding::Ebcdic037 | Encoding::Ebcdic1047 => (digits(&CODE_PAGE_037)?, 4),
+        Encoding::Bcd(_) => {
+            let mut digits = [0; 4];
+            packed::unpack_bcd(input.get(..2)?, false, &mut digits);
+            (digits, 2)
+        }
+        _ => return None,
+    };
+    Some((Mti::new(&digits)?, bytes))
+}
+
+#[cold]
+fn explained_mti(dialect: &Dialect, input: &[u8]) -> Result<(Mti, usize), Fault> {
     let field = mti_field(dialect.mti);
     let extent = leaf::measure(&field, input).map_err(|fault| {
         let missing = match fault.kind {
@@ -123,6 +151,43 @@ pub(crate) struct Maps {
 
 /// All maps at the front of `input`, of a message.
 pub(crate) fn read_maps(bitmap: &Bitmap, input: &[u8]) -> Result<Maps, Fault> {
+    match quick_maps(bitmap, input) {
+        Some(maps) => Ok(maps),
+        None => explained_maps(bitmap, input),
+    }
+}
+
+/// The same of maps of eight bytes, without a reason where there are none.
+fn quick_maps(bitmap: &Bitmap, input: &[u8]) -> Option<Maps> {
+    if bitmap.bytes != 8 || bitmap.maps > 3 {
+        return None;
+    }
+    let width = map_bytes(bitmap);
+    let mut maps = [0u64; 3];
+    let mut bytes = 0usize;
+    for (index, map) in (1..=bitmap.maps).zip(&mut maps) {
+        let rest = input.get(bytes..)?;
+        let word = match bitmap.encoding {
+            BitmapEncoding::Binary => u64::from_be_bytes(*rest.first_chunk()?),
+            BitmapEncoding::Hex => packed::word_of_hex(rest.first_chunk()?)?,
+            BitmapEncoding::EbcdicHex => {
+                let digits: &[u8; 16] = rest.first_chunk()?;
+                packed::word_of_hex(&digits.map(|digit| CODE_PAGE_037.read(digit)))?
+            }
+        };
+        bytes = bytes.saturating_add(width);
+        let last = index == bitmap.maps;
+        // Where another map can follow, the first bit is no field.
+        *map = word.reverse_bits() & if last { u64::MAX } else { !1 };
+        if !last && word >> 63 == 0 && !bitmap.always {
+            break;
+        }
+    }
+    Some(Maps { maps, bytes })
+}
+
+#[cold]
+fn explained_maps(bitmap: &Bitmap, input: &[u8]) -> Result<Maps, Fault> {
     let bits = read_bitmap(bitmap, input)?;
     let mut maps = [0u64; 3];
     for number in &bits.numbers {
@@ -166,6 +231,60 @@ pub(crate) fn bytes_min(dialect: &Dialect) -> usize {
     usize::from(dialect.header)
         .saturating_add(mti)
         .saturating_add(map_bytes(&dialect.bitmap))
+}
+
+/// Most bytes of a message type indicator and three maps of eight bytes.
+pub(crate) const QUICK_BYTES_MAX: usize = 4 + 3 * 16;
+
+/// Writes message type indicator and maps of eight bytes to the front of `out`, and says how many bytes they took; `None`
+/// if there is no quick way.
+pub(crate) fn write_quick(
+    dialect: &Dialect,
+    mti: Mti,
+    maps: [u64; 3],
+    out: &mut [u8; QUICK_BYTES_MAX],
+) -> Option<usize> {
+    let bitmap = &dialect.bitmap;
+    let used = maps.iter().rposition(|map| *map != 0).unwrap_or_default();
+    let count = usize::from(bitmap.maps);
+    let as_many_as_needed = !bitmap.always && bitmap.all_up_to == 0;
+    if bitmap.bytes != 8 || count > 3 || used >= count || !as_many_as_needed {
+        return None;
+    }
+    let digits = *mti.as_bytes();
+    let mti_bytes = match dialect.mti {
+        Encoding::Bcd(_) => {
+            let [a, b, c, d] = digits;
+            *out.first_chunk_mut()? = [packed::bcd_pair(a, b), packed::bcd_pair(c, d)];
+            2
+        }
+        Encoding::Ascii => {
+            *out.first_chunk_mut()? = digits;
+            4
+        }
+        _ => {
+            *out.first_chunk_mut()? = digits.map(|digit| CODE_PAGE_037.write(digit));
+            4
+        }
+    };
+    let mut at = mti_bytes;
+    for (index, map) in maps.into_iter().enumerate().take(used.saturating_add(1)) {
+        if map & 1 == 1 && index.saturating_add(1) < count {
+            return None;
+        }
+        let word = (map | u64::from(index < used)).reverse_bits();
+        let room = out.get_mut(at..)?;
+        match bitmap.encoding {
+            BitmapEncoding::Binary => *room.first_chunk_mut()? = word.to_be_bytes(),
+            BitmapEncoding::Hex => *room.first_chunk_mut()? = packed::hex_of_word(word),
+            BitmapEncoding::EbcdicHex => {
+                *room.first_chunk_mut()? =
+                    packed::hex_of_word(word).map(|digit| CODE_PAGE_037.write(digit));
+            }
+        }
+        at = at.saturating_add(map_bytes(bitmap));
+    }
+    Some(at)
 }
 
 /// Appends header, message type indicator and bitmaps with these bits, as [`read_maps`] has them; `None` if one of them is
@@ -285,6 +404,69 @@ mod tests {
         let mut out = Vec::new();
         for number in [0, 1, 65, 193] {
             assert_eq!(write_bitmap(&bitmap, &[number], &mut out), None, "{number}");
+        }
+    }
+
+    #[test]
+    fn quick_and_careful_writing_agree() {
+        for (maps, always, all_up_to) in [
+            (1, false, 0),
+            (2, false, 0),
+            (3, false, 0),
+            (2, true, 0),
+            (2, false, 32),
+        ] {
+            for mti in [Encoding::Ascii, Encoding::Ebcdic1047, Encoding::BCD] {
+                let bitmap = Bitmap {
+                    encoding: BitmapEncoding::EbcdicHex,
+                    maps,
+                    always,
+                    all_up_to,
+                    ..Bitmap::default()
+                };
+                let dialect = Dialect::new("").with_mti(mti).with_bitmap(bitmap);
+                for words in [[2, 0, 0], [2, 3, 0], [0, 2, 0], [2, 2, 5], [3, 0, 0]] {
+                    let mti = Mti::literal("0200");
+                    let mut careful = Vec::new();
+                    let written = write(&dialect, &[], mti, words, &mut careful);
+                    let mut quick = [0; QUICK_BYTES_MAX];
+                    let Some(count) = write_quick(&dialect, mti, words, &mut quick) else {
+                        continue;
+                    };
+                    assert_eq!(written, Some(()), "{bitmap:?} {words:?}");
+                    assert_eq!(
+                        quick.get(..count),
+                        Some(careful.as_slice()),
+                        "{bitmap:?} {words:?}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn quick_and_explained_maps_agree() {
+        for encoding in [
+            BitmapEncoding::Binary,
+            BitmapEncoding::Hex,
+            BitmapEncoding::EbcdicHex,
+        ] {
+            for (maps, always) in [(1, false), (2, false), (3, false), (3, true)] {
+                let bitmap = Bitmap {
+                    encoding,
+                    maps,
+                    always,
+                    ..Bitmap::default()
+                };
+                for first in [0x80, 0x00, 0xC1] {
+                    let map = [first, 0x12, 0x34, 0, 0xFF, 0, 0, 0x01];
+                    let mut input = Vec::new();
+                    (0..3).for_each(|_| write_map(&bitmap, &map, &mut input));
+                    let quick = quick_maps(&bitmap, &input).unwrap();
+                    let explained = explained_maps(&bitmap, &input).unwrap();
+                    assert_eq!((quick.maps, quick.bytes), (explained.maps, explained.bytes));
+                }
+            }
         }
     }
 

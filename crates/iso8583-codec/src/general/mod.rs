@@ -6,14 +6,17 @@
 //! leaf      one value: length, encoding, padding        prefix    the length in front of it
 //! read      subfields: bytes to a tree                  write     values to bytes
 //! head      message type indicator and bitmaps          ber       tags and lengths of BER-TLV
+//! charset   EBCDIC                                      dataset   bitmaps of datasets
 //! ```
 
 pub(crate) mod ber;
 pub(crate) mod charset;
+pub(crate) mod dataset;
 pub(crate) mod head;
 pub(crate) mod leaf;
 pub(crate) mod prefix;
 pub(crate) mod read;
+pub(crate) mod subfield;
 pub(crate) mod write;
 
 use crate::error::DecodeErrorKind;

@@ -1,112 +1,25 @@
 //! Subfields: bytes to a tree.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::ops::Range;
 
 use super::ber;
+use super::dataset::{self, TLV_DATASET_MAX};
 use super::head;
 use super::leaf::{self, Extent};
+use super::subfield::{Content, Subfield};
 use super::{Fault, prefix};
 use crate::error::{DecodeErrorKind, ReadError};
 use crate::model::{
-    BerTlv, Bitmap, Body, DEPTH_MAX, Encoding, Field, Format, Item, Length, Pad, Tagged, Unknown,
+    BerTlv, Bitmap, Body, DEPTH_MAX, Encoding, Field, Format, Item, Length, Pad, Prefix, Side,
+    Tagged, Unknown,
 };
 
 /// Most subfields that are read of one element.
 const SUBFIELDS_MAX: usize = 32_768;
 
-/// Highest identifier of a dataset that is TLV.
-pub(crate) const TLV_DATASET_MAX: u8 = 0x70;
-
 /// The key of the bytes in front of a bitmap within an element.
 pub(crate) const HEADER: &str = "header";
-
-/// One field of a message as it was read, with its subfields.
-#[derive(Clone)]
-pub struct Subfield<'s> {
-    key: String,
-    field: Option<&'s Field>,
-    place: Range<usize>,
-    content: Content<'s>,
-}
-
-/// What a field holds.
-#[derive(Clone)]
-pub(crate) enum Content<'s> {
-    Value(Vec<u8>),
-    Fields(Vec<Subfield<'s>>),
-}
-
-impl<'s> Subfield<'s> {
-    /// Number or tag within what surrounds it: `3`, `9F02`.
-    #[must_use]
-    pub fn key(&self) -> &str {
-        &self.key
-    }
-
-    /// Its row; `None` for a tag that the dialect does not know.
-    #[must_use]
-    pub fn field(&self) -> Option<&'s Field> {
-        self.field
-    }
-
-    /// Where its bytes lie in the message, tag and length included. Where what surrounds it is written in another form than
-    /// its own bytes (in EBCDIC, say, one for one; in hexadecimal digits, two for one), where these lie.
-    #[must_use]
-    pub fn place(&self) -> Range<usize> {
-        self.place.clone()
-    }
-
-    /// Its canonical value, digits or characters or bytes; `None` if it has subfields.
-    #[must_use]
-    pub fn value(&self) -> Option<&[u8]> {
-        match &self.content {
-            Content::Value(value) => Some(value),
-            Content::Fields(_) => None,
-        }
-    }
-
-    /// Whether its value is bytes, and no characters.
-    #[must_use]
-    pub fn is_binary(&self) -> bool {
-        self.field.is_none_or(|field| field.format == Format::B)
-    }
-
-    /// Its subfields, in the order of the message.
-    #[must_use]
-    pub fn subfields(&self) -> &[Subfield<'s>] {
-        match &self.content {
-            Content::Value(_) => &[],
-            Content::Fields(fields) => fields,
-        }
-    }
-
-    /// The subfield of this path: keys with dots between them. Of repeated ones, the first.
-    #[must_use]
-    pub fn find(&self, path: &str) -> Option<&Subfield<'s>> {
-        path.split('.').try_fold(self, |field, key| {
-            field.subfields().iter().find(|below| below.key == key)
-        })
-    }
-
-    pub(crate) fn into_parts(self) -> (String, bool, Content<'s>) {
-        let binary = self.is_binary();
-        (self.key, binary, self.content)
-    }
-}
-
-impl fmt::Debug for Subfield<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut out = f.debug_struct("Subfield");
-        out.field("key", &self.key).field("place", &self.place);
-        match &self.content {
-            Content::Value(value) => out.field("bytes", &value.len()),
-            Content::Fields(fields) => out.field("subfields", fields),
-        };
-        out.finish()
-    }
-}
 
 /// Bytes that are read, and where they lie in the message.
 #[derive(Copy, Clone)]
@@ -210,9 +123,7 @@ impl Reader {
         if matches!(field.body, Body::Value) {
             return Ok(Content::Value(value));
         }
-        let front_kept = !field
-            .pad
-            .is_some_and(|pad| pad.side == crate::model::Side::Left);
+        let front_kept = !field.pad.is_some_and(|pad| pad.side == Side::Left);
         let scale = match field.encoding {
             _ if !front_kept => 0,
             Encoding::Bcd(_) | Encoding::Nibbles(_) | Encoding::EbcdicOverpunch { .. } => 0,
@@ -448,7 +359,7 @@ impl Reader {
     fn sized<'s>(
         &mut self,
         row: Option<&'s Field>,
-        prefix: crate::model::Prefix,
+        prefix: Prefix,
         number: usize,
         input: Input<'_>,
         depth: usize,
@@ -509,7 +420,7 @@ impl Reader {
             let row = objects.fields.get(&tag);
             let content = match row {
                 Some(row) => {
-                    let prefix = crate::model::Prefix::binary(4).counting_bytes();
+                    let prefix = Prefix::binary(4).counting_bytes();
                     leaf::counted(row, prefix, object.value.len(), row.length.max())
                         .map_err(|fault| value.error(fault))
                         .and_then(|(_, units)| {
@@ -598,7 +509,7 @@ impl Reader {
         input: Input<'_>,
         depth: usize,
     ) -> Result<Vec<Subfield<'s>>, ReadError> {
-        let bits = dataset_bits(input.bytes).map_err(|fault| input.error(fault))?;
+        let bits = dataset::read_bits(input.bytes).map_err(|fault| input.error(fault))?;
         let (mut read, mut at) = (Vec::new(), bits.bytes);
         for number in bits.numbers {
             let field = fields.get(&number).ok_or_else(|| {
@@ -616,77 +527,6 @@ impl Reader {
         }
         Ok(read)
     }
-}
-
-/// What the bitmap of a dataset says.
-pub(crate) struct DatasetBits {
-    numbers: Vec<u16>,
-    bytes: usize,
-    /// Whether BER-TLV follows the elements.
-    tlv: bool,
-}
-
-/// Two bytes, then single ones: the first bit of each says whether another follows, the last bit of the last one whether
-/// BER-TLV follows the elements; the others are elements, counted without gaps.
-fn dataset_bits(input: &[u8]) -> Result<DatasetBits, Fault> {
-    let mut map = input
-        .get(..2)
-        .ok_or_else(|| Fault::truncated(2, input.len()))?
-        .to_vec();
-    let mut more = map.first().is_some_and(|byte| byte & 0x80 != 0);
-    while more {
-        let next = *input
-            .get(map.len())
-            .ok_or_else(|| Fault::truncated(map.len().saturating_add(1), input.len()))?;
-        map.push(next);
-        more = next & 0x80 != 0;
-    }
-    let last = map.len().saturating_mul(8) as u16;
-    // Bits of continuation: the first of the pair of bytes, and of each byte behind it.
-    let is_element = |bit: &u16| *bit != last && *bit != 1 && (*bit <= 16 || bit % 8 != 1);
-    let mut number = 0u16;
-    let mut numbers = Vec::new();
-    for bit in (1..=last).filter(is_element) {
-        number = number.saturating_add(1);
-        let index = usize::from(bit.saturating_sub(1));
-        let byte = map.get(index / 8).copied().unwrap_or_default();
-        if byte & 0x80u8.wrapping_shr((index % 8) as u32) != 0 {
-            numbers.push(number);
-        }
-    }
-    Ok(DatasetBits {
-        numbers,
-        bytes: map.len(),
-        tlv: map.last().is_some_and(|byte| byte & 1 != 0),
-    })
-}
-
-/// Appends the bitmap of a dataset with these elements.
-pub(crate) fn write_dataset_bits(numbers: &[u16], tlv: bool, out: &mut Vec<u8>) {
-    let highest = numbers.iter().copied().max().unwrap_or_default();
-    // Fourteen elements in two bytes; the last bit of all but the last byte is one more, as are seven bits each.
-    let mut bytes = 2u16;
-    while bytes.saturating_sub(2).saturating_mul(7).saturating_add(14) < highest {
-        bytes = bytes.saturating_add(1);
-    }
-    let mut map = vec![0u8; usize::from(bytes)];
-    let last = bytes.saturating_mul(8);
-    let is_element = |bit: &u16| *bit != last && *bit != 1 && (*bit <= 16 || bit % 8 != 1);
-    for (bit, number) in (1..=last).filter(is_element).zip(1u16..) {
-        if numbers.contains(&number) {
-            head::set_bit(&mut map, 1, bit);
-        }
-    }
-    if bytes > 2 {
-        head::set_bit(&mut map, 1, 1);
-        for index in 2..bytes.saturating_sub(1) {
-            head::set_bit(&mut map, 1, index.saturating_mul(8).saturating_add(1));
-        }
-    }
-    if tlv {
-        head::set_bit(&mut map, 1, last);
-    }
-    out.extend(map);
 }
 
 /// Units of a BER value: its bytes are all that is known.
@@ -765,28 +605,4 @@ pub(crate) fn hex_of(bytes: &[u8]) -> String {
         .flat_map(|byte| crate::packed::hex_pair(*byte))
         .map(char::from)
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bitmaps_of_datasets() {
-        let check = |numbers: &[u16], tlv: bool, bytes: &[u8]| {
-            let mut out = Vec::new();
-            write_dataset_bits(numbers, tlv, &mut out);
-            assert_eq!(out, bytes, "{numbers:?}");
-            let bits = dataset_bits(bytes).unwrap();
-            assert_eq!(
-                (bits.numbers.as_slice(), bits.bytes, bits.tlv),
-                (numbers, bytes.len(), tlv)
-            );
-        };
-        check(&[1], false, &[0x40, 0x00]);
-        check(&[14], true, &[0x00, 0x03]);
-        check(&[1, 15], false, &[0xC0, 0x01, 0x00]);
-        check(&[16, 21], false, &[0x80, 0x00, 0x42]);
-        check(&[22], false, &[0x80, 0x00, 0x81, 0x00]);
-    }
 }

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use super::ber;
+use super::dataset::{self, TLV_DATASET_MAX};
 use super::head;
 use super::leaf;
 use super::prefix;
-use super::read::{self, HEADER, TLV_DATASET_MAX, tag_field, unknown_field, write_dataset_bits};
+use super::read::{self, HEADER, tag_field, unknown_field};
 use crate::error::{WriteError, WriteErrorKind};
 use crate::model::{
-    BerTlv, Bitmap, Body, DEPTH_MAX, Encoding, Field, Format, Item, Order, Tagged, Unknown,
+    BerTlv, Bitmap, Body, DEPTH_MAX, Encoding, Field, Format, Item, Order, Prefix, Tagged, Unknown,
 };
 use crate::packed;
 use crate::record::{Group, Value};
@@ -233,11 +234,7 @@ fn item(
     }
 }
 
-fn write_number(
-    prefix: crate::model::Prefix,
-    number: usize,
-    out: &mut Vec<u8>,
-) -> Result<(), WriteError> {
+fn write_number(prefix: Prefix, number: usize, out: &mut Vec<u8>) -> Result<(), WriteError> {
     prefix::write(prefix, number, out).ok_or_else(|| {
         WriteError::new(WriteErrorKind::TooLong {
             length: number,
@@ -365,7 +362,7 @@ fn dataset(
             .filter(|(key, _)| !is_element(key))
             .map(|(key, value)| (key.to_owned(), value.clone()))
             .collect();
-        write_dataset_bits(&numbers, !rest.is_empty(), &mut content);
+        dataset::write_bits(&numbers, !rest.is_empty(), &mut content);
         numbered(fields, &values, inner, &mut content)?;
         ber_tlv(tlv, &rest, inner, &mut content)?;
     }

@@ -36,17 +36,16 @@ impl Serialize for Value {
 impl Serialize for Group {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        for (index, (key, value)) in self.0.iter().enumerate() {
-            let same = |items: &[(String, Value)]| items.iter().any(|(other, _)| other == key);
-            let (before, after) = self.0.split_at(index);
-            if same(before) {
-                continue;
-            }
-            if same(after.get(1..).unwrap_or_default()) {
-                let all = self.iter().filter(|(other, _)| other == key);
-                map.serialize_entry(key, &all.map(|(_, value)| value).collect::<Vec<_>>())?;
-            } else {
-                map.serialize_entry(key, value)?;
+        let mut by_key: BTreeMap<&str, Vec<&Value>> = BTreeMap::new();
+        for (key, value) in self.iter() {
+            by_key.entry(key).or_default().push(value);
+        }
+        for (key, _) in self.iter() {
+            // Taken out at its first place.
+            match by_key.remove(key).as_deref() {
+                Some([single]) => map.serialize_entry(key, single)?,
+                Some(repeated) => map.serialize_entry(key, repeated)?,
+                None => {}
             }
         }
         map.end()

@@ -23,8 +23,11 @@ pub(crate) enum Class {
     Tagged(Tagged),
     /// A subfield in front of tags, which may be missing.
     OptionalLead(Value),
-    /// Characters up to a token.
-    Token,
+    /// Characters or bytes up to a token, which the row has; this one, if it does not.
+    Token {
+        format: Format,
+        usual: Option<&'static str>,
+    },
     /// Nothing at all.
     Nothing,
     /// A field that no message may have.
@@ -47,6 +50,8 @@ pub(crate) enum Room {
     Prefix(Prefix),
     /// A prefix, and the room of the longest value.
     Filled(Prefix),
+    /// All that there is.
+    Rest,
 }
 
 /// An encoding, where the attribute `pad` may have a part in it.
@@ -161,6 +166,19 @@ const fn ebcdic(digits: u8, format: Format, encoding: Written) -> Class {
     Class::Value(behind(Prefix::ebcdic(digits), format, encoding))
 }
 
+const fn rest(format: Format, encoding: Written) -> Value {
+    Value {
+        room: Room::Rest,
+        format,
+        encoding,
+        pad: None,
+    }
+}
+
+const fn up_to(format: Format, usual: Option<&'static str>) -> Class {
+    Class::Token { format, usual }
+}
+
 /// A prefix of BCD digits that counts nibbles.
 const fn nibbles(digits: u8) -> Prefix {
     Prefix {
@@ -234,8 +252,10 @@ pub(crate) const CLASSES: &[(&str, Class)] = &[
     ("IFE_LLLLCHAR",      ebcdic(4, Any, EBCDIC)),
     ("IFEA_LLCHAR",       ebcdic(2, Any, ASCII)),
     ("IFAE_LLCHAR",       ascii(2, Any, EBCDIC)),
-    ("IF_TCHAR",          Class::Token),
-    ("IF_TBASE",          Class::Token),
+    ("IF_TCHAR",          up_to(Any, None)),
+    ("IF_TBASE",          up_to(Any, None)),
+    ("org.jpos.tlv.packager.IF_FSTCHAR", up_to(Any, Some("\\"))),
+    ("org.jpos.tlv.packager.IF_FCHAR", Class::Value(rest(Any, ASCII))),
     // Digits.
     ("IFA_NUMERIC",       Class::Value(fixed(N, ASCII, ZEROS))),
     ("IFA_LNUM",          ascii(1, N, ASCII)),
@@ -291,6 +311,9 @@ pub(crate) const CLASSES: &[(&str, Class)] = &[
     ("IFE_LLLBINARY",     ebcdic(3, B, BYTES)),
     ("IFE_LLLLBINARY",    ebcdic(4, B, BYTES)),
     ("IFE_LLLEBINARY",    ebcdic(3, B, EBCDIC)),
+    ("org.jpos.tlv.packager.IFB_LHBINARY", binary(1, B, BYTES)),
+    ("org.jpos.tlv.packager.IF_FSTBINARY", up_to(B, Some("\\"))),
+    ("org.jpos.tlv.packager.IF_FBINARY", Class::Value(rest(B, BYTES))),
     // Bitmaps.
     ("IFA_BITMAP",        map(BitmapEncoding::Hex, false)),
     ("IFB_BITMAP",        map(BitmapEncoding::Binary, false)),
@@ -327,6 +350,27 @@ pub(crate) const CLASSES: &[(&str, Class)] = &[
     ("IF_NOP",            Class::Nothing),
     ("IF_UNUSED",         Class::Unused),
 ];
+
+/// Whether a value is of letters and digits, of digits only, not all zeros, not all blanks.
+pub(crate) type Asks = (bool, bool, bool, bool);
+
+/// The validators of fields that need no program.
+pub(crate) const VALIDATORS: &[(&str, Asks)] = &[
+    ("IVA_ALPHANUM", (true, false, false, false)),
+    ("IVA_ALPHANUMNOZERO", (true, false, true, false)),
+    ("IVA_ALPHANUMNOBLANK", (true, false, false, true)),
+    ("IVA_ALPHANUMNOZERO_NOBLANK", (true, false, true, true)),
+    ("IVA_NUM", (false, true, false, false)),
+    ("IVA_NUMNOZERO", (false, true, true, false)),
+];
+
+/// The whole name of a class of the table.
+pub(crate) fn whole_name(name: &str) -> String {
+    match name.starts_with("org.") {
+        true => name.to_owned(),
+        false => format!("{PACKAGE}{name}"),
+    }
+}
 
 /// The class of this name, with its package or without.
 pub(crate) fn find(name: &str) -> Option<Class> {

@@ -1,8 +1,10 @@
 //! XML packager files of jPOS.
 
+mod choose;
 mod classes;
 mod packagers;
 mod read;
+mod rows;
 mod write;
 
 pub(crate) use read::import;

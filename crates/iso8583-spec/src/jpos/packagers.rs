@@ -7,7 +7,8 @@ use iso8583_codec::model::{
 };
 
 use super::classes::{self, Class, Room};
-use super::read::{Packager, Reader, Row, bitmap};
+use super::read::{Reader, bitmap};
+use super::rows::{Packager, Row};
 use crate::error::Problem;
 
 /// The packagers that are known, without their packages.
@@ -469,6 +470,7 @@ fn sequence_class(row: &Row) -> Option<Class> {
         "IFTA_LLLNUM" => "IFA_LLLNUM",
         "IFTA_LLBINARY" => "IFA_LLBINARY",
         "IFTA_LLLBINARY" => "IFA_LLLBINARY",
+        "IFTB_LLBINARY" => "IFB_LLBINARY",
         _ => return None,
     };
     match classes::find(ordinary) {

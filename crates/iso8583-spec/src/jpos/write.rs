@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use iso8583_codec::model::{
-    Bitmap, BitmapEncoding, Body, Counts, Dialect, Encoding, Field, Format, Item, Length, Pad,
-    Prefix, Tagged, Unknown,
+    Bitmap, BitmapEncoding, Body, Dialect, Encoding, Field, Format, Item, Prefix, Tagged, Unknown,
 };
 
-use super::classes::{CLASSES, Class, PACKAGE, Room, Value};
+use super::choose::{Choice, choose, choose_tagged};
+use super::classes::{PACKAGE, VALIDATORS};
 use crate::error::Problem;
 use crate::own::one_line;
-use crate::rules::Rules;
+use crate::rules::{Rules, ValueRule};
 use crate::switches::Switches;
 
 /// Writes a packager file.
@@ -21,41 +21,66 @@ pub(crate) fn export(
     switches: &Switches,
     lenient: bool,
 ) -> Result<(String, Vec<Problem>), Problem> {
+    let validators: BTreeMap<&str, String> = rules
+        .values
+        .iter()
+        .filter_map(|rule| Some((rule.field.as_str(), validator(rule)?)))
+        .collect();
+    let kind = match validators.is_empty() {
+        true => ("Generic Packager", "generic-packager"),
+        false => ("Generic Validating Packager", "generic-validating-packager"),
+    };
     let mut out = Writer {
-        text: String::from(
-            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<!DOCTYPE isopackager PUBLIC\n        \"-//jPOS/jPOS Generic Packager DTD 1.0//EN\"\n        \"http://jpos.org/dtd/generic-packager-1.0.dtd\">\n\n",
+        text: format!(
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<!DOCTYPE isopackager PUBLIC\n        \"-//jPOS/jPOS {} DTD 1.0//EN\"\n        \"http://jpos.org/dtd/{}-1.0.dtd\">\n\n",
+            kind.0, kind.1
         ),
         level: 1,
         missing: Vec::new(),
+        validators,
         lenient,
     };
     let _ = writeln!(out.text, "<!-- {} -->", comment(&dialect.name));
     out.message(dialect)?;
-    if !rules.is_empty() {
-        out.cannot(Problem::new(
-            "rules of messages and values have no place in such a file",
-        ))?;
-    }
+    out.rules(rules)?;
     if !switches.is_empty() {
         out.cannot(Problem::new("switches have no place in such a file"))?;
     }
     Ok((out.text, out.missing))
 }
 
-struct Writer {
+/// The validator that asks what a rule asks, if there is one.
+fn validator(rule: &ValueRule) -> Option<String> {
+    if !rule.one_of.is_empty() || !rule.begins.is_empty() {
+        return None;
+    }
+    let asks = (
+        rule.alphanumeric,
+        rule.numeric,
+        rule.not_zero,
+        rule.not_blank,
+    );
+    let class = VALIDATORS
+        .iter()
+        .find(|(_, known)| *known == asks)
+        .map(|(class, _)| *class)?;
+    let mut text = format!("<isofieldvalidator class=\"{PACKAGE}{class}\">");
+    for (name, value) in [("min-len", rule.length_min), ("max-len", rule.length_max)] {
+        if let Some(value) = value {
+            let _ = write!(text, "<property name=\"{name}\" value=\"{value}\"/>");
+        }
+    }
+    text.push_str("</isofieldvalidator>");
+    Some(text)
+}
+
+struct Writer<'r> {
     text: String,
     level: usize,
     missing: Vec<Problem>,
+    /// The validators of fields, by path, until they are written.
+    validators: BTreeMap<&'r str, String>,
     lenient: bool,
-}
-
-/// A class with the attributes that it needs.
-struct Choice {
-    class: String,
-    length: u32,
-    attributes: Vec<(&'static str, String)>,
-    /// Whether a value that is too short for its room is filled there, while it is an error here.
-    fills: bool,
 }
 
 fn escaped(text: &str) -> String {
@@ -88,7 +113,7 @@ fn comment(text: &str) -> String {
         .collect()
 }
 
-impl Writer {
+impl Writer<'_> {
     fn cannot(&mut self, problem: Problem) -> Result<(), Problem> {
         if !self.lenient {
             return Err(problem);
@@ -99,6 +124,27 @@ impl Writer {
 
     fn nearly(&mut self, path: &str, what: &str) {
         self.missing.push(Problem::new(what).field(path));
+    }
+
+    /// Names the rules that were not written with their fields.
+    fn rules(&mut self, rules: &Rules) -> Result<(), Problem> {
+        if !rules.messages.is_empty() {
+            self.cannot(Problem::new(
+                "rules of messages have no place in such a file",
+            ))?;
+        }
+        for (index, rule) in rules.values.iter().enumerate() {
+            let before = rules.values.get(..index).unwrap_or_default();
+            let again = before.iter().any(|other| other.field == rule.field);
+            let left = self.validators.contains_key(rule.field.as_str());
+            if again || left || validator(rule).is_none() {
+                self.cannot(
+                    Problem::new("no validator asks what a rule of this field asks")
+                        .field(&rule.field),
+                )?;
+            }
+        }
+        Ok(())
     }
 
     fn line(&mut self, text: &str) {
@@ -190,7 +236,7 @@ impl Writer {
         self.note_differences(path, field, &choice);
         match body(field) {
             Ok(None) => {
-                self.row("isofield", id, field, &choice, "/>");
+                self.leaf(path, id, field, &choice);
                 Ok(())
             }
             Ok(Some(packager)) => self.compound(path, id, field, &choice, packager),
@@ -223,6 +269,17 @@ impl Writer {
         }
         text.push_str(end);
         self.line(&text);
+    }
+
+    /// A field without subfields, with its validator.
+    fn leaf(&mut self, path: &str, id: u16, field: &Field, choice: &Choice) {
+        match self.validators.remove(path) {
+            Some(validator) => {
+                let end = format!(">{validator}</isofield>");
+                self.row("isofield", id, field, choice, &end);
+            }
+            None => self.row("isofield", id, field, choice, "/>"),
+        }
     }
 
     fn compound(
@@ -285,7 +342,10 @@ impl Writer {
             }
         }
         for (index, (tag, field)) in tagged.fields.iter().enumerate() {
-            let path = format!("{path}.{tag}");
+            let path = match tag.parse::<u16>() {
+                Ok(number) if tagged.numbers => format!("{path}.{number}"),
+                _ => format!("{path}.{tag}"),
+            };
             let Some(mut choice) = choose_tagged(tagged, field) else {
                 self.cannot(no_class(&path, field))?;
                 continue;
@@ -301,7 +361,7 @@ impl Writer {
                 continue;
             };
             match body(field) {
-                Ok(None) => self.row("isofield", id, field, &choice, "/>"),
+                Ok(None) => self.leaf(&path, id, field, &choice),
                 Ok(Some(packager)) => self.compound(&path, id, field, &choice, packager)?,
                 Err(what) => self.cannot(Problem::new(what).field(&path))?,
             }
@@ -407,192 +467,4 @@ fn body(field: &Field) -> Result<Option<Packager>, &'static str> {
         },
         Body::Datasets { .. } => packager("org.jpos.iso.packager.DatasetPackager", ""),
     }))
-}
-
-/// The class of a field.
-fn choose(field: &Field, optional_lead: bool) -> Option<Choice> {
-    if let Length::Terminated {
-        token,
-        max,
-        or_end: false,
-    } = &field.length
-    {
-        // A control character has no place in XML.
-        let plain = field.encoding == Encoding::Ascii
-            && field.format != Format::B
-            && token.iter().all(|byte| !byte.is_ascii_control());
-        return plain.then(|| Choice {
-            class: format!("{PACKAGE}IF_TCHAR"),
-            length: *max,
-            attributes: vec![("token", token.iter().copied().map(char::from).collect())],
-            fills: false,
-        });
-    }
-    if field.length == Length::Fixed(0) && field.body == Body::Value && field.format == Format::Any
-    {
-        return Some(Choice {
-            class: format!("{PACKAGE}IF_NOP"),
-            length: 0,
-            attributes: Vec::new(),
-            fills: false,
-        });
-    }
-    let outer = in_characters(field);
-    let field = outer.as_ref().unwrap_or(field);
-    // A class that is exactly alike is better than one that takes more, or fills what is never short.
-    let exact = |alike: fn(&Field, &Value) -> bool| {
-        CLASSES.iter().find_map(|(name, class)| {
-            let value = match (class, optional_lead) {
-                (Class::Value(value), false) | (Class::OptionalLead(value), true) => value,
-                _ => return None,
-            };
-            let attributes = same(field, value)?;
-            let fills = field.pad.is_none() && value.pad.is_some();
-            alike(field, value).then_some((name, attributes, fills))
-        })
-    };
-    let (name, attributes, fills) =
-        exact(|field, value| field.format == value.format && alike_pads(field.pad, value.pad))
-            .or_else(|| {
-                exact(|field, value| {
-                    alike_formats(field, value) && alike_pads(field.pad, value.pad)
-                })
-            })
-            .or_else(|| exact(|field, value| alike_formats(field, value) && field.pad.is_none()))?;
-    Some(Choice {
-        class: format!("{PACKAGE}{name}"),
-        length: field.length.max(),
-        attributes,
-        fills,
-    })
-}
-
-/// TLV objects in hexadecimal digits are, to that system, characters with a packager of their own.
-fn in_characters(field: &Field) -> Option<Field> {
-    let encoding = match (&field.body, field.encoding) {
-        (Body::BerTlv(_), Encoding::HexAscii) => Encoding::Ascii,
-        (Body::BerTlv(_), Encoding::HexEbcdic) => Encoding::Ebcdic1047,
-        _ => return None,
-    };
-    let mut outer = field.clone();
-    outer.format = Format::Any;
-    outer.encoding = encoding;
-    match &mut outer.length {
-        Length::Variable { prefix, max } if prefix.counts == Counts::Bytes => {
-            prefix.counts = Counts::Units;
-            *max = max.saturating_mul(2);
-        }
-        Length::Fixed(units) => *units = units.saturating_mul(2),
-        _ => return None,
-    }
-    Some(outer)
-}
-
-/// The attributes with which a class has the same length and encoding as a field; none, if it cannot.
-fn same(field: &Field, value: &Value) -> Option<Vec<(&'static str, String)>> {
-    let mut attributes = Vec::new();
-    let prefix = match (&field.length, value.room) {
-        (Length::Fixed(_), Room::Fixed) => None,
-        (Length::Variable { prefix, .. }, Room::Prefix(other)) => Some((*prefix, other)),
-        (Length::Filled { prefix, .. }, Room::Filled(other)) => Some((*prefix, other)),
-        _ => return None,
-    };
-    if let Some((mut ours, theirs)) = prefix {
-        if ours.inclusive {
-            attributes.push(("inclusive", "true".to_owned()));
-            ours.inclusive = false;
-        }
-        if ours != theirs {
-            return None;
-        }
-    }
-    if value.encoding.with(false) == field.encoding {
-        if value.encoding.with(true) != field.encoding {
-            attributes.push(("pad", "false".to_owned()));
-        }
-    } else if value.encoding.with(true) == field.encoding {
-        attributes.push(("pad", "true".to_owned()));
-    } else if field.encoding == Encoding::Ebcdic037
-        && value.encoding.with(false) == Encoding::Ebcdic1047
-    {
-        attributes.push(("encoding", "IBM037".to_owned()));
-    } else {
-        return None;
-    }
-    if field.pad.is_some_and(|pad| pad.trim) {
-        attributes.push(("trim", "true".to_owned()));
-    }
-    Some(attributes)
-}
-
-/// Whether the value of a field may stand in a class: text in text, bytes in bytes.
-fn alike_formats(field: &Field, value: &Value) -> bool {
-    let compound = field.body != Body::Value;
-    match (field.format, value.format) {
-        (ours, theirs) if ours == theirs => true,
-        (Format::B, _) | (_, Format::B) | (Format::Xn, _) | (_, Format::Xn) => compound,
-        (_, Format::Any) => true,
-        // Tracks have classes for digits, and packed digits are what they are.
-        (Format::Z, Format::N) => true,
-        (_, Format::N) => matches!(field.encoding, Encoding::Bcd(_)),
-        (_, Format::An) => matches!(field.encoding, Encoding::Nibbles(_)),
-        _ => false,
-    }
-}
-
-fn alike_pads(ours: Option<Pad>, theirs: Option<Pad>) -> bool {
-    match (ours, theirs) {
-        (Some(ours), Some(theirs)) => (ours.side, ours.with) == (theirs.side, theirs.with),
-        (ours, theirs) => ours.is_none() && theirs.is_none(),
-    }
-}
-
-/// The class of a subfield behind its tag.
-fn choose_tagged(tagged: &Tagged, field: &Field) -> Option<Choice> {
-    let (prefix, first) = match tagged.item {
-        Item::TagLength(prefix) => (Some(prefix), false),
-        Item::LengthTag {
-            prefix,
-            counts_tag: true,
-        } => (Some(prefix), true),
-        Item::LengthTag { .. } => return None,
-        Item::Own { .. } => (field.length.prefix(), false),
-    };
-    let mut field = field.clone();
-    field.length = Length::Variable {
-        prefix: prefix?,
-        max: field.length.max(),
-    };
-    if !tagged.numbers {
-        let ordinary = choose(&field, false)?;
-        let short = ordinary.class.strip_prefix("org.jpos.iso.IFA_")?;
-        return matches!(
-            short,
-            "LLCHAR" | "LLLCHAR" | "LLNUM" | "LLLNUM" | "LLBINARY" | "LLLBINARY"
-        )
-        .then(|| Choice {
-            class: format!("org.jpos.tlv.packager.IFTA_{short}"),
-            ..ordinary
-        });
-    }
-    let choice = |alike: fn(&Field, &Value) -> bool| {
-        CLASSES.iter().find_map(|(name, class)| {
-            let Class::Tagged(class) = class else {
-                return None;
-            };
-            if (class.tag_width, class.tag_encoding, class.length_first)
-                != (tagged.tag_width, tagged.tag_encoding, first)
-            {
-                return None;
-            }
-            let attributes = same(&field, &class.value)?;
-            alike(&field, &class.value).then(|| Choice {
-                class: format!("{PACKAGE}{name}"),
-                length: field.length.max(),
-                attributes,
-                fills: false,
-            })
-        })
-    };
-    choice(|field, value| field.format == value.format).or_else(|| choice(alike_formats))
 }

@@ -110,6 +110,11 @@ impl Reader {
                 }
             }
         }
+        let dialect = &mut self.imported.dialect;
+        if dialect.bitmap.maps == 3 && dialect.fields.contains_key(&65) {
+            // Its bit would announce a third map otherwise, which such a spec does not mean.
+            dialect.bitmap.maps = 2;
+        }
         if !(mti && bitmap) {
             self.imported.warnings.push(
                 Problem::new(
@@ -239,9 +244,10 @@ impl Reader {
             .transpose()?;
         tag.finish()?;
         let unknown = match (store, skip) {
-            (true, _) => Unknown::Keep,
+            (true, true) => Unknown::Keep,
             (false, true) => Unknown::Skip,
-            (false, false) => Unknown::Refuse,
+            // As there: what is not skipped is not looked at for storing either.
+            (_, false) => Unknown::Refuse,
         };
         let encoding = match encoded {
             None => return Ok(Body::Positional(sorted(rows, sort)?)),
