@@ -1,1 +1,5 @@
-//! Shared inputs of the benches.
+//! What the benches share: the programs that run beside each other in the end-to-end bench, and a plain relay to compare with.
+
+pub mod end_to_end;
+pub mod programs;
+pub mod relay;
