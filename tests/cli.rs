@@ -132,24 +132,6 @@ fn bad_usage_is_status_2() {
 
 #[test]
 fn what_comes_later_is_refused_by_name() {
-    for command in ["encode"] {
-        for rest in [
-            &[] as &[&str],
-            &["--help"],
-            &["list"],
-            &["--connect", "127.0.0.1:1", "-x"],
-        ] {
-            let arguments = [&[command], rest].concat();
-            check_usage(
-                &arguments,
-                &format!("`refundry {command}` is not in this version"),
-            );
-        }
-    }
-    check_usage(
-        &["decode", "--spec", "x.toml", "00"],
-        "`--spec` is not in this version",
-    );
     check_usage(
         &["decode", "--dialect", "unionpay-pos", "00"],
         "`unionpay-pos` is not in this version",

@@ -7,13 +7,17 @@
 
 mod emv;
 mod hex;
+mod items;
 mod json;
 mod table;
 
 pub use crate::value::mask;
 pub use hex::{HexError, parse_hex};
+pub use items::{Item, items};
 pub use json::to_json;
-pub use table::to_table;
+pub use table::{in_words, to_table};
+
+use std::ops::Range;
 
 use crate::check;
 use crate::general::subfield::Subfield;
@@ -44,6 +48,8 @@ struct ShownField {
     name: String,
     /// Format in the standard's notation.
     format: String,
+    /// Where its bytes lie in the message.
+    place: Range<usize>,
     shown: Shown,
 }
 
@@ -123,6 +129,16 @@ impl<'m, 'a> Viewer<'m, 'a> {
         }
     }
 
+    /// The bytes in front of the message type indicator, in hexadecimal digits.
+    fn shown_header(&self) -> String {
+        let header = self.message.header();
+        if self.show_pan {
+            hex_of(header)
+        } else {
+            self.covered(hex_without_card_numbers(header))
+        }
+    }
+
     fn has_subfields(&self, de: u8) -> bool {
         let row = self.message.spec().dialect().fields.get(&de);
         row.is_some_and(|row| !matches!(row.body, Body::Value))
@@ -151,6 +167,7 @@ impl<'m, 'a> Viewer<'m, 'a> {
                 .field()
                 .map(table::notation_of_row)
                 .unwrap_or_default(),
+            place: field.place(),
             shown: match field.value() {
                 Some(value) => self.shown_value(de, field, value, tlv),
                 None => self.shown_group(de, field, tlv),
@@ -226,7 +243,8 @@ fn hex_without_card_numbers(bytes: &[u8]) -> String {
 }
 
 /// Whether these are digits of a card number by their count and by the last of them. Source: ISO 7812-1, annex B.
-fn is_card_number(digits: &[u8]) -> bool {
+#[must_use]
+pub fn is_card_number(digits: &[u8]) -> bool {
     if !(13..=19).contains(&digits.len()) || !digits.iter().all(u8::is_ascii_digit) {
         return false;
     }

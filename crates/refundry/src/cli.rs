@@ -59,6 +59,8 @@ pub enum Command {
     Demo(DemoArgs),
     /// Print messages field by field, card data masked
     Decode(DecodeArgs),
+    /// Encode messages from JSON lines, as `decode --json` prints them
+    Encode(EncodeArgs),
     /// Validate a configuration and print the effective one
     Check(CheckArgs),
     /// Look at spec files of dialects (TOML, jPOS XML, moov JSON), and convert them
@@ -85,18 +87,8 @@ pub enum Command {
         #[command(subcommand)]
         command: SafCommand,
     },
-    /// Encode messages from JSON.
-    #[command(hide = true, disable_help_flag = true)]
-    Encode(AnyArgs),
     /// Generate load, and check every answer
     Load(LoadArgs),
-}
-
-/// Arguments of a command that a later version brings: whatever they are.
-#[derive(Args, Debug)]
-pub struct AnyArgs {
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    rest: Vec<OsString>,
 }
 
 /// `refundry serve`.
@@ -129,22 +121,28 @@ pub struct CheckArgs {
 /// `refundry decode`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-A FILE holds one message a line in hex (empty lines and lines that begin with # are skipped), or the bytes themselves.
-`-` reads such lines from stdin, as does no argument at all. Offsets count the bytes of the message from 0.
+Hex is read as people paste it: 02007224.., 02 00 72, 02:00:72, 0x02, 0x00; one message a line, or dumps with offsets
+(xxd, hexdump -C, od -t x1, tcpdump -X, Wireshark), which may go over many lines. Empty lines and lines that begin with #
+are skipped. A FILE that is no text is the bytes themselves, or a capture (pcap, pcapng), of which all TCP streams are read,
+in frames of len2 unless --framing says otherwise. `-` is stdin, as is no argument. Offsets count the bytes of the message
+from 0.
 
 Examples:
   refundry decode 303830303832323030303030303030303030303034...
   refundry decode --dialect iso87-binary --framing len2 capture.bin
+  refundry decode --spec host.xml --port 8583 trace.pcap
+  refundry decode --diff request.hex answer.hex
+  refundry decode --guess --spec specs/ trace.hex
   grep -o '[0-9A-F]*$' trace.log | refundry decode --json -")]
 pub struct DecodeArgs {
     /// The dialect of the messages: iso87-ascii or iso87-binary
     #[arg(long, value_name = "NAME", default_value = "iso87-ascii", value_parser = presets::dialect)]
     pub dialect: &'static Spec,
-    /// A dialect from a file.
-    #[arg(long, value_name = "FILE", hide = true)]
-    pub spec: Option<PathBuf>,
+    /// The dialect of this spec file (TOML, jPOS XML, moov JSON); with --guess also a folder of them, and several times
+    #[arg(long, value_name = "FILE", conflicts_with = "dialect")]
+    pub spec: Vec<PathBuf>,
     /// The frame header before each message: len2, len4-ascii, nac or another preset, or columns such as
-    /// 'preset = "nac", tpdu = "6000030000"' [default: none]
+    /// 'preset = "nac", tpdu = "6000030000"' [default: none; len2 in a capture]
     #[arg(long, value_name = "NAME", value_parser = presets::framing)]
     pub framing: Option<Framing>,
     /// Print one JSON object a line
@@ -153,9 +151,51 @@ pub struct DecodeArgs {
     /// Print card numbers, tracks and PIN blocks as they are
     #[arg(long)]
     pub show_pan: bool,
+    /// Show where each field lies, and its bytes; with --json as "described", with names and meanings
+    #[arg(long)]
+    pub detail: bool,
+    /// Take the whole text for one message, whatever its lines
+    #[arg(long)]
+    pub one: bool,
+    /// Read only connections from or to this port of a capture
+    #[arg(long, value_name = "PORT")]
+    pub port: Option<u16>,
+    /// Print what differs between two messages, of two inputs or one; exit 1 if anything does
+    #[arg(long, conflicts_with_all = ["guess", "detail"])]
+    pub diff: bool,
+    /// Try every dialect and framing and rank them by how well they fit; exit 1 if none reads every message
+    #[arg(long, conflicts_with_all = ["dialect", "detail", "show_pan"])]
+    pub guess: bool,
     /// A message in hex, a file, or - for stdin
-    #[arg(value_name = "HEX or FILE or -")]
-    pub input: Option<OsString>,
+    #[arg(value_name = "HEX or FILE or -", num_args = 0..=2)]
+    pub inputs: Vec<OsString>,
+}
+
+/// `refundry encode`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+A line is what `refundry decode --json --show-pan` prints: elements by number, text as a string, bytes as {\"hex\":..},
+subfields as an object by number or tag. Empty lines and lines that begin with # are skipped.
+
+Example:
+  echo '{\"mti\":\"0800\",\"fields\":{\"7\":\"1122103000\",\"11\":\"000001\",\"70\":\"301\"}}' | refundry encode --framing len2")]
+pub struct EncodeArgs {
+    /// The dialect of the messages: iso87-ascii or iso87-binary
+    #[arg(long, value_name = "NAME", default_value = "iso87-ascii", value_parser = presets::dialect)]
+    pub dialect: &'static Spec,
+    /// The dialect of this spec file (TOML, jPOS XML, moov JSON)
+    #[arg(long, value_name = "FILE", conflicts_with = "dialect")]
+    pub spec: Option<PathBuf>,
+    /// Put a frame around each message: len2, len4-ascii, nac or another preset, or columns such as
+    /// 'preset = "nac", tpdu = "6000030000"' [default: none]
+    #[arg(long, value_name = "NAME", value_parser = presets::framing)]
+    pub framing: Option<Framing>,
+    /// Write the bytes one message behind the other, and no hex
+    #[arg(long)]
+    pub binary: bool,
+    /// A file of JSON lines, or - for stdin
+    #[arg(value_name = "FILE or -")]
+    pub input: Option<PathBuf>,
 }
 
 /// `refundry spec`.
@@ -537,6 +577,7 @@ fn dispatch(cli: &Cli) -> Result<(), Failure> {
         Command::Serve(args) => commands::serve::run(args),
         Command::Demo(args) => commands::demo::run(args),
         Command::Decode(args) => commands::decode::run(args),
+        Command::Encode(args) => commands::encode::run(args),
         Command::Check(args) => commands::check::run(args),
         Command::Spec {
             command: SpecCommand::Check(args),
@@ -549,11 +590,7 @@ fn dispatch(cli: &Cli) -> Result<(), Failure> {
         } => commands::simulate::issuer(args),
         Command::Ledger { question } => commands::ledger::run(question),
         Command::Saf { command } => commands::saf::run(command),
-        Command::Encode(_) => Err(not_in_this_version("refundry encode")),
         Command::Load(args) => commands::load::run(args),
     }
 }
 
-fn not_in_this_version(what: &str) -> Failure {
-    Failure::Usage(format!("`{what}` is not in this version"))
-}

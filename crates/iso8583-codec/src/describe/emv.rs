@@ -24,6 +24,65 @@ pub(super) fn masked_hex(bytes: &[u8]) -> String {
     text
 }
 
+/// One object of BER-TLV, those inside others too.
+pub(super) struct Object {
+    /// Tag in upper-case hexadecimal digits.
+    pub(super) tag: String,
+    /// How many objects it lies in.
+    pub(super) depth: usize,
+    /// Whether it holds objects itself.
+    pub(super) constructed: bool,
+    /// Whether its value is card data.
+    pub(super) card_data: bool,
+    /// Where tag and length start.
+    pub(super) start: usize,
+    /// Where the value lies.
+    pub(super) value: Range<usize>,
+}
+
+/// The objects of these bytes; `None` if they are not BER-TLV up to the last byte, filling zeros aside.
+pub(super) fn objects(bytes: &[u8]) -> Option<Vec<Object>> {
+    let mut found = Vec::new();
+    // Ends of the constructed objects around the present place.
+    let mut around: Vec<usize> = Vec::new();
+    let mut at = 0usize;
+    loop {
+        let padding = bytes.iter().skip(at).take_while(|byte| **byte == 0);
+        at = at.saturating_add(padding.count());
+        around.retain(|end| *end > at);
+        if at >= bytes.len() {
+            return Some(found);
+        }
+        let (tag, constructed, start, end) = element(bytes, at)?;
+        let limit = around.last().copied().unwrap_or(bytes.len());
+        if end > limit || found.len() >= OBJECTS_MAX {
+            return None;
+        }
+        let tag_bytes = tag_bytes(tag);
+        found.push(Object {
+            tag: hex_of(bytes.get(at..at.saturating_add(tag_bytes))?),
+            depth: around.len(),
+            constructed,
+            card_data: CARD_DATA.contains(&tag),
+            start: at,
+            value: start..end,
+        });
+        if constructed {
+            around.push(end);
+        }
+        at = if constructed { start } else { end };
+    }
+}
+
+/// Most objects that are told apart.
+const OBJECTS_MAX: usize = 1024;
+
+/// How many bytes a tag has.
+fn tag_bytes(tag: u32) -> usize {
+    let bits = u32::BITS.saturating_sub(tag.leading_zeros());
+    usize::try_from(bits.div_ceil(8).max(1)).unwrap_or(1)
+}
+
 /// Where the values of card data lie. An element that claims more bytes than there are is not to be trusted: its value may hold
 /// anything, and is taken for card data. Zeros may stand between elements. Source: EMV book 3, annex B.
 fn card_data(bytes: &[u8]) -> Vec<Range<usize>> {

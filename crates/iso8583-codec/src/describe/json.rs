@@ -9,11 +9,17 @@ use crate::message::Message;
 /// The message as one line of JSON: `{"mti":"0200","fields":{"3":"000000","64":{"hex":"00FF"}}}`.
 ///
 /// Text is a string (a byte above 127 is the character of that number), binary is upper-case hex, subfields are an object by
-/// number or tag. Card data is masked unless `show_pan`.
+/// number or tag. A header that the dialect has in front of the type is a string of hex beside `mti`. Card data is masked unless
+/// `show_pan`.
 #[must_use]
 pub fn to_json(message: &Message<'_>, show_pan: bool) -> String {
     let viewer = Viewer::new(message, show_pan);
-    let mut json = format!("{{\"mti\":\"{}\",\"fields\":{{", message.mti());
+    let mut json = format!("{{\"mti\":\"{}\",", message.mti());
+    if !message.header().is_empty() {
+        let written = write!(json, "\"header\":\"{}\",", viewer.shown_header());
+        debug_assert!(written.is_ok(), "a string takes whatever is written");
+    }
+    json.push_str("\"fields\":{");
     for (index, de) in message.elements().enumerate() {
         let comma = if index == 0 { "" } else { "," };
         let written = write!(json, "{comma}\"{de}\":");

@@ -15,15 +15,9 @@ pub fn to_table(message: &Message<'_>, show_pan: bool) -> String {
     let mut table = format!("{mti}  {}\n", in_words(mti));
     let mut rows = Vec::new();
     for de in message.elements() {
-        let Some(field) = message.spec().field(de) else {
-            continue;
-        };
-        let format = match message.spec().dialect().fields.get(&de) {
-            Some(row) if field.value == ValueEncoding::Other => notation_of_row(row),
-            _ => notation(&field),
-        };
+        let (name, format) = heading(message, de);
         let key = format!("{de:>4}");
-        add_rows(key, field.name, format, viewer.shown(de), &mut rows);
+        add_rows(key, name, format, viewer.shown(de), &mut rows);
     }
     let width = |of: fn(&Row) -> &str| rows.iter().map(|row| of(row).chars().count()).max();
     let key_width = width(|row| &row.key).unwrap_or_default();
@@ -41,6 +35,19 @@ pub fn to_table(message: &Message<'_>, show_pan: bool) -> String {
         table.push('\n');
     }
     table
+}
+
+/// Name and format of an element of this message.
+pub(super) fn heading<'a>(message: &Message<'a>, de: u8) -> (&'a str, String) {
+    let spec = message.spec();
+    let Some(field) = spec.field(de) else {
+        return ("", String::new());
+    };
+    let format = match spec.dialect().fields.get(&de) {
+        Some(row) if field.value == ValueEncoding::Other => notation_of_row(row),
+        _ => notation(&field),
+    };
+    (field.name, format)
 }
 
 /// One line of the table.
@@ -125,7 +132,8 @@ pub(super) fn notation_of_row(field: &Field) -> String {
 }
 
 /// What a message type indicator says. Source: ISO 8583:1987, 4.1.2.
-fn in_words(mti: Mti) -> String {
+#[must_use]
+pub fn in_words(mti: Mti) -> String {
     let version = match mti.version() {
         0 => "ISO 8583:1987",
         1 => "ISO 8583:1993",

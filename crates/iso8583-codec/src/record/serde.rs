@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::de::{Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -144,6 +144,12 @@ impl<'de> Deserialize<'de> for Record {
             #[serde(default)]
             header: String,
             fields: BTreeMap<String, Value>,
+            /// What people are told beside the message is no part of it.
+            #[serde(default, rename = "described")]
+            _described: IgnoredAny,
+            /// Where a message was found, neither.
+            #[serde(default, rename = "capture")]
+            _capture: IgnoredAny,
         }
         let parts = Parts::deserialize(deserializer)?;
         let mti = parts.mti.as_bytes().try_into().ok().and_then(Mti::new);

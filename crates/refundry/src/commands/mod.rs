@@ -3,6 +3,7 @@
 pub mod check;
 pub mod decode;
 pub mod demo;
+pub mod encode;
 pub mod ledger;
 pub mod load;
 mod place;

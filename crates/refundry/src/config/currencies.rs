@@ -187,3 +187,8 @@ pub(super) fn by_letters(letters: &str) -> Option<&'static CurrencyRow> {
 pub(super) fn letters() -> impl Iterator<Item = &'static str> {
     CURRENCIES.iter().map(|row| row.letters)
 }
+
+/// The currency of this numeric code.
+pub(super) fn by_code(code: u16) -> Option<&'static CurrencyRow> {
+    CURRENCIES.iter().find(|row| row.code == code)
+}

@@ -38,6 +38,11 @@ use crate::spec_file::Side;
 /// Bytes of the longest configuration file that is read; a hundred listeners and issuers take some 50 KiB.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
+/// Letters and decimals of the currency of this numeric code.
+pub(crate) fn currency(code: u16) -> Option<(&'static str, u32)> {
+    currencies::by_code(code).map(|row| (row.letters, row.decimals))
+}
+
 /// A framing as the command line has it: the columns of an inline table, such as `preset = "nac", tpdu = "6000030000"`.
 ///
 /// # Errors
