@@ -84,7 +84,7 @@ fn bad_usage_is_status_2() {
     );
     check_usage(
         &["decode", "no such file"],
-        "is not hex (expected a hexadecimal digit at position 0), and cannot be opened as a file: No such file",
+        "is not hex (line 1, column 1: expected a hexadecimal digit), and cannot be opened as a file: No such file",
     );
     check_usage(&["simulate"], "issuer");
     check_usage(&["simulate", "issuer"], "--listen");

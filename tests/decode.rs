@@ -260,6 +260,327 @@ fn any_bytes_lead_to_an_answer() {
     );
 }
 
+/// The messages of a fixture.
+fn messages(name: &str) -> Vec<Vec<u8>> {
+    let text = std::fs::read_to_string(fixture(name)).unwrap();
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines.map(bytes).collect()
+}
+
+/// A dump as `hexdump -C` writes it.
+fn dump(message: &[u8]) -> String {
+    let rows = message.chunks(16).enumerate().map(|(row, bytes)| {
+        let digits: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let text: String = bytes.iter().map(|byte| char::from(*byte)).collect();
+        format!("{:08x}  {:<48} |{text}|\n", row * 16, digits.join(" "))
+    });
+    rows.collect::<String>() + &format!("{:08x}\n", message.len())
+}
+
+#[test]
+fn dumps_are_read_as_people_paste_them() {
+    let file = fixture("decode/purchase-and-refund.hex");
+    let expected = refundry(&["decode", file.to_str().unwrap()]).stdout;
+    let dumps: String = messages("decode/purchase-and-refund.hex")
+        .iter()
+        .map(|message| dump(message))
+        .collect();
+    assert_eq!(
+        refundry_with_input(&["decode"], dumps.as_bytes()).stdout,
+        expected
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("dump.txt");
+    std::fs::write(&file, &dumps).unwrap();
+    assert_eq!(
+        refundry(&["decode", file.to_str().unwrap()]).stdout,
+        expected
+    );
+
+    let run = refundry_with_input(&["decode", "--json"], b"0800\n30 38 3g\n");
+    assert_eq!(run.status, 1);
+    assert!(
+        run.stdout.contains(
+            "\"offset\":7,\"message\":\"line 2, column 8: expected a hexadecimal digit\""
+        ),
+        "{}",
+        run.stdout
+    );
+    let first = messages("decode/purchase-and-refund.hex").remove(0);
+    let wrapped: String = hex(&first)
+        .as_bytes()
+        .chunks(30)
+        .map(|line| String::from_utf8_lossy(line).into_owned() + "\n")
+        .collect();
+    let one = refundry_with_input(&["decode", "--one"], wrapped.as_bytes());
+    assert_eq!(
+        (one.status, expected.starts_with(&one.stdout)),
+        (0, true),
+        "{}",
+        one.stdout
+    );
+}
+
+/// A capture, packet by packet: from, to, number of the first byte, bytes.
+fn capture(packets: &[(u8, u8, u32, &[u8])]) -> Vec<u8> {
+    let mut file = vec![
+        0xD4, 0xC3, 0xB2, 0xA1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF, 0, 0, 1, 0, 0, 0,
+    ];
+    for (index, (from, to, number, bytes)) in packets.iter().enumerate() {
+        let port = |host: u8| {
+            if host == 9 {
+                8583
+            } else {
+                40_000 + u16::from(host)
+            }
+        };
+        let builder = etherparse::PacketBuilder::ethernet2([1; 6], [2; 6])
+            .ipv4([10, 0, 0, *from], [10, 0, 0, *to], 64)
+            .tcp(port(*from), port(*to), *number, 1000);
+        let mut packet = Vec::new();
+        builder.write(&mut packet, bytes).unwrap();
+        let length = u32::try_from(packet.len()).unwrap().to_le_bytes();
+        let micros = u32::try_from(index * 1000).unwrap().to_le_bytes();
+        file.extend([[0; 4], micros, length, length].concat());
+        file.extend(packet);
+    }
+    file
+}
+
+#[test]
+fn streams_of_a_capture_are_put_together() {
+    let framed: Vec<Vec<u8>> = messages("decode/purchase-and-refund.hex")
+        .into_iter()
+        .map(|message| {
+            [
+                &u16::try_from(message.len()).unwrap().to_be_bytes()[..],
+                &message,
+            ]
+            .concat()
+        })
+        .collect();
+    let (one, two) = (&framed[0], &framed[1]);
+    let both = [&one[..], two].concat();
+    let file = capture(&[
+        (1, 9, 1000, &one[..50]),
+        (2, 9, 7, &two[..40]),
+        // Later bytes first, some of them twice, in other cuts.
+        (1, 9, 1100, &one[100..]),
+        (9, 1, 500, &both[..10]),
+        (1, 9, 1040, &one[40..110]),
+        (1, 9, 1000, &one[..50]),
+        (2, 9, 47, &two[40..]),
+        (9, 1, 510, &both[10..]),
+    ]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("trace.pcap");
+    std::fs::write(&path, &file).unwrap();
+    let path = path.to_str().unwrap();
+    let run = refundry(&["decode", path]);
+    assert_eq!((run.status, run.stderr.as_str()), (0, ""));
+    check_golden("decode/capture.txt", &run.stdout);
+    let run = refundry(&["decode", "--json", path]);
+    check_golden("decode/capture.jsonl", &run.stdout);
+    assert_eq!(
+        refundry_with_input(&["decode", "--json", "-"], &file).stdout,
+        run.stdout
+    );
+    let none = refundry(&["decode", "--json", "--port", "1", path]);
+    assert_eq!((none.status, none.stdout.as_str()), (0, ""));
+
+    let gap = capture(&[
+        (1, 9, 1000, &one[..50]),
+        (1, 9, 1060, &one[60..]),
+        (1, 9, 1000 + u32::try_from(one.len()).unwrap(), two),
+    ]);
+    let run = refundry_with_input(&["decode", "-"], &gap);
+    assert_eq!(run.status, 1);
+    assert!(
+        run.stdout
+            .contains("10 bytes of the stream are not in the capture"),
+        "{}",
+        run.stdout
+    );
+    let cut = refundry_with_input(&["decode", "-"], &file[..file.len() - 5]);
+    assert_eq!(cut.status, 1);
+    assert!(
+        cut.stderr
+            .contains("capture, packet 8: the file ends within it"),
+        "{}",
+        cut.stderr
+    );
+}
+
+#[test]
+fn what_is_decoded_is_encoded_again() {
+    for (name, dialect) in [
+        ("purchase-and-refund", "iso87-ascii"),
+        ("binary", "iso87-binary"),
+    ] {
+        let file = fixture(&format!("decode/{name}.hex"));
+        let arguments = [
+            "decode",
+            "--json",
+            "--show-pan",
+            "--detail",
+            "--dialect",
+            dialect,
+        ];
+        let lines = refundry(&[&arguments[..], &[file.to_str().unwrap()]].concat()).stdout;
+        let expected: String = messages(&format!("decode/{name}.hex"))
+            .iter()
+            .map(|message| hex(message) + "\n")
+            .collect();
+        let encode = ["encode", "--dialect", dialect];
+        let run = refundry_with_input(&encode, lines.as_bytes());
+        assert_eq!(
+            (run.status, run.stdout, run.stderr.as_str()),
+            (0, expected, "")
+        );
+        let framed = refundry_with_input(
+            &[&encode[..], &["--framing", "len4-ascii"]].concat(),
+            lines.as_bytes(),
+        );
+        let back = refundry_with_input(
+            &[
+                "decode",
+                "--json",
+                "--show-pan",
+                "--detail",
+                "--dialect",
+                dialect,
+                "--framing",
+                "len4-ascii",
+            ],
+            framed.stdout.as_bytes(),
+        );
+        assert_eq!(back.stdout, lines);
+    }
+    let bad = b"# a comment\n{\"mti\":\"0200\",\"fields\":{\"3\":\"12345X\"}}\nx\n{\"mti\":\"0800\",\"fields\":{\"70\":\"301\"}}\n";
+    let run = refundry_with_input(&["encode", "-"], bad);
+    assert_eq!((run.status, run.stdout.lines().count()), (1, 1));
+    assert!(
+        run.stderr.contains("line 2: ") && run.stderr.contains("line 3: "),
+        "{}",
+        run.stderr
+    );
+    assert!(!run.stderr.contains("12345X"), "{}", run.stderr);
+}
+
+#[test]
+fn a_spec_file_is_a_dialect() {
+    let (spec, hex) = (fixture("specs/host.toml"), fixture("specs/host.hex"));
+    let arguments = ["--spec", spec.to_str().unwrap()];
+    let run = refundry(
+        &[
+            &["decode", "--json", "--show-pan"][..],
+            &arguments,
+            &[hex.to_str().unwrap()],
+        ]
+        .concat(),
+    );
+    assert_eq!((run.status, run.stderr.as_str()), (0, ""));
+    let encoded = refundry_with_input(
+        &[&["encode"][..], &arguments].concat(),
+        run.stdout.as_bytes(),
+    );
+    let text = std::fs::read_to_string(&hex).unwrap().to_uppercase();
+    let expected: String = text
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.is_empty())
+        .map(|line| line.to_owned() + "\n")
+        .collect();
+    assert_eq!((encoded.stdout, encoded.stderr.as_str()), (expected, ""));
+    let table = refundry(
+        &[
+            &["decode", "--detail"][..],
+            &arguments,
+            &[hex.to_str().unwrap()],
+        ]
+        .concat(),
+    );
+    check_golden("decode/host.txt", &table.stdout);
+
+    let folder = fixture("specs");
+    let run = refundry(&[
+        "decode",
+        "--guess",
+        "--json",
+        "--spec",
+        folder.to_str().unwrap(),
+        hex.to_str().unwrap(),
+    ]);
+    assert_eq!(run.status, 0, "{}", run.stderr);
+    let guesses: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    let loaded = std::fs::read_to_string(&spec).unwrap();
+    let name = guesses["guesses"][0]["spec"].as_str().unwrap();
+    assert!(loaded.contains(&format!("name = {name:?}")), "{name}");
+}
+
+#[test]
+fn dialect_and_framing_are_guessed() {
+    let stream: Vec<u8> = messages("decode/binary.hex")
+        .into_iter()
+        .flat_map(|message| {
+            [
+                &u16::try_from(message.len() + 2).unwrap().to_be_bytes()[..],
+                &message,
+            ]
+            .concat()
+        })
+        .collect();
+    let run = refundry_with_input(&["decode", "--guess", "--json"], &stream);
+    assert_eq!(run.status, 0, "{}", run.stderr);
+    let guesses: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    let best = &guesses["guesses"][0];
+    assert_eq!(
+        (&best["spec"], &best["framing"]),
+        (&"iso87-binary".into(), &"len2-inclusive".into())
+    );
+    assert_eq!(best["fit"], 1.0);
+    // Another preset may have frames of the same form; no other dialect has such messages.
+    let all = guesses["guesses"].as_array().unwrap();
+    let whole = all.iter().filter(|guess| guess["fit"] == 1.0);
+    assert!(whole.clone().count() < all.len());
+    assert!(
+        whole
+            .into_iter()
+            .all(|guess| guess["spec"] == "iso87-binary")
+    );
+    let run = refundry(&["decode", "--guess", "FFFFFFFF"]);
+    assert_eq!(run.status, 1);
+    assert!(
+        run.stdout.contains("message type indicator"),
+        "{}",
+        run.stdout
+    );
+}
+
+#[test]
+fn two_messages_are_compared() {
+    let file = fixture("decode/purchase-and-refund.hex");
+    let run = refundry(&["decode", "--diff", file.to_str().unwrap()]);
+    assert_eq!((run.status, run.stderr.as_str()), (1, ""));
+    check_golden("decode/diff.txt", &run.stdout);
+    let both = messages("decode/purchase-and-refund.hex");
+    let same = refundry(&["decode", "--diff", &hex(&both[0]), &hex(&both[0])]);
+    assert_eq!(
+        (same.status, same.stdout.as_str()),
+        (0, "the messages are the same\n")
+    );
+    let other_card = hex(&both[1]).replace(&hex(b"4761739001010119"), &hex(b"4761739001020119"));
+    let run = refundry(&["decode", "--diff", "--json", &hex(&both[1]), &other_card]);
+    let differences: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(differences["differences"][0]["path"], "2");
+    assert_eq!(differences["differences"][0]["hidden"], true);
+    assert!(!run.stdout.contains("47617390010"), "{}", run.stdout);
+    assert_eq!(refundry(&["decode", "--diff", &hex(&both[0])]).status, 2);
+    assert_eq!(
+        refundry(&["decode", &hex(&both[0]), &hex(&both[1])]).status,
+        2
+    );
+}
+
 #[test]
 fn messages_that_other_implementations_packed() {
     let folder = Path::new(concat!(

@@ -593,4 +593,3 @@ fn dispatch(cli: &Cli) -> Result<(), Failure> {
         Command::Load(args) => commands::load::run(args),
     }
 }
-

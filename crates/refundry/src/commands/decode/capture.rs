@@ -404,3 +404,6 @@ impl Half {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

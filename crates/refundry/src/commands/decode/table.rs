@@ -131,3 +131,39 @@ pub(super) fn printable(character: char) -> String {
         character.into()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+    use iso8583_codec::{Draft, Mti, Spec};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn no_card_number_in_any_detail(
+            pan in "4[0-9]{12,18}",
+            prefix in "[A-Z ]{0,5}",
+            binary: bool,
+            de in prop::sample::select(vec![48u8, 54, 55, 60, 63, 104]),
+        ) {
+            let spec = if binary { Spec::iso87_binary() } else { Spec::iso87_ascii() };
+            let inside = format!("{prefix}{pan}");
+            let track = format!("{pan}=2812201");
+            let mut draft = Draft::new(Mti::literal("0200"));
+            draft.set(2, pan.as_bytes()).set(3, b"000000").set(35, track.as_bytes());
+            draft.set(de, inside.as_bytes());
+            let mut out = BytesMut::new();
+            prop_assume!(draft.encode(spec, &mut out).is_ok());
+            let message = spec.decode(&out).unwrap();
+            let json = serde_json::to_string(&rows(&message, false)).unwrap();
+            let in_hex: String = pan.bytes().map(|digit| format!("{digit:02X}")).collect();
+            for shown in [text(&message, false, true), text(&message, false, false), json] {
+                prop_assert!(!shown.contains(&pan), "{}", shown);
+                prop_assert!(!shown.contains(&in_hex), "{}", shown);
+            }
+            prop_assert!(text(&message, true, false).contains(&pan));
+        }
+    }
+}
