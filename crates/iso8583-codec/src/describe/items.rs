@@ -143,6 +143,10 @@ impl Viewer<'_, '_> {
         let Some(objects) = emv::objects(bytes) else {
             return;
         };
+        // A card number that runs over several objects must not come to light through its parts.
+        if !self.show_pan && item.value != emv::masked_hex(bytes) {
+            return;
+        }
         // How many bytes of the message stand for one of the value, and where the value starts.
         let length = item.place.len();
         let scale = if bytes.is_empty() || length < bytes.len().saturating_mul(2) {

@@ -74,6 +74,8 @@ fn no_file_panics() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn a_stream_comes_back_from_its_segments(
         bytes in proptest::collection::vec(any::<u8>(), 1..300),

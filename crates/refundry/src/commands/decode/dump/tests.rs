@@ -148,6 +148,8 @@ fn dump(bytes: &[u8], style: usize) -> String {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn a_dump_is_read_back(bytes in proptest::collection::vec(any::<u8>(), 1..200), style in 0usize..4) {
         prop_assert_eq!(read(&dump(&bytes, style), false), [Ok(bytes)]);
