@@ -8,6 +8,7 @@ mod node;
 mod program;
 
 mod flows;
+mod others;
 mod refused;
 mod rules;
 

@@ -147,7 +147,7 @@ fn elements_that_the_switch_needs() {
             "name = \"Terminal\"\nformat = \"ans\"\nlength = 8",
             "name = \"Terminal\"\nformat = \"ans\"\nlength = 16",
         ),
-        ": element 41 (the terminal) always has 16 of them; the switch needs exactly 8 characters",
+        ": element 41 (the terminal) is always 16 long; the switch needs exactly 8 characters",
     );
     refused(
         "listen",

@@ -145,14 +145,14 @@ impl Need {
         }
         match (self.form, &field.length) {
             (Digits(units) | Characters(units), Length::Fixed(length)) => {
-                (*length != units).then(|| format!("always has {length} of them"))
+                (*length != units).then(|| format!("is always {length} long"))
             }
             (Digits(_) | Characters(_), other) => {
-                Some(format!("has a variable length of at most {}", other.max()))
+                Some(format!("has a length of its own, up to {}", other.max()))
             }
             // Of a card number that is longer than the room in one dialect, that one message does not fit.
             (DigitsUpTo(units), length) => (self.de != 2 && length.max() > units)
-                .then(|| format!("has up to {}", length.max())),
+                .then(|| format!("is up to {} long", length.max())),
         }
     }
 
