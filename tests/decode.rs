@@ -312,6 +312,15 @@ fn dumps_are_read_as_people_paste_them() {
         .chunks(30)
         .map(|line| String::from_utf8_lossy(line).into_owned() + "\n")
         .collect();
+    let wrapped_file = folder.path().join("wrapped.hex");
+    std::fs::write(&wrapped_file, &wrapped).unwrap();
+    let joined = refundry(&["decode", wrapped_file.to_str().unwrap()]);
+    assert_eq!(
+        (joined.status, expected.starts_with(&joined.stdout)),
+        (0, true),
+        "{}",
+        joined.stdout
+    );
     let one = refundry_with_input(&["decode", "--one"], wrapped.as_bytes());
     assert_eq!(
         (one.status, expected.starts_with(&one.stdout)),

@@ -41,7 +41,7 @@ struct Differences {
 ///
 /// # Errors
 /// [`Failure::Found`] if anything differs, [`Failure::Failed`] for a message that cannot be decoded.
-pub(super) fn run(args: &DecodeArgs, spec: &Spec, reading: Reading) -> Result<(), Failure> {
+pub(super) fn run(args: &DecodeArgs, spec: &Spec, reading: Reading<'_>) -> Result<(), Failure> {
     let mut messages = Vec::new();
     let inputs: Vec<_> = args
         .inputs

@@ -59,7 +59,7 @@ struct Guesses<'g> {
 ///
 /// # Errors
 /// [`Failure::Found`] if none reads every message.
-pub(super) fn run(args: &DecodeArgs, reading: Reading) -> Result<(), Failure> {
+pub(super) fn run(args: &DecodeArgs, reading: Reading<'_>) -> Result<(), Failure> {
     let candidates = candidates(&args.spec)?;
     let mut samples: Vec<Vec<u8>> = Vec::new();
     let raw = Reading {

@@ -22,7 +22,7 @@ const MESSAGE_BYTES_MAX: usize = (1 << 24) - 1;
 
 /// How to read the input.
 #[derive(Copy, Clone)]
-pub(super) struct Reading {
+pub(super) struct Reading<'r> {
     /// What surrounds each message.
     pub(super) framing: Option<Framing>,
     /// Whether a text is one message, whatever its lines.
@@ -31,6 +31,8 @@ pub(super) struct Reading {
     pub(super) port: Option<u16>,
     /// Whether frames are left as they are, and streams of a capture are given whole.
     pub(super) raw: bool,
+    /// Tells a message from other bytes, if anything does.
+    pub(super) is_message: Option<&'r dyn Fn(&[u8]) -> bool>,
 }
 
 /// What is found in the input.
@@ -54,7 +56,7 @@ pub(super) type Sink<'s> = dyn FnMut(Piece<'_>, Option<&Origin>) -> Result<(), F
 /// [`Failure::Usage`] if it is none of them, [`Failure::Failed`] if it cannot be read, or what the sink answers.
 pub(super) fn read(
     argument: Option<&OsStr>,
-    reading: Reading,
+    reading: Reading<'_>,
     sink: &mut Sink<'_>,
 ) -> Result<(), Failure> {
     let mut input = Input { reading, sink };
@@ -65,12 +67,12 @@ pub(super) fn read(
     }
 }
 
-struct Input<'s, 'k> {
-    reading: Reading,
+struct Input<'s, 'k, 'r> {
+    reading: Reading<'r>,
     sink: &'s mut Sink<'k>,
 }
 
-impl Input<'_, '_> {
+impl Input<'_, '_, '_> {
     fn argument(&mut self, argument: &OsStr) -> Result<(), Failure> {
         let text = argument.to_str();
         if let Some(text) = text.filter(|text| is_hex_text(text)) {
@@ -100,6 +102,7 @@ impl Input<'_, '_> {
         let front = reader.fill_buf().map_err(failed)?;
         let is_capture = capture::is_capture(front);
         if !is_capture && (begins_as_text(front) || (name == "stdin" && is_printable(front))) {
+            self.reading.one |= name != "stdin" && self.is_wrapped(front);
             return self.lines(reader);
         }
         let mut bytes = Vec::new();
@@ -117,6 +120,27 @@ impl Input<'_, '_> {
         } else {
             self.bytes(&bytes)
         }
+    }
+
+    /// Whether a text that begins so is one message in lines of the same length: only together they are one.
+    fn is_wrapped(&self, front: &[u8]) -> bool {
+        let Some(is_message) = self.reading.is_message else {
+            return false;
+        };
+        let text = String::from_utf8_lossy(front);
+        let lines = text.lines().map(str::trim);
+        let lines: Vec<&str> = lines
+            .filter(|line| !line.is_empty() && !line.starts_with('#'))
+            .collect();
+        let Some((last, [first, others @ ..])) = lines.split_last() else {
+            return false;
+        };
+        let is_even = others.iter().all(|line| line.len() == first.len());
+        if !is_even || last.len() > first.len() || !lines.iter().all(|line| is_hex_text(line)) {
+            return false;
+        }
+        let whole = one_message(&text).is_ok_and(|bytes| is_message(&bytes));
+        whole && !one_message(first).is_ok_and(|bytes| is_message(&bytes))
     }
 
     /// Lines of text. Those that begin with # are skipped.

@@ -31,6 +31,7 @@ pub fn run(args: &DecodeArgs) -> Result<(), Failure> {
         one: args.one,
         port: args.port,
         raw: false,
+        is_message: None,
     };
     if args.guess {
         return guess::run(args, reading);
@@ -45,6 +46,11 @@ pub fn run(args: &DecodeArgs) -> Result<(), Failure> {
         }
     };
     let spec = loaded.as_ref().unwrap_or(args.dialect);
+    let is_message = |bytes: &[u8]| spec.decode(bytes).is_ok();
+    let reading = Reading {
+        is_message: Some(&is_message),
+        ..reading
+    };
     if args.diff {
         return diff::run(args, spec, reading);
     }
