@@ -73,6 +73,69 @@ fn no_file_panics() {
     }
 }
 
+/// A block of a pcapng file.
+fn block(kind: u32, body: &[u8]) -> Vec<u8> {
+    let mut body = body.to_vec();
+    body.resize(body.len().next_multiple_of(4), 0);
+    let length = u32::try_from(body.len() + 12).unwrap().to_le_bytes();
+    [&kind.to_le_bytes()[..], &length, &body, &length].concat()
+}
+
+/// A pcapng file of these packets on a link of this kind, a millisecond apart.
+fn pcapng(link: u8, packets: &[Vec<u8>]) -> Vec<u8> {
+    let mut section = vec![0x4D, 0x3C, 0x2B, 0x1A, 1, 0, 0, 0];
+    section.extend([0xFF; 8]);
+    let mut file = block(0x0A0D_0D0A, &section);
+    file.extend(block(1, &[link, 0, 0, 0, 0, 0, 4, 0]));
+    for (index, packet) in packets.iter().enumerate() {
+        let micros = u32::try_from(index * 1000).unwrap().to_le_bytes();
+        let length = u32::try_from(packet.len()).unwrap().to_le_bytes();
+        let head = [[0; 4], [0; 4], micros, length, length].concat();
+        file.extend(block(6, &[&head[..], packet].concat()));
+    }
+    file
+}
+
+#[test]
+fn pcapng_and_links_of_all_kinds() {
+    let ip = |number: u32, bytes: &[u8]| {
+        let builder = etherparse::PacketBuilder::ipv6([1; 16], [2; 16], 64).tcp(5, 8583, number, 9);
+        let mut packet = Vec::new();
+        builder.write(&mut packet, bytes).unwrap();
+        packet
+    };
+    let ethernet = [&[0; 12][..], &[0x86, 0xDD]].concat();
+    let tagged = [&[0; 12][..], &[0x81, 0, 0, 7, 0x86, 0xDD]].concat();
+    for (link, head) in [
+        (1, ethernet.as_slice()),
+        (1, &tagged),
+        (101, &[]),
+        (0, &[0; 4]),
+        (113, &[0; 16]),
+    ] {
+        let packets = [(10, &b"ab"[..]), (14, b"e"), (12, b"cd")];
+        let packets = packets.map(|(number, bytes)| [head, &ip(number, bytes)].concat());
+        let mut seen = Vec::new();
+        let mut tell = |origin: &Origin, event: Event<'_>| -> Result<(), String> {
+            if let Event::Data(bytes) = event {
+                seen.push((
+                    origin.packet,
+                    origin.micros,
+                    origin.to.port(),
+                    bytes.to_vec(),
+                ));
+            }
+            Ok(())
+        };
+        read(&pcapng(link, &packets), None, &mut tell).unwrap();
+        let expected = [
+            (1, 0, 8583, b"ab".to_vec()),
+            (3, 2000, 8583, b"cde".to_vec()),
+        ];
+        assert_eq!(seen, expected, "{link}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
