@@ -218,7 +218,7 @@ fn guess(candidate: &Candidate, framing: Option<Framing>, messages: &[Vec<u8>]) 
         if messages.len() == 1 {
             reason
         } else {
-            format!("{reason} ({count} times)")
+            format!("{reason} (in {count})")
         }
     });
     let fit = sum / messages.len() as f64;

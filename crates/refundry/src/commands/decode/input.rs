@@ -20,6 +20,9 @@ const BINARY_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Bytes of the longest message in a frame; what a length of three bytes can say.
 const MESSAGE_BYTES_MAX: usize = (1 << 24) - 1;
 
+/// Whether bytes are a message.
+pub(super) type Test<'r> = &'r dyn Fn(&[u8]) -> bool;
+
 /// How to read the input.
 #[derive(Copy, Clone)]
 pub(super) struct Reading<'r> {
@@ -32,7 +35,7 @@ pub(super) struct Reading<'r> {
     /// Whether frames are left as they are, and streams of a capture are given whole.
     pub(super) raw: bool,
     /// Tells a message from other bytes, if anything does.
-    pub(super) is_message: Option<&'r dyn Fn(&[u8]) -> bool>,
+    pub(super) is_message: Option<Test<'r>>,
 }
 
 /// What is found in the input.
