@@ -70,7 +70,7 @@ impl Program {
     ) -> Result<Program, Box<dyn Error>> {
         let text = format!(
             "[node]\ndata_dir = \"data\"\n[[listen]]\nname = \"pos\"\naddress = \"127.0.0.1:0\"\ndialect = \"{dialect}\"\n\
-             [[issuer]]\nname = \"bank\"\naddress = \"{issuer}\"\nbins = [\"4\"]\nconnections = {links}\ndialect = \"{dialect}\"\n\
+             max_connections = 12000\n[[issuer]]\nname = \"bank\"\naddress = \"{issuer}\"\nbins = [\"4\"]\nconnections = {links}\ndialect = \"{dialect}\"\n\
              [admin]\naddress = \"127.0.0.1:0\"\n"
         );
         let file = folder.join("refundry.toml");
