@@ -37,6 +37,8 @@ async fn books_of_both_sides_agree() {
         let issuer = issuer.expect("a free port");
         let mut config = config(&issuer, spec, framing);
         config.threads = threads;
+        config.warm_up = Duration::from_millis(400);
+        config.duration = Duration::from_millis(100);
         let report = run(config).await;
         assert!(report.is_right(), "{report}");
         let books = issuer.stop().await;
@@ -49,7 +51,7 @@ async fn books_of_both_sides_agree() {
             report.measured_answers > 100 && report.rate() > 100.0,
             "{report}"
         );
-        assert!(report.measured_answers < report.answered);
+        assert!(report.measured_answers * 2 < report.answered, "{report}");
         assert!(report.latency_us(0.5) > 1.0 && report.latency_us(1.0) >= report.latency_us(0.5));
         assert!(!report.processor.is_zero());
         let sent = |deed: Deed| report.deeds[deed as usize];
