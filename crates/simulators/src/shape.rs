@@ -155,6 +155,20 @@ mod tests {
         }
     }
 
+    /// MTI, bitmaps and length are equal; only the length prefixes say that the bytes are shared out otherwise.
+    #[test]
+    fn prefixes_tell_shapes_apart() {
+        for spec in [Spec::iso87_ascii(), Spec::iso87_binary()] {
+            let with = |acquirer, forwarder| {
+                message("4761739001010119", acquirer, "000001").set(33, forwarder)
+            };
+            let known = shape(spec, &with("123456", "65"));
+            let fits = |message: Owned| known.fits(&message.encode(spec).unwrap());
+            assert!(fits(with("654321", "12")));
+            assert!(!fits(with("65", "123456")));
+        }
+    }
+
     #[test]
     fn runs_join_neighbours_and_name_what_is_missing() {
         let spec = Spec::iso87_ascii();
