@@ -8,7 +8,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use bytes::BytesMut;
-use iso8583_codec::model::{Body, Encoding, Field, Format, Length};
+use iso8583_codec::model::{Body, Encoding, Field, Format, Length, Side};
 use iso8583_codec::{Group, Mti, Record, Value};
 use iso8583_spec::{Options, load};
 
@@ -57,7 +57,7 @@ fn value(random: &mut Random, field: &Field) -> Option<Value> {
         (Length::Rest { .. }, Encoding::Bcd(_) | Encoding::Nibbles(_))
     );
     let units = if counted { units } else { units & !1 };
-    Some(match (field.format, field.encoding) {
+    let value = match (field.format, field.encoding) {
         (Format::B, _) => Value::Bytes(random.text(HEX, units).into_bytes()),
         (_, Encoding::Nibbles(_)) => Value::Text(random.text(HEX, units)),
         (Format::Xn, _) if units == 0 => return None,
@@ -66,7 +66,22 @@ fn value(random: &mut Random, field: &Field) -> Option<Value> {
         (Format::N, _) => Value::Text(random.text(DIGITS, units)),
         (_, Encoding::Bcd(_)) => Value::Text(random.text(DIGITS, units)),
         _ => Value::Text(random.text(TEXT, units)),
-    })
+    };
+    Some(without_filling(value, field))
+}
+
+/// What looks like filling at its end is taken off on reading, where the field asks for that.
+fn without_filling(value: Value, field: &Field) -> Value {
+    match (value, field.pad.filter(|pad| pad.trim)) {
+        (Value::Text(text), Some(pad)) => {
+            let with = char::from(pad.with);
+            Value::Text(match pad.side {
+                Side::Left => text.trim_start_matches(with).to_owned(),
+                Side::Right => text.trim_end_matches(with).to_owned(),
+            })
+        }
+        (value, _) => value,
+    }
 }
 
 fn group(random: &mut Random, field: &Field) -> Option<Group> {
