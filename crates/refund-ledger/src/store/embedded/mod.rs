@@ -24,6 +24,7 @@ mod hot;
 pub mod journal;
 mod meta;
 mod open;
+mod open_error;
 mod reads;
 mod shared;
 pub mod simulated;
@@ -33,7 +34,7 @@ mod tests;
 mod verify;
 mod warm;
 
-pub use open::OpenError;
+pub use open_error::OpenError;
 pub use verify::{Report, verify};
 
 use self::open::{Folder, Threads};

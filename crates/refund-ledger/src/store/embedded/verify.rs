@@ -9,7 +9,8 @@ use super::cold::{Cold, ColdError};
 use super::disk::RealDisk;
 use super::hot::{Bucket, Counts};
 use super::journal;
-use super::open::{Folder, OpenError, decode};
+use super::open::{Folder, decode};
+use super::open_error::OpenError;
 use crate::record::Column;
 use crate::{Advice, AdviceKey, AdviceState, Key, MinorUnits, Transaction, Working, audit};
 
