@@ -215,6 +215,51 @@ async fn a_stored_refund_is_not_replayed_once_it_is_reversed() {
     assert_eq!(world.issuer.books().net(Card::visa().pan()), 0);
 }
 
+/// What an issuer is owed that is not in the configuration any more dies with an alarm, and can be settled by hand; or goes on
+/// when the issuer is back.
+#[tokio::test]
+async fn what_a_renamed_issuer_is_owed_dies_and_is_discarded() {
+    let mut world = Setup::new().start().await;
+    let (terminal, shop) = (world.terminal().await, merchant());
+    let purchase = shop.purchase(&Card::visa(), 1_000);
+    approved(&terminal, &purchase).await;
+    world.rules(&["mti=042x: ignore"]);
+    approved(&terminal, &shop.reversal(&purchase)).await;
+    assert_eq!(world.node.terminate().await, 0);
+    let text = std::fs::read_to_string(world.config()).unwrap();
+    let renamed = text.replace("\"bank-a\"", "\"bank-z\"");
+    std::fs::write(world.config(), &renamed).unwrap();
+    world.start_again().await;
+    let waiting = listed(&world, &[]);
+    assert_eq!(
+        (&waiting[0]["state"], &waiting[0]["no_link"]),
+        (&"sent".into(), &true.into())
+    );
+    let table = saf(&world, &["list"]);
+    assert!(table.stdout.contains("no link"), "{}", table.stdout);
+    assert_eq!(world.node.terminate().await, 0);
+    let impatient = renamed.replace("[saf]", "[saf]\nmax_age = \"1s\"");
+    std::fs::write(world.config(), impatient).unwrap();
+    world.start_again().await;
+    let of_old = [("issuer", "bank-a")];
+    world
+        .node
+        .metric_reaches("refundry_saf_dead_letters", &of_old, 1.0)
+        .await;
+    assert!(world.node.log().contains("an advice is a dead letter"));
+    let key = dead_letter(&world);
+    assert_eq!(saf(&world, &["show", &key]).status, 0);
+    let replayed = saf(&world, &["replay", &key]);
+    assert_eq!(replayed.status, 1);
+    assert!(
+        replayed.stderr.contains("not in the configuration"),
+        "{}",
+        replayed.stderr
+    );
+    assert_eq!(saf(&world, &["discard", &key, "--yes"]).status, 0);
+    dead_letters(&world, 0.0).await;
+}
+
 /// A message that the issuer never accepts is no obstacle to other originals, and all that died can be sent again in one go, in
 /// order.
 #[tokio::test]

@@ -224,7 +224,8 @@ fn to_json(
     if let Some(progress) = progress {
         value["under_way"] = json!(progress.under_way);
         value["behind_another"] = json!(progress.behind_another);
-        if !progress.under_way && !progress.behind_another {
+        value["no_link"] = json!(progress.no_link);
+        if !progress.under_way && !progress.behind_another && !progress.no_link {
             value["next_attempt"] = json!(progress.due / 1000);
             value["next_attempt_seconds"] = json!(progress.due.saturating_sub(now) / 1_000_000);
         }

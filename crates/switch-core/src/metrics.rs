@@ -46,6 +46,7 @@ const UNUSUAL: &str = "other";
 pub(crate) struct Metrics {
     listeners: Vec<Listener>,
     links: Vec<Link>,
+    queues: HashMap<&'static str, Queue>,
     refusals: HashMap<Reason, Counter>,
 }
 
@@ -61,10 +62,14 @@ struct Link {
     duration: Histogram,
     up: Gauge,
     in_flight: Gauge,
-    saf_depth: Gauge,
-    saf_dead: Gauge,
-    saf_oldest: Gauge,
     unmatched: HashMap<&'static str, Counter>,
+}
+
+/// Advices toward an issuer, which may not be in the configuration any more.
+struct Queue {
+    depth: Gauge,
+    dead: Gauge,
+    oldest: Gauge,
 }
 
 impl Metrics {
@@ -82,6 +87,7 @@ impl Metrics {
         Metrics {
             listeners,
             links,
+            queues: HashMap::new(),
             refusals: HashMap::new(),
         }
     }
@@ -142,22 +148,23 @@ impl Metrics {
         self.links[link].duration.record(micros as f64 / 1e6);
     }
 
-    /// Gauges of a link; `oldest` in seconds.
-    pub(crate) fn link(
-        &mut self,
-        link: usize,
-        up: bool,
-        in_flight: usize,
-        depth: usize,
-        dead: usize,
-        oldest: f64,
-    ) {
+    /// Gauges of a link.
+    pub(crate) fn link(&mut self, link: usize, up: bool, in_flight: usize) {
         let link = &self.links[link];
         link.up.set(if up { 1.0 } else { 0.0 });
         link.in_flight.set(in_flight as f64);
-        link.saf_depth.set(depth as f64);
-        link.saf_dead.set(dead as f64);
-        link.saf_oldest.set(oldest);
+    }
+
+    /// Gauges of the advices toward an issuer; `oldest` in seconds.
+    pub(crate) fn saf(&mut self, issuer: &'static str, depth: usize, dead: usize, oldest: f64) {
+        let queue = self.queues.entry(issuer).or_insert_with(|| Queue {
+            depth: gauge!(names::SAF_DEPTH, "issuer" => issuer),
+            dead: gauge!(names::SAF_DEAD_LETTERS, "issuer" => issuer),
+            oldest: gauge!(names::SAF_OLDEST, "issuer" => issuer),
+        });
+        queue.depth.set(depth as f64);
+        queue.dead.set(dead as f64);
+        queue.oldest.set(oldest);
     }
 
     pub(crate) fn originals(&mut self, stats: &Stats) {
@@ -185,9 +192,6 @@ impl Link {
             duration: histogram!(names::ISSUER_DURATION, "issuer" => name),
             up: gauge!(names::ISSUER_UP, "issuer" => name),
             in_flight: gauge!(names::IN_FLIGHT, "issuer" => name),
-            saf_depth: gauge!(names::SAF_DEPTH, "issuer" => name),
-            saf_dead: gauge!(names::SAF_DEAD_LETTERS, "issuer" => name),
-            saf_oldest: gauge!(names::SAF_OLDEST, "issuer" => name),
             unmatched: HashMap::new(),
         }
     }

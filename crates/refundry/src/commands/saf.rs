@@ -231,6 +231,8 @@ fn span(seconds: u64) -> String {
 fn next(value: &Value) -> String {
     if value["state"] == "dead" {
         "never".to_owned()
+    } else if value["no_link"] == true {
+        "no link".to_owned()
     } else if value["under_way"] == true {
         "under way".to_owned()
     } else if value["behind_another"] == true {

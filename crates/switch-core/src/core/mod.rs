@@ -154,7 +154,7 @@ impl Core {
             .iter()
             .map(|link| Link::new(link, recovered, now))
             .collect();
-        let saf = Saf::new(config.links.len());
+        let saf = Saf::new(config.links.iter().map(|link| link.name));
         let mut core = Core {
             config,
             store,
@@ -277,16 +277,13 @@ impl Core {
     pub fn observe(&mut self, now: u64) {
         self.now = now;
         for (index, link) in self.links.iter().enumerate() {
+            self.metrics.link(index, link.is_up(), link.in_flight());
+        }
+        for (index, name) in self.saf.links() {
             let (depth, dead, oldest) = self.saf.figures(index);
             let oldest = oldest.map_or(0, |created| (now / 1000).saturating_sub(created));
-            self.metrics.link(
-                index,
-                link.is_up(),
-                link.in_flight(),
-                depth,
-                dead,
-                oldest as f64 / 1000.0,
-            );
+            let oldest = oldest as f64 / 1000.0;
+            self.metrics.saf(name.as_str(), depth, dead, oldest);
         }
         self.metrics.originals(&self.store.stats());
     }

@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use iso8583_codec::Message;
 use refund_ledger::decide;
-use refund_ledger::{Advice, AdviceKey, AdviceKind, AdviceState, Transaction, Working};
+use refund_ledger::{Advice, AdviceKey, AdviceKind, AdviceState, Name, Transaction, Working};
 
 pub use self::operate::{Operation, OperationError, Progress, advice_message};
 pub(super) use self::queue::Saf;
 use self::queue::{WaitState, Waiting};
 use super::frame::Frame;
-use super::link::{Pending, Turn};
+use super::link::{Link, Pending, Turn};
 use super::work::{After, Decision, Interrupt, Outcome, Task, Work};
 use super::{Core, Output, Timer};
 use crate::outward;
@@ -28,18 +28,17 @@ const BURY_INTERVAL: u64 = 1_000_000;
 impl Core {
     /// Takes a durable advice into the queue; `about` is what it reverses or delivers, where it is known.
     pub(super) fn enqueue(&mut self, advice: Arc<Advice>, about: Option<&Transaction>) {
-        let Some(link) = self.config.link(advice.link) else {
-            tracing::error!(link = %advice.link, key = %advice.key.transaction, "an advice waits for a link that is not configured");
-            return;
-        };
+        let link = self.queue(advice.link);
         if advice.state == AdviceState::Dead {
             self.saf.links[link].dead += 1;
             return;
         }
         let key = advice.key;
         let numbers = Some((advice.stan, advice.time)).filter(|(stan, _)| stan.0 != 0);
-        if let Some((stan, _)) = numbers {
-            self.links[link].expect(stan, Pending::Advice(key));
+        if let Some((stan, _)) = numbers
+            && let Some(known) = self.links.get_mut(link)
+        {
+            known.expect(stan, Pending::Advice(key));
         }
         let turn = about
             .and_then(|about| Some(Turn::of(&about.issuer?, about.created)))
@@ -67,6 +66,14 @@ impl Core {
         self.make_due(key);
         self.arm_age(link, self.now);
         self.pump(link);
+    }
+
+    /// The queue of a link. An issuer that was renamed or removed has one too: what it is owed must not be forgotten.
+    fn queue(&mut self, name: Name) -> usize {
+        self.saf.queue(name).unwrap_or_else(|| {
+            tracing::error!(link = %name, "advices wait for a link that is not configured: at saf.max_age they become dead letters");
+            self.saf.add(name)
+        })
     }
 
     /// Puts the head of its order among those that may be sent.
@@ -104,7 +111,7 @@ impl Core {
 
     /// Sends what may be sent over a link.
     pub(super) fn pump(&mut self, link: usize) {
-        while self.links[link].is_up() {
+        while self.links.get(link).is_some_and(Link::is_up) {
             let queue = &mut self.saf.links[link];
             let Some((due, key)) = queue.due.first().copied() else {
                 return;
@@ -367,8 +374,10 @@ impl Core {
             numbers,
             ..
         } = waiting;
-        if let Some((stan, _)) = numbers {
-            self.links[link].done(stan.0, Pending::Advice(key));
+        if let Some((stan, _)) = numbers
+            && let Some(known) = self.links.get_mut(link)
+        {
+            known.done(stan.0, Pending::Advice(key));
         }
         let queue = &mut self.saf.links[link];
         queue.ages.remove(&(advice.created, key));

@@ -76,6 +76,8 @@ pub struct Progress {
     pub attempts: u32,
     /// Sent, or about to be, and not answered.
     pub under_way: bool,
+    /// Its link is not in the configuration: it is not sent, and becomes a dead letter when it is old enough.
+    pub no_link: bool,
     /// When it may be sent again, unix microseconds.
     pub due: u64,
     /// Another advice of the same original goes first.
@@ -115,6 +117,7 @@ impl Core {
     pub fn progress(&self, key: AdviceKey) -> Option<Progress> {
         let waiting = self.saf.waiting.get(&key)?;
         Some(Progress {
+            no_link: waiting.link >= self.links.len(),
             attempts: waiting.attempts,
             under_way: waiting.state != WaitState::Idle,
             due: waiting.due,
@@ -232,13 +235,15 @@ impl Core {
             return;
         };
         tracing::warn!(link = %advice.link, transaction = %key.transaction, ordinal = key.ordinal, ?operation, "an operator decided on a dead letter");
-        if let Some(link) = self.config.link(advice.link) {
-            let dead = &mut self.saf.links[link].dead;
+        if let Some(queue) = self.saf.queue(advice.link) {
+            let dead = &mut self.saf.links[queue].dead;
             *dead = dead.saturating_sub(1);
-            if operation == Operation::Discard {
-                // A replay that this one overtook may have reserved it.
-                self.links[link].done(advice.stan.0, Pending::Advice(key));
-            }
+        }
+        if operation == Operation::Discard
+            && let Some(link) = self.config.link(advice.link)
+        {
+            // A replay that this one overtook may have reserved it.
+            self.links[link].done(advice.stan.0, Pending::Advice(key));
         }
         if operation == Operation::Replay {
             let about = next.get(key.transaction).map(|about| &**about);

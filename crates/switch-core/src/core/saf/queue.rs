@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
-use refund_ledger::{Advice, AdviceKey, AdviceKind, Key, Stan, WireTime};
+use refund_ledger::{Advice, AdviceKey, AdviceKind, Key, Name, Stan, WireTime};
 
 use crate::core::frame::Frame;
 use crate::core::link::Turn;
@@ -14,11 +14,13 @@ pub(in crate::core) struct Saf {
     pub(super) waiting: HashMap<AdviceKey, Waiting>,
     /// Advices of one original, in order; the first may be under way.
     pub(super) orders: HashMap<Key, VecDeque<AdviceKey>>,
+    /// Of the links of the configuration, counted as there; then of those that the ledger alone knows.
     pub(super) links: Vec<LinkQueue>,
 }
 
 #[derive(Debug)]
 pub(super) struct LinkQueue {
+    pub(super) name: Name,
     /// Heads of their order that may be sent, by the time from which.
     pub(super) due: BTreeSet<(u64, AdviceKey)>,
     /// All that wait, by their creation, unix milliseconds.
@@ -31,8 +33,9 @@ pub(super) struct LinkQueue {
 }
 
 impl LinkQueue {
-    fn new() -> LinkQueue {
+    fn new(name: Name) -> LinkQueue {
         LinkQueue {
+            name,
             due: BTreeSet::new(),
             ages: BTreeSet::new(),
             under_way: 0,
@@ -46,6 +49,7 @@ impl LinkQueue {
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub(super) advice: Arc<Advice>,
+    /// Which queue it is in; the number of its link too, where that is configured.
     pub(super) link: usize,
     pub(super) attempts: u32,
     /// Attempts before it came into the queue (before a restart or a replay): the waits begin short again.
@@ -76,12 +80,29 @@ pub(super) enum WaitState {
 }
 
 impl Saf {
-    pub(in crate::core) fn new(links: usize) -> Saf {
+    pub(in crate::core) fn new(links: impl Iterator<Item = Name>) -> Saf {
         Saf {
             waiting: HashMap::new(),
             orders: HashMap::new(),
-            links: (0..links).map(|_| LinkQueue::new()).collect(),
+            links: links.map(LinkQueue::new).collect(),
         }
+    }
+
+    /// The queue of a link, where it has one.
+    pub(super) fn queue(&self, name: Name) -> Option<usize> {
+        self.links.iter().position(|queue| queue.name == name)
+    }
+
+    /// A queue for a link that the ledger alone knows: nothing is sent from it, but what waits there grows old.
+    pub(super) fn add(&mut self, name: Name) -> usize {
+        self.links.push(LinkQueue::new(name));
+        self.links.len() - 1
+    }
+
+    /// The links that have a queue.
+    pub(in crate::core) fn links(&self) -> impl Iterator<Item = (usize, Name)> + '_ {
+        let names = self.links.iter().map(|queue| queue.name);
+        names.enumerate()
     }
 
     /// Depth, dead letters and the creation (unix milliseconds) of the oldest of a link.

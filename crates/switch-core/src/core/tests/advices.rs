@@ -1,6 +1,7 @@
 //! Delivery of advices: repeats, codes, order, age, dead letters.
 
 mod dead_letters;
+mod no_link;
 mod taken_over;
 
 use std::collections::BTreeSet;

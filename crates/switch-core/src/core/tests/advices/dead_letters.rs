@@ -11,7 +11,7 @@ use crate::core::tests::{Msg, World, story, story_with};
 use crate::{Operation, OperationError};
 
 /// The keys of the dead letters, oldest first.
-fn dead(w: &World) -> Vec<AdviceKey> {
+pub(super) fn dead(w: &World) -> Vec<AdviceKey> {
     let advices = w.store.advices();
     let dead = advices
         .iter()
@@ -19,7 +19,11 @@ fn dead(w: &World) -> Vec<AdviceKey> {
     dead.map(|advice| advice.key).collect()
 }
 
-fn operate(w: &mut World, key: AdviceKey, operation: Operation) -> Result<(), OperationError> {
+pub(super) fn operate(
+    w: &mut World,
+    key: AdviceKey,
+    operation: Operation,
+) -> Result<(), OperationError> {
     w.core.operate(7, key, operation, w.now);
     w.settle();
     let operated: Vec<_> = w.core.operated().collect();
@@ -35,7 +39,7 @@ fn replay(w: &mut World, key: AdviceKey) {
 }
 
 #[track_caller]
-fn discard(w: &mut World, key: AdviceKey) {
+pub(super) fn discard(w: &mut World, key: AdviceKey) {
     assert_eq!(operate(w, key, Operation::Discard), Ok(()));
 }
 

@@ -111,6 +111,8 @@ fn check_tidy(core: &Core) {
             };
             assert!(alive, "{pending:?} is over");
         }
+    }
+    for (index, _) in core.saf.links() {
         core.saf.check_tidy(index);
     }
 }
