@@ -39,6 +39,8 @@ impl Core {
                 unnamed: true,
                 ..
             } => self.name_again(asking, &record, task),
+            // The first may become anything, and 96 would say that nothing happened: it is told when it comes again.
+            Own::Early => Ok(Outcome::Done),
             _ if self.failed || asking.known_only => {
                 self.reply_reason(asking, Reason::System);
                 Ok(Outcome::Done)
@@ -46,11 +48,6 @@ impl Core {
             Own::Duplicate => {
                 tracing::warn!(key = %asking.asked.key, "a key that is in use, with other content");
                 self.reply_reason(asking, Reason::Duplicate);
-                Ok(Outcome::Done)
-            }
-            Own::Early => {
-                // The first may become anything: it is told so when it comes again.
-                self.reply_reason(asking, Reason::System);
                 Ok(Outcome::Done)
             }
             Own::Reversed(slot) => self.refuse(asking, &slot, Reason::Reversed, None, Vec::new()),
@@ -78,7 +75,7 @@ impl Core {
                 refreshed,
                 unnamed: false,
             }) => self.repeat(asking, &record, refreshed),
-            Ok(Own::Repeat { .. }) | Err(Interrupt::Busy(_)) => {}
+            Ok(Own::Repeat { .. } | Own::Early) | Err(Interrupt::Busy(_)) => {}
             Err(_) if asking.asked.repeat => {}
             Ok(_) | Err(_) => self.reply_reason(asking, Reason::System),
         }
@@ -93,8 +90,9 @@ impl Core {
         }
         match self.flights.get_mut(&record.key) {
             Some(flight) if flight.waiters.len() < WAITERS_MAX => flight.waiters.push(asker),
-            // Too many, or what was read is older than the answer: the next repeat gets it.
-            Some(_) | None => self.answer_reason(&asker, Some(&record.request.rrn), Reason::System),
+            // Too many, or what was read is older than the answer: the next repeat gets it. It may be an approval, so that
+            // nothing is said rather than 96.
+            Some(_) | None => {}
         }
     }
 

@@ -5,8 +5,10 @@ use std::collections::VecDeque;
 use refund_ledger::{Cause, Key, Reason};
 
 use super::Core;
+use super::own::timeless;
 use super::saf::OperationError;
 use super::work::{Committing, Work};
+use crate::asked::Asked;
 
 impl Core {
     /// Neither yes nor no: no more business; the restart tells. The records stay locked.
@@ -35,10 +37,17 @@ impl Core {
         for task in stuck {
             self.ends_to_wait(&task);
             match &task.work {
-                Work::Ask(asking) if self.is_locked(asking.asked.key) => {}
+                Work::Ask(asking) if self.is_in_doubt(&asking.asked) => {}
                 work => self.give_up(work),
             }
         }
+    }
+
+    /// Whether a request may be the same as one about which a decision is in doubt: by its key, or a repeat by all but its DE 7.
+    fn is_in_doubt(&self, asked: &Asked) -> bool {
+        let name = |key: Key| timeless(key.generation(0));
+        let same = || self.busy.keys().any(|key| name(*key) == name(asked.key));
+        self.is_locked(asked.key) || (self.failed && asked.repeat && same())
     }
 
     /// Whether the ledger has failed with a decision in doubt about what a request's key names: a repeat of it is told nothing.

@@ -351,7 +351,11 @@ impl Core {
             }
             (Err(error), _) => {
                 tracing::error!(%error, "the ledger cannot be read");
-                self.give_up(&task.work);
+                match &task.work {
+                    // What it repeats may have been approved.
+                    Work::Ask(asking) if asking.asked.repeat => {}
+                    work => self.give_up(work),
+                }
             }
             (Ok(_), _) => self.give_up(&task.work),
         }

@@ -71,6 +71,9 @@ fn a_ledger_that_cannot_be_read() {
         w.refused(&refund, "96");
         let reversal = w.reversal(&original);
         w.refused(&reversal, "96");
+        // What it repeats may have been approved.
+        w.send(&original.repeated());
+        w.no_answer();
         assert!(!w.core.failed(), "nothing is under way");
         w.store.trouble(None);
         let relayed = w.relay(&refund);
@@ -293,7 +296,7 @@ fn a_repeat_that_overtakes_its_request_is_not_told_reversed_by_a_tombstone() {
         w.send(&first);
         w.send(&waits);
         w.send(&renamed);
-        assert_eq!(w.answer().code(), "96");
+        w.no_answer();
         w.release();
         for _ in 0..2 {
             let relayed = w.issuer_gets();

@@ -201,8 +201,9 @@ fn only_so_many_wait_for_one_answer() {
         for _ in 1..64 {
             w.send(&purchase);
         }
+        // Nobody knows yet what becomes of it.
+        w.send(&purchase);
         w.no_answer();
-        w.refused(&purchase, "96");
         w.issuer_answers(&relayed, "00");
         for _ in 0..64 {
             assert_eq!(w.answer().code(), "00");
@@ -576,7 +577,7 @@ fn a_repeat_that_overtakes_its_request_is_not_a_second_one() {
         w.send(&first);
         w.send(&waits);
         w.send(&waits.repeated().with(7, "1122143507"));
-        assert_eq!(w.answer().code(), "96");
+        w.no_answer();
         w.release();
         for _ in 0..2 {
             let relayed = w.issuer_gets();

@@ -62,6 +62,7 @@ fn of_a_decision_in_doubt_that_may_stand_nobody_is_told_that_it_failed() {
         w.issuer_answers(&relayed, "00");
         w.issuer_answers(&other, "05");
         w.send(&answered.repeated());
+        w.send(&answered.repeated().with(7, "1122133509"));
         let reversal = w.reversal(&original);
         w.send(&reversal);
         let undone = w.reversal(&undone);
@@ -80,6 +81,7 @@ fn of_a_decision_in_doubt_that_may_stand_nobody_is_told_that_it_failed() {
         assert_eq!(told(&refund), Some("96"), "the start takes it back");
         assert_eq!(told(&declined), Some("96"), "declined or taken back");
         w.send(&answered.repeated());
+        w.send(&answered.repeated().with(7, "1122133509"));
         w.no_answer();
         w.restart();
         assert_eq!(w.status(&answered), Status::Approved);
@@ -100,6 +102,34 @@ fn of_a_decision_in_doubt_that_may_stand_nobody_is_told_that_it_failed() {
         w.restart();
         w.advice_answered("00");
         w.refused(&stored, "00");
+    });
+}
+
+/// The till was impatient: its request still waits for another record when the disk fails, and its repeat with a refreshed DE 7
+/// is not told more than is known of the first.
+#[test]
+fn a_repeat_that_overtakes_its_request_is_not_told_that_it_failed() {
+    story(|w| {
+        let original = w.purchase(1000);
+        w.approved(&original);
+        w.hold();
+        let first = w.refund(&original, 100);
+        w.send(&first);
+        let waits = w.refund(&original, 200);
+        w.send(&waits);
+        let renamed = waits.repeated().with(7, "1122143507");
+        w.send(&renamed);
+        w.core.drain();
+        w.send(&renamed);
+        w.no_answer();
+        w.release_in_doubt();
+        for refund in [&first, &waits] {
+            let answer = w.answer();
+            assert_eq!((answer.at(7), answer.code()), (refund.at(7), "96"));
+        }
+        w.restart();
+        w.advice_answered("00");
+        w.approved(&renamed);
     });
 }
 
