@@ -12,6 +12,7 @@
 //! ```
 
 use super::cold::{Changes, Cold, ColdError};
+use super::fields::Fields;
 use super::hot::Counts;
 use super::journal::LedgerId;
 use crate::{KeyId, Name, Stan, WireTime};
@@ -99,23 +100,7 @@ impl Progress {
     }
 }
 
-struct Fields<'a>(&'a [u8]);
-
 impl Fields<'_> {
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (front, rest) = self.0.split_first_chunk()?;
-        self.0 = rest;
-        Some(*front)
-    }
-
-    fn u32(&mut self) -> Option<u32> {
-        self.array().map(u32::from_le_bytes)
-    }
-
-    fn u64(&mut self) -> Option<u64> {
-        self.array().map(u64::from_le_bytes)
-    }
-
     fn name(&mut self) -> Option<Name> {
         let length = usize::from(u16::from_le_bytes(self.array()?));
         let (name, rest) = self.0.split_at_checked(length)?;

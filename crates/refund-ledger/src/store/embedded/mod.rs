@@ -20,6 +20,7 @@ mod cold;
 mod cold_files;
 mod commit;
 pub mod disk;
+mod fields;
 mod hot;
 pub mod journal;
 mod meta;

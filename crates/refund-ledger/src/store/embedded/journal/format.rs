@@ -4,6 +4,8 @@ use std::fmt;
 
 use crc32c::{crc32c, crc32c_append};
 
+use crate::store::embedded::fields::Fields;
+
 /// Names a ledger, so that no other ledger's files are ever taken for its own.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LedgerId(pub [u8; 16]);
@@ -329,24 +331,7 @@ fn put(rest: &mut &mut [u8], bytes: &[u8]) {
     *rest = back;
 }
 
-/// Reads fields off the front of bytes.
-struct Fields<'a>(&'a [u8]);
-
 impl Fields<'_> {
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (front, rest) = self.0.split_first_chunk::<N>()?;
-        self.0 = rest;
-        Some(*front)
-    }
-
-    fn u32(&mut self) -> Option<u32> {
-        self.array().map(u32::from_le_bytes)
-    }
-
-    fn u64(&mut self) -> Option<u64> {
-        self.array().map(u64::from_le_bytes)
-    }
-
     fn segment_header(&mut self) -> Option<SegmentHeader> {
         Some(SegmentHeader {
             ledger: LedgerId(self.array()?),
