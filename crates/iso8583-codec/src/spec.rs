@@ -39,6 +39,22 @@ pub enum Format {
     Any,
 }
 
+impl Format {
+    /// The letters of the standard, such as `ans`; `any` where it has none.
+    #[must_use]
+    pub const fn letters(self) -> &'static str {
+        match self {
+            Format::N => "n",
+            Format::An => "an",
+            Format::Ans => "ans",
+            Format::Z => "z",
+            Format::Xn => "x+n",
+            Format::B => "b",
+            Format::Any => "any",
+        }
+    }
+}
+
 /// How long an element is, in units of its format: digits, characters (the sign counts as one) or bytes.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum Length {

@@ -88,15 +88,7 @@ fn printable(character: char) -> String {
 
 /// The format in the standard's notation: `n 6`, `ans ..999 LLL`.
 fn notation(field: &FieldSpec<'_>) -> String {
-    let format = match field.format {
-        Format::N => "n",
-        Format::An => "an",
-        Format::Ans => "ans",
-        Format::Z => "z",
-        Format::Xn => "x+n",
-        Format::B => "b",
-        Format::Any => "any",
-    };
+    let format = field.format.letters();
     match (field.length, field.format) {
         (Length::Variable { digits, max }, _) => {
             format!("{format} ..{max} {}", "L".repeat(usize::from(digits)))

@@ -132,7 +132,7 @@ impl Need {
             field.format,
             Format::N | Format::An | Format::Ans | Format::Any
         ) {
-            return Some(format!("is of format {}", letters(field.format)));
+            return Some(format!("is of format {}", field.format.letters()));
         }
         if matches!(
             field.encoding,
@@ -166,18 +166,6 @@ impl Need {
 
     fn is_digits(&self) -> bool {
         !matches!(self.form, Characters(_))
-    }
-}
-
-fn letters(format: Format) -> &'static str {
-    match format {
-        Format::N => "n",
-        Format::An => "an",
-        Format::Ans => "ans",
-        Format::Z => "z",
-        Format::Xn => "x+n",
-        Format::B => "b",
-        Format::Any => "any",
     }
 }
 
