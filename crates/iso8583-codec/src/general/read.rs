@@ -225,16 +225,30 @@ impl Reader {
         }
         let maps = input.from(header);
         let bits = head::read_bitmap(bitmap, maps.bytes).map_err(|fault| maps.error(fault))?;
-        let mut at = header.saturating_add(bits.bytes);
-        for number in bits.numbers {
+        let start = header.saturating_add(bits.bytes);
+        let at = self.announced(bits.numbers, fields, input, start, depth, &mut read)?;
+        end(outer, input, at)?;
+        Ok(read)
+    }
+
+    /// Reads the fields that a bitmap announces, from here on, and returns where the last one ends.
+    fn announced<'s>(
+        &mut self,
+        numbers: Vec<u16>,
+        fields: &'s BTreeMap<u16, Field>,
+        input: Input<'_>,
+        mut at: usize,
+        depth: usize,
+        read: &mut Vec<Subfield<'s>>,
+    ) -> Result<usize, ReadError> {
+        for number in numbers {
             let field = fields.get(&number).ok_or_else(|| {
                 let error = ReadError::new(DecodeErrorKind::Undefined, input.offset(at));
                 error.within(&number.to_string())
             })?;
-            at = self.numbered(number, field, input, at, depth, &mut read)?;
+            at = self.numbered(number, field, input, at, depth, read)?;
         }
-        end(outer, input, at)?;
-        Ok(read)
+        Ok(at)
     }
 
     /// Reads the field of this number and returns where it ends.
@@ -306,11 +320,7 @@ impl Reader {
                     leaf::counted(row, prefix, object.value.len(), row.length.max())
                         .map_err(|fault| value.error(fault))
                         .and_then(|(_, units)| {
-                            let (units, value_bytes) = ber_units(row, units, object.value.len());
-                            debug_assert!(
-                                value_bytes <= object.value.len(),
-                                "no more than there is"
-                            );
+                            let units = ber_units(row, units);
                             self.within(row, value, units, depth)
                         })
                         .map_err(|error| error.within(&tag))?
@@ -392,14 +402,8 @@ impl Reader {
         depth: usize,
     ) -> Result<Vec<Subfield<'s>>, ReadError> {
         let bits = dataset::read_bits(input.bytes).map_err(|fault| input.error(fault))?;
-        let (mut read, mut at) = (Vec::new(), bits.bytes);
-        for number in bits.numbers {
-            let field = fields.get(&number).ok_or_else(|| {
-                ReadError::new(DecodeErrorKind::Undefined, input.offset(at))
-                    .within(&number.to_string())
-            })?;
-            at = self.numbered(number, field, input, at, depth, &mut read)?;
-        }
+        let mut read = Vec::new();
+        let at = self.announced(bits.numbers, fields, input, bits.bytes, depth, &mut read)?;
         if bits.tlv {
             read.extend(self.ber_tlv(tlv, input.from(at), depth)?);
         } else if at < input.bytes.len() {
@@ -412,16 +416,16 @@ impl Reader {
 }
 
 /// Units of a BER value: its bytes are all that is known.
-fn ber_units(row: &Field, units: usize, bytes: usize) -> (usize, usize) {
+fn ber_units(row: &Field, units: usize) -> usize {
     match row.length {
         // An odd fixed number of digits, of which one nibble is unused.
         Length::Fixed(fixed)
             if matches!(row.encoding, Encoding::Bcd(_) | Encoding::Nibbles(_))
                 && units == usize::try_from(fixed).unwrap_or(0).saturating_add(1) =>
         {
-            (units.saturating_sub(1), bytes)
+            units.saturating_sub(1)
         }
-        _ => (units, bytes),
+        _ => units,
     }
 }
 
