@@ -1,9 +1,10 @@
 //! Bytes that are no message, and elements that are not what they should be: what is reported, and where.
 
-use bytes::BytesMut;
-use iso8583_codec::{
-    Currency, DecodeErrorKind, Draft, FieldError, Message, Mti, OriginalData, Spec,
-};
+mod one_message;
+
+use iso8583_codec::{Currency, DecodeErrorKind, FieldError, OriginalData, Spec};
+
+use one_message::with_message;
 
 use DecodeErrorKind::{
     AboveMaximum, BitmapNotHex, LengthNotDigits, MtiNotDigits, TooShort, TrailingBytes, Truncated,
@@ -246,17 +247,6 @@ fn an_empty_second_map_and_a_length_of_zero_are_fine() {
         (Some(&[][..]), Ok(()))
     );
     assert!(message.pan().is_err());
-}
-
-/// A message of these elements.
-fn with_message(spec: &'static Spec, elements: &[(u8, &[u8])], check: impl FnOnce(&Message<'_>)) {
-    let mut out = BytesMut::new();
-    let mut draft = Draft::new(Mti::literal("0200"));
-    for (de, value) in elements {
-        draft.set(*de, value);
-    }
-    draft.encode(spec, &mut out).expect("representable");
-    check(&spec.decode(&out).expect("just encoded"));
 }
 
 #[test]

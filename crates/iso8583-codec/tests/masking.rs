@@ -1,24 +1,18 @@
 //! What people see of a message: escaped, masked, in words.
 
+mod one_message;
+
 use std::collections::BTreeMap;
 
 use bytes::BytesMut;
 use iso8583_codec::describe::{to_json, to_table};
 use iso8583_codec::model::{BerTlv, Body, Dialect, Field, Format, Prefix};
-use iso8583_codec::{Draft, Message, Mti, Record, Spec};
+use iso8583_codec::{Mti, Record, Spec};
+
+use one_message::with_message;
 
 const PAN: &str = "4761739001010119";
 const PAN_MASKED: &str = "476173******0119";
-
-fn with_message(spec: &'static Spec, elements: &[(u8, &[u8])], check: impl FnOnce(&Message<'_>)) {
-    let mut out = BytesMut::new();
-    let mut draft = Draft::new(Mti::literal("0200"));
-    for (de, value) in elements {
-        draft.set(*de, value);
-    }
-    draft.encode(spec, &mut out).expect("representable");
-    check(&spec.decode(&out).expect("just encoded"));
-}
 
 fn check(spec: &'static Spec, elements: &[(u8, &[u8])], masked: &str, clear: &str) {
     with_message(spec, elements, |message| {

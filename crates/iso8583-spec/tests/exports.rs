@@ -2,37 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test cannot read is its failure")]
 
-use std::fs;
-use std::path::PathBuf;
+mod spec_files;
 
 use iso8583_codec::model::{Body, Dialect, Encoding, Field, Format as Content};
 use iso8583_spec::{Format, Loaded, Options, load, parse, write};
 
-const LENIENT: Options = Options { lenient: true };
+use spec_files::specs;
 
-/// The spec files of the project, and those of other systems where they are at hand.
-fn specs() -> Vec<PathBuf> {
-    let root = env!("CARGO_MANIFEST_DIR");
-    let folders = [
-        format!("{root}/../../fixtures/specs"),
-        format!("{root}/../../../shared/specs/jpos"),
-        format!("{root}/../../../shared/specs/moov"),
-    ];
-    let mut specs = Vec::new();
-    for folder in folders {
-        let Ok(entries) = fs::read_dir(&folder) else {
-            println!("skipped: no {folder} at hand");
-            continue;
-        };
-        specs.extend(entries.map(|entry| entry.unwrap().path()));
-    }
-    specs.retain(|path| {
-        let ending = path.extension().unwrap_or_default();
-        ending == "toml" || ending == "xml" || ending == "json"
-    });
-    specs.sort();
-    specs
-}
+const LENIENT: Options = Options { lenient: true };
 
 fn written(loaded: &Loaded, format: Format) -> (Loaded, Vec<String>) {
     let (text, missing) = write(

@@ -6,6 +6,8 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test cannot read is its failure")]
 
+mod random;
+
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
@@ -18,6 +20,8 @@ use iso8583_codec::model::{
 use iso8583_codec::{Mti, Record, Spec, Value};
 use serde_json::{Map, Value as Json, json};
 
+use random::Random;
+
 /// Specs, each with so many messages.
 const SPECS: usize = 60;
 const MESSAGES: usize = 8;
@@ -29,30 +33,6 @@ for line in sys.stdin:
     case = json.loads(line)
     print(json.dumps([bytes(iso8583.encode(m, case['spec'])[0]).hex() for m in case['messages']]))
 ";
-
-/// Small numbers that look random.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        // SplitMix64.
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut x = self.0;
-        x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        usize::try_from((x ^ (x >> 31)) % u64::try_from(bound).unwrap()).unwrap()
-    }
-
-    fn pick<'a, T>(&mut self, items: &'a [T]) -> &'a T {
-        &items[self.below(items.len())]
-    }
-
-    fn text(&mut self, alphabet: &[u8], length: usize) -> String {
-        (0..length)
-            .map(|_| char::from(*self.pick(alphabet)))
-            .collect()
-    }
-}
 
 const HEX: &[u8] = b"0123456789ABCDEF";
 const TEXT: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 .,-/()=+";

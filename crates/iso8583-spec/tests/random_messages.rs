@@ -4,35 +4,18 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test cannot read is its failure")]
 
-use std::fs;
-use std::path::PathBuf;
+mod random;
+mod spec_files;
 
 use bytes::BytesMut;
 use iso8583_codec::model::{Body, Encoding, Field, Format, Length, Side};
 use iso8583_codec::{Group, Mti, Record, Value};
 use iso8583_spec::{Options, load};
 
+use random::Random;
+use spec_files::specs;
+
 const MESSAGES: usize = 60;
-
-/// Small numbers that look random.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        // SplitMix64.
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut x = self.0;
-        x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        usize::try_from((x ^ (x >> 31)) % u64::try_from(bound).unwrap()).unwrap()
-    }
-
-    fn text(&mut self, alphabet: &[u8], length: usize) -> String {
-        (0..length)
-            .map(|_| char::from(alphabet[self.below(alphabet.len())]))
-            .collect()
-    }
-}
 
 const DIGITS: &[u8] = b"0123456789";
 const HEX: &[u8] = b"0123456789ABCDEF";
@@ -141,28 +124,6 @@ fn some<'f, K: 'f>(
         }
     }
     Some(())
-}
-
-fn specs() -> Vec<PathBuf> {
-    let root = env!("CARGO_MANIFEST_DIR");
-    let folders = [
-        format!("{root}/../../fixtures/specs"),
-        format!("{root}/../../../shared/specs/jpos"),
-        format!("{root}/../../../shared/specs/moov"),
-    ];
-    let mut specs = Vec::new();
-    for folder in folders {
-        match fs::read_dir(&folder) {
-            Ok(entries) => specs.extend(entries.map(|entry| entry.unwrap().path())),
-            Err(_) => println!("skipped: no {folder} at hand"),
-        }
-    }
-    specs.retain(|path| {
-        let ending = path.extension().unwrap_or_default();
-        ending == "toml" || ending == "xml" || ending == "json"
-    });
-    specs.sort();
-    specs
 }
 
 #[test]
