@@ -36,6 +36,7 @@ mod plausible;
 mod rules;
 mod switches;
 mod tree;
+mod unsaid;
 
 use std::fs::File;
 use std::io::Read;

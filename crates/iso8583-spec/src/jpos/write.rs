@@ -13,6 +13,7 @@ use crate::error::Problem;
 use crate::own::one_line;
 use crate::rules::{Rules, ValueRule};
 use crate::switches::Switches;
+use crate::unsaid::Unsaid;
 
 /// Writes a packager file.
 pub(crate) fn export(
@@ -36,17 +37,17 @@ pub(crate) fn export(
             kind.0, kind.1
         ),
         level: 1,
-        missing: Vec::new(),
+        unsaid: Unsaid::new(lenient),
         validators,
-        lenient,
     };
     let _ = writeln!(out.text, "<!-- {} -->", comment(&dialect.name));
     out.message(dialect)?;
     out.rules(rules)?;
     if !switches.is_empty() {
-        out.cannot(Problem::new("switches have no place in such a file"))?;
+        out.unsaid
+            .cannot(Problem::new("switches have no place in such a file"))?;
     }
-    Ok((out.text, out.missing))
+    Ok((out.text, out.unsaid.problems))
 }
 
 /// The validator that asks what a rule asks, if there is one.
@@ -77,10 +78,9 @@ fn validator(rule: &ValueRule) -> Option<String> {
 struct Writer<'r> {
     text: String,
     level: usize,
-    missing: Vec<Problem>,
+    unsaid: Unsaid,
     /// The validators of fields, by path, until they are written.
     validators: BTreeMap<&'r str, String>,
-    lenient: bool,
 }
 
 fn escaped(text: &str) -> String {
@@ -114,22 +114,10 @@ fn comment(text: &str) -> String {
 }
 
 impl Writer<'_> {
-    fn cannot(&mut self, problem: Problem) -> Result<(), Problem> {
-        if !self.lenient {
-            return Err(problem);
-        }
-        self.missing.push(problem);
-        Ok(())
-    }
-
-    fn nearly(&mut self, path: &str, what: &str) {
-        self.missing.push(Problem::new(what).field(path));
-    }
-
     /// Names the rules that were not written with their fields.
     fn rules(&mut self, rules: &Rules) -> Result<(), Problem> {
         if !rules.messages.is_empty() {
-            self.cannot(Problem::new(
+            self.unsaid.cannot(Problem::new(
                 "rules of messages have no place in such a file",
             ))?;
         }
@@ -138,7 +126,7 @@ impl Writer<'_> {
             let again = before.iter().any(|other| other.field == rule.field);
             let left = self.validators.contains_key(rule.field.as_str());
             if again || left || validator(rule).is_none() {
-                self.cannot(
+                self.unsaid.cannot(
                     Problem::new("no validator asks what a rule of this field asks")
                         .field(&rule.field),
                 )?;
@@ -174,21 +162,22 @@ impl Writer<'_> {
     fn message_bitmap(&mut self, dialect: &Dialect) -> Result<(), Problem> {
         let bitmap = &dialect.bitmap;
         if bitmap.always {
-            self.cannot(Problem::new("bitmaps that are there unannounced").field("1"))?;
+            self.unsaid
+                .cannot(Problem::new("bitmaps that are there unannounced").field("1"))?;
         }
         let usual = match bitmap.encoding {
             BitmapEncoding::EbcdicHex if bitmap.maps > 1 => 32,
             _ => 0,
         };
         if bitmap.all_up_to != usual {
-            self.nearly(
+            self.unsaid.nearly(
                 "1",
                 "bitmaps without an element in them are written in other messages",
             );
         }
         if bitmap.maps == 1 && dialect.fields.contains_key(&1) {
             if bitmap.encoding != BitmapEncoding::Hex {
-                self.cannot(
+                self.unsaid.cannot(
                     Problem::new("a field 1 beside a bitmap that is not in hexadecimal digits")
                         .field("1"),
                 )?;
@@ -220,6 +209,7 @@ impl Writer<'_> {
             }
             _ => {
                 return self
+                    .unsaid
                     .cannot(Problem::new("a bitmap of this size in this encoding").field(path));
             }
         };
@@ -231,7 +221,7 @@ impl Writer<'_> {
 
     fn field(&mut self, path: &str, id: u16, field: &Field) -> Result<(), Problem> {
         let Some(choice) = choose(field, false) else {
-            return self.cannot(no_class(path, field));
+            return self.unsaid.cannot(no_class(path, field));
         };
         self.note_differences(path, field, &choice);
         match body(field) {
@@ -240,20 +230,22 @@ impl Writer<'_> {
                 Ok(())
             }
             Ok(Some(packager)) => self.compound(path, id, field, &choice, packager),
-            Err(what) => self.cannot(Problem::new(what).field(path)),
+            Err(what) => self.unsaid.cannot(Problem::new(what).field(path)),
         }
     }
 
     fn note_differences(&mut self, path: &str, field: &Field, choice: &Choice) {
         if choice.fills {
-            self.nearly(path, "a value that is too short is filled there");
+            self.unsaid
+                .nearly(path, "a value that is too short is filled there");
         }
         if matches!(field.format, Format::An | Format::Ans | Format::Z)
             && !matches!(field.encoding, Encoding::Nibbles(_))
             && field.body == Body::Value
             && !super::read::is_track(field)
         {
-            self.nearly(path, "its format is written as characters of any kind");
+            self.unsaid
+                .nearly(path, "its format is written as characters of any kind");
         }
     }
 
@@ -310,7 +302,7 @@ impl Writer<'_> {
             Body::Tagged(tagged) => self.tagged(path, tagged),
             Body::BerTlv(objects) => {
                 if !objects.fields.is_empty() {
-                    self.nearly(
+                    self.unsaid.nearly(
                         path,
                         "the names of its objects have no place in such a file",
                     );
@@ -331,14 +323,15 @@ impl Writer<'_> {
     fn tagged(&mut self, path: &str, tagged: &Tagged) -> Result<(), Problem> {
         let others = others(tagged);
         if tagged.unknown != Unknown::Refuse && others.is_none() {
-            self.nearly(path, "a tag without a row is an error there");
+            self.unsaid
+                .nearly(path, "a tag without a row is an error there");
         }
         if let Some(lead) = &tagged.lead {
             let path = format!("{path}.0");
             let optional = tagged.numbers && lead.optional && !is_gicc(tagged);
             match choose(&lead.field, optional) {
                 Some(choice) => self.row("isofield", 0, &lead.field, &choice, "/>"),
-                None => self.cannot(no_class(&path, &lead.field))?,
+                None => self.unsaid.cannot(no_class(&path, &lead.field))?,
             }
         }
         for (index, (tag, field)) in tagged.fields.iter().enumerate() {
@@ -347,7 +340,7 @@ impl Writer<'_> {
                 _ => format!("{path}.{tag}"),
             };
             let Some(mut choice) = choose_tagged(tagged, field) else {
-                self.cannot(no_class(&path, field))?;
+                self.unsaid.cannot(no_class(&path, field))?;
                 continue;
             };
             let number = if tagged.numbers {
@@ -357,13 +350,14 @@ impl Writer<'_> {
                 u16::try_from(index.saturating_add(1)).ok()
             };
             let Some(id) = number else {
-                self.cannot(Problem::new("a tag that is no number").field(&path))?;
+                self.unsaid
+                    .cannot(Problem::new("a tag that is no number").field(&path))?;
                 continue;
             };
             match body(field) {
                 Ok(None) => self.leaf(&path, id, field, &choice),
                 Ok(Some(packager)) => self.compound(&path, id, field, &choice, packager)?,
-                Err(what) => self.cannot(Problem::new(what).field(&path))?,
+                Err(what) => self.unsaid.cannot(Problem::new(what).field(&path))?,
             }
         }
         if let Some(class) = others {

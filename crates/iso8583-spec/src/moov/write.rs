@@ -13,6 +13,7 @@ use crate::error::Problem;
 use crate::own::one_line;
 use crate::rules::Rules;
 use crate::switches::Switches;
+use crate::unsaid::Unsaid;
 
 /// Most digits of a field that is a number there: more do not fit into one.
 const NUMERIC_DIGITS_MAX: u32 = 18;
@@ -25,22 +26,22 @@ pub(crate) fn export(
     lenient: bool,
 ) -> Result<(String, Vec<Problem>), Problem> {
     let mut out = Writer {
-        missing: Vec::new(),
-        lenient,
+        unsaid: Unsaid::new(lenient),
     };
     let spec = out.message(dialect)?;
     if !rules.is_empty() {
-        out.cannot(Problem::new(
+        out.unsaid.cannot(Problem::new(
             "rules of messages and values have no place in such a file",
         ))?;
     }
     if !switches.is_empty() {
-        out.cannot(Problem::new("switches have no place in such a file"))?;
+        out.unsaid
+            .cannot(Problem::new("switches have no place in such a file"))?;
     }
     let mut text = String::new();
     spec.write(&mut text, 0);
     text.push('\n');
-    Ok((text, out.missing))
+    Ok((text, out.unsaid.problems))
 }
 
 /// JSON whose keys stay in their order.
@@ -91,36 +92,24 @@ impl Object {
 }
 
 struct Writer {
-    missing: Vec<Problem>,
-    lenient: bool,
+    unsaid: Unsaid,
 }
 
 impl Writer {
-    fn cannot(&mut self, problem: Problem) -> Result<(), Problem> {
-        if !self.lenient {
-            return Err(problem);
-        }
-        self.missing.push(problem);
-        Ok(())
-    }
-
-    fn nearly(&mut self, path: &str, what: &str) {
-        self.missing.push(Problem::new(what).field(path));
-    }
-
     fn message(&mut self, dialect: &Dialect) -> Result<Json, Problem> {
         if dialect.header > 0 {
-            self.cannot(Problem::new(
+            self.unsaid.cannot(Problem::new(
                 "a header in front of the message type indicator",
             ))?;
         }
         if dialect.bitmap.always || dialect.bitmap.third_in.is_some() {
-            self.cannot(Problem::new(
+            self.unsaid.cannot(Problem::new(
                 "bitmaps that are there unannounced, or in an element of their own",
             ))?;
         }
         if dialect.bitmap.all_up_to > 0 {
-            self.nearly("1", "bitmaps without an element in them are never written");
+            self.unsaid
+                .nearly("1", "bitmaps without an element in them are never written");
         }
         let mut fields = Object::default();
         let mti = Field::fixed("Message Type Indicator", Format::N, 4)
@@ -137,7 +126,8 @@ impl Writer {
         for (de, field) in &dialect.fields {
             let path = de.to_string();
             if *de == 1 {
-                self.cannot(Problem::new("a field 1 beside the bitmap").field(path))?;
+                self.unsaid
+                    .cannot(Problem::new("a field 1 beside the bitmap").field(path))?;
                 continue;
             }
             if let Some(json) = self.field(&path, field)? {
@@ -155,7 +145,8 @@ impl Writer {
             BitmapEncoding::Binary => ("Binary", "Binary.Fixed"),
             BitmapEncoding::Hex => ("HexToASCII", "Hex.Fixed"),
             BitmapEncoding::EbcdicHex => {
-                self.cannot(Problem::new("a bitmap in EBCDIC digits").field(path))?;
+                self.unsaid
+                    .cannot(Problem::new("a bitmap in EBCDIC digits").field(path))?;
                 ("HexToASCII", "Hex.Fixed")
             }
         };
@@ -172,7 +163,8 @@ impl Writer {
         let json = match &field.body {
             Body::Value => self.value(path, field),
             Body::BerTlv(objects) if objects.fields.is_empty() => {
-                self.nearly(path, "its objects have no names: it is written as bytes");
+                self.unsaid
+                    .nearly(path, "its objects have no names: it is written as bytes");
                 self.value(
                     path,
                     &Field {
@@ -187,7 +179,7 @@ impl Writer {
         match json {
             Ok(json) => Ok(Some(json)),
             Err(problem) => {
-                self.cannot(problem.field(path))?;
+                self.unsaid.cannot(problem.field(path))?;
                 Ok(None)
             }
         }
@@ -229,7 +221,9 @@ impl Writer {
             .with("prefix", Json::text(&prefix));
         match field.pad {
             // Zeros would stand in front of the sign there.
-            Some(_) if sign => self.nearly(path, "a short amount is not filled there"),
+            Some(_) if sign => self
+                .unsaid
+                .nearly(path, "a short amount is not filled there"),
             Some(pad) => json = json.with("padding", padding(pad)?),
             None => {}
         }
@@ -272,7 +266,7 @@ impl Writer {
             ));
         }
         if field.pad.is_some() {
-            self.nearly(
+            self.unsaid.nearly(
                 path,
                 "what its subfields leave of its room is not filled there",
             );
@@ -336,7 +330,8 @@ impl Writer {
 
     fn tagged(&mut self, path: &str, tagged: &Tagged) -> Result<Json, Problem> {
         if tagged.order != Order::ByTag {
-            self.nearly(path, "its items are written by ascending tag there");
+            self.unsaid
+                .nearly(path, "its items are written by ascending tag there");
         }
         let mut rows = Object::default();
         for (tag, field) in &tagged.fields {
