@@ -40,6 +40,19 @@ pub(crate) fn number(text: &[u8]) -> Option<u64> {
     for chunk in chunks {
         value = value.wrapping_mul(100_000_000).wrapping_add(eight(*chunk)?);
     }
+    if let (Some(first), Some(last)) = (rest.first_chunk(), rest.last_chunk()) {
+        // Four to seven digits are the end of a word whose front is filled with zeros; the two pieces overlap.
+        let filled = (rest.len() as u32).wrapping_mul(8);
+        let word = 0x3030_3030_3030_3030u64.wrapping_shr(filled)
+            | u64::from(u32::from_le_bytes(*first)).wrapping_shl(64u32.wrapping_sub(filled))
+            | u64::from(u32::from_le_bytes(*last)) << 32;
+        let scale = POWERS_OF_TEN.get(rest.len()).copied().unwrap_or_default();
+        return Some(
+            value
+                .wrapping_mul(scale)
+                .wrapping_add(eight(word.to_le_bytes())?),
+        );
+    }
     let mut wrong = false;
     for byte in rest {
         let digit = byte.wrapping_sub(b'0');
@@ -48,6 +61,8 @@ pub(crate) fn number(text: &[u8]) -> Option<u64> {
     }
     (!wrong).then_some(value)
 }
+
+const POWERS_OF_TEN: [u64; 8] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000];
 
 /// The number that these bytes write, two digits each; `None` if a nibble is no digit or there are more than 18 of them.
 #[inline]
@@ -95,12 +110,15 @@ mod tests {
 
     #[test]
     fn every_byte_at_every_place() {
-        for place in 0..19 {
-            for byte in 0..=255u8 {
-                let mut text = *b"0123456789012345678";
-                text[place] = byte;
-                assert_eq!(number(&text), naive(&text), "{byte:#04x} at {place}");
-                assert_eq!(all_digits(&text), byte.is_ascii_digit());
+        for length in 1..=19 {
+            for place in 0..length {
+                for byte in 0..=255u8 {
+                    let mut text = b"9123456789012345678"[..length].to_vec();
+                    text[place] = byte;
+                    let what = format!("{byte:#04x} at {place} of {length}");
+                    assert_eq!(number(&text), naive(&text), "{what}");
+                    assert_eq!(all_digits(&text), byte.is_ascii_digit(), "{what}");
+                }
             }
         }
     }

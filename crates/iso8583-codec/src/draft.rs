@@ -244,7 +244,11 @@ impl<'a> Draft<'a> {
         } else {
             write_head(spec, self.mti, present, &mut writer);
         }
-        self.write_elements(spec, present, &mut writer)?;
+        self.write_half::<0>(spec, present as u64, &mut writer)?;
+        let second = (present >> 64) as u64;
+        if second != 0 {
+            self.write_half::<64>(spec, second, &mut writer)?;
+        }
         if self.far() != 0 {
             self.write_far_elements(spec, &mut writer)?;
         }
@@ -311,45 +315,60 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// Writes the elements from `BASE + 1` on, a half of all, since sixty-four bits are much quicker to work with than twice as
+    /// many.
     #[inline]
-    fn write_elements(
+    fn write_half<const BASE: u8>(
         &self,
         spec: &Spec,
-        present: u128,
+        present: u64,
         out: &mut Writer<'_>,
     ) -> Result<(), EncodeError> {
+        let set = (self.set >> BASE) as u64;
         let mut left = present;
         while left != 0 {
-            let de = presence::first(left);
-            let bit = presence::bit(de);
-            left &= left.wrapping_sub(1);
-            if self.set & bit != 0 {
+            let de = (left.trailing_zeros() as u8).wrapping_add(BASE.wrapping_add(1));
+            let up_to_this = left ^ left.wrapping_sub(1);
+            let here = left & up_to_this;
+            if set & here != 0 {
                 encode::value(spec, de, self.value(de), out)?;
+                left &= !up_to_this;
                 continue;
             }
-            let Some((source, taken)) = self.source(bit) else {
+            let Some((source, taken)) = self.source::<BASE>(here) else {
+                left &= !up_to_this;
                 continue;
             };
             if ptr::eq(source.spec(), spec) {
                 // The run ends where something comes in between, or something of the source stays out.
-                let others = (present | source.present()) & !taken & presence::above(de);
-                let (start, end) = source.run_to(de, others);
-                out.put_part(source.frame(), start, end);
-                left &= presence::from_first(others);
+                let there = (source.present() >> BASE) as u64;
+                let others = (present | there) & !taken & !up_to_this;
+                let rest = others | others.wrapping_neg();
+                let beyond = there & rest;
+                let end = if beyond == 0 {
+                    source.end_of_half::<BASE>()
+                } else {
+                    let next = beyond.trailing_zeros() as u8;
+                    source.start(next.wrapping_add(BASE.wrapping_add(1)))
+                };
+                out.put_part(source.frame(), source.start(de), end);
+                left &= rest;
             } else {
                 encode::transcode(spec, de, source, out)?;
+                left &= !up_to_this;
             }
         }
         Ok(())
     }
 
-    /// Where the element of this bit is taken from, and what else is.
+    /// Where the element of this bit of a half is taken from, and what else of that half is.
     #[inline]
-    fn source(&self, bit: u128) -> Option<(&'a Message<'a>, u128)> {
-        let mut sources = self.sources.iter().zip(&self.taken);
+    fn source<const BASE: u8>(&self, bit: u64) -> Option<(&'a Message<'a>, u64)> {
+        let taken = self.taken.iter().map(|taken| (*taken >> BASE) as u64);
+        let mut sources = self.sources.iter().zip(taken);
         sources
-            .find(|(_, taken)| *taken & bit != 0)
-            .and_then(|(source, taken)| Some(((*source)?, *taken)))
+            .find(|(_, taken)| taken & bit != 0)
+            .and_then(|(source, taken)| Some(((*source)?, taken)))
     }
 }
 

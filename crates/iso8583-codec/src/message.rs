@@ -139,14 +139,6 @@ impl<'a> Message<'a> {
         self.frame.get(start..end).unwrap_or_default()
     }
 
-    /// Where an element starts, with its length prefix, and where its present neighbours up to the first of `others`, which
-    /// may be absent, end.
-    #[inline]
-    pub(crate) fn run_to(&self, de: u8, others: u128) -> (usize, usize) {
-        let beyond = self.present & presence::from_first(others);
-        (self.start(de), self.start(presence::first(beyond)))
-    }
-
     /// Inlined everywhere, since three numbers that come back through memory cost more than finding them.
     #[inline(always)]
     pub(crate) fn place(&self, de: u8) -> Option<Place> {

@@ -15,19 +15,6 @@ pub(crate) const fn first(set: u128) -> u8 {
     (set.trailing_zeros() as u8).wrapping_add(1)
 }
 
-/// The data elements from the lowest of `set` on; none if it is empty.
-#[inline]
-pub(crate) const fn from_first(set: u128) -> u128 {
-    // The lowest bit and everything above it: what negation leaves of it.
-    set | set.wrapping_neg()
-}
-
-/// The data elements above `de`, which is 1 to 128.
-#[inline]
-pub(crate) const fn above(de: u8) -> u128 {
-    !(bit(de) | bit(de).wrapping_sub(1))
-}
-
 /// The data elements of a set, ascending.
 pub(crate) struct Elements(pub(crate) u128);
 
@@ -59,12 +46,5 @@ mod tests {
         let set = bit(2) | bit(64) | bit(65) | bit(128);
         assert_eq!(Elements(set).collect::<Vec<_>>(), [2, 64, 65, 128]);
         assert_eq!((bit(0), bit(129), first(0)), (0, 0, 129));
-        assert_eq!(
-            Elements(from_first(bit(127))).collect::<Vec<_>>(),
-            [127, 128]
-        );
-        assert_eq!(from_first(0), 0);
-        assert_eq!(Elements(above(126)).collect::<Vec<_>>(), [127, 128]);
-        assert_eq!((above(128), above(1)), (0, !1));
     }
 }

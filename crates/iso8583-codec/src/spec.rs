@@ -283,8 +283,8 @@ pub struct Spec {
     fields: [Option<FieldSpec<'static>>; ELEMENTS],
     /// By data element, less one.
     pub(crate) steps: [Step; ELEMENTS],
-    /// For each [`Check`], the elements whose bytes, length prefix included, must all pass it: neighbours of one set are
-    /// checked as one run.
+    /// For each [`Check`] of a run, the elements whose bytes, length prefix included, are checked for it: neighbours of one set
+    /// as one run.
     pub(crate) runs: [u128; Check::COUNT],
     /// Elements with anything to check.
     pub(crate) checked: u128,
@@ -428,7 +428,7 @@ impl Spec {
             self.checked |= bit;
         }
         if step.check.covers_prefix(&row) {
-            self.runs[step.check as usize] |= bit;
+            self.runs[step.check.of_run() as usize] |= bit;
         }
         if matches!(row.value, ValueEncoding::Other) {
             self.other |= bit;

@@ -413,3 +413,52 @@ fn room_of_a_draft() {
         Err(EncodeError::TooManySources { de: 3, max: 4 })
     );
 }
+
+/// Every way of keeping, changing and removing neighbours, those on both sides of the border between the maps too.
+#[test]
+fn runs_of_neighbours() {
+    const BASE: [(u8, &[u8]); 8] = [
+        (3, b"000000"),
+        (11, b"000123"),
+        (37, b"632517000123"),
+        (63, b"free text"),
+        (64, b"\x01\x23\x45\x67\x89\xAB\xCD\xEF"),
+        (66, b"1"),
+        (70, b"301"),
+        (128, b"\xFE\xDC\xBA\x98\x76\x54\x32\x10"),
+    ];
+    const CHANGED: [&[u8]; 8] = [
+        b"200000",
+        b"000999",
+        b"632517000999",
+        b"other text",
+        b"\0\0\0\0\0\0\0\0",
+        b"9",
+        b"001",
+        b"\0\0\0\0\0\0\0\0",
+    ];
+    for spec in [Spec::iso87_ascii(), Spec::iso87_binary()] {
+        let frame = of_elements(spec, &BASE);
+        let base = spec
+            .decode(&frame)
+            .unwrap_or_else(|error| panic!("{error}"));
+        for way in 0..3usize.pow(8) {
+            let mut draft = Draft::from_message(&base, REQUEST);
+            let mut expected = Vec::new();
+            for (index, (de, value)) in BASE.into_iter().enumerate() {
+                match way / 3usize.pow(index as u32) % 3 {
+                    0 => expected.push((de, value)),
+                    1 => {
+                        draft.set(de, CHANGED[index]);
+                        expected.push((de, CHANGED[index]));
+                    }
+                    _ => {
+                        draft.remove(de);
+                    }
+                }
+            }
+            let expected = of_elements(spec, &expected);
+            assert_eq!(encoded(&draft, spec), Ok(expected), "way {way}");
+        }
+    }
+}

@@ -467,6 +467,38 @@ fn characters_that_real_messages_have() {
     assert_eq!(spoiled(binary, 22, b"051", 0, 0xF0), Ok(()));
 }
 
+/// Free text may hold what its printable neighbours may not, which are looked at together with it.
+#[test]
+fn free_text_beside_printable_characters() {
+    for spec in [Spec::iso87_ascii(), Spec::iso87_binary()] {
+        let mut name = [b'x'; 40];
+        name[20] = 0xE9;
+        let fields: [(u8, &[u8]); 4] = [
+            (37, b"632517000123"),
+            (41, b"TERM0001"),
+            (43, &name),
+            (49, b"978"),
+        ];
+        with_message(spec, &fields, |message| {
+            assert_eq!(message.validate(), Ok(()));
+            let mut frame = message.frame().to_vec();
+            let reference = frame
+                .windows(12)
+                .position(|text| text == b"632517000123")
+                .expect("as it was set");
+            frame[reference + 5] = 0xE9;
+            let spoiled = spec.decode(&frame).expect("lengths are the same");
+            assert_eq!(
+                spoiled.validate(),
+                Err(FieldError::NotPrintable {
+                    de: 37,
+                    offset: reference + 5
+                })
+            );
+        });
+    }
+}
+
 #[test]
 fn errors_name_the_place_and_not_the_bytes() {
     let error = Spec::iso87_ascii()
