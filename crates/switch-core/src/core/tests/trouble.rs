@@ -2,7 +2,7 @@
 
 use refund_ledger::Status;
 
-use super::{Msg, story, story_with};
+use super::{Msg, World, story, story_with};
 use crate::CoreConfig;
 use crate::core::tests::world::{BANK_A, SECOND, VISA};
 
@@ -61,8 +61,8 @@ fn of_a_decision_in_doubt_that_may_stand_nobody_is_told_that_it_failed() {
         w.send(&refund);
         w.issuer_answers(&relayed, "00");
         w.issuer_answers(&other, "05");
-        w.send(&answered.repeated());
         w.send(&answered.repeated().with(7, "1122133509"));
+        w.send(&answered.repeated());
         let reversal = w.reversal(&original);
         w.send(&reversal);
         let undone = w.reversal(&undone);
@@ -109,7 +109,8 @@ fn of_a_decision_in_doubt_that_may_stand_nobody_is_told_that_it_failed() {
 /// is not told more than is known of the first.
 #[test]
 fn a_repeat_that_overtakes_its_request_is_not_told_that_it_failed() {
-    story(|w| {
+    let may_wait = |requests| move |config: &mut CoreConfig| config.limits.waiting_max = requests;
+    let play = |w: &mut World| {
         let original = w.purchase(1000);
         w.approved(&original);
         w.hold();
@@ -130,7 +131,10 @@ fn a_repeat_that_overtakes_its_request_is_not_told_that_it_failed() {
         w.restart();
         w.advice_answered("00");
         w.approved(&renamed);
-    });
+    };
+    story_with(may_wait(100), play);
+    // The repeat is one too many.
+    story_with(may_wait(2), play);
 }
 
 #[test]
