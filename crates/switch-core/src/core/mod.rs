@@ -1,6 +1,7 @@
 //! The core: its state, what goes in, what comes out.
 
 mod ask;
+mod clock_set;
 mod doubt;
 mod find;
 mod flight;
@@ -10,7 +11,6 @@ mod own;
 mod recover;
 mod reversal;
 mod saf;
-mod step;
 mod terminal;
 #[cfg(test)]
 mod tests;
