@@ -3,6 +3,10 @@
 //! This crate is the program around the switch: command line, configuration, keys, logs, metrics, and the only clock. What a
 //! message means is decided in `switch-core`, what is left of an original in `refund-ledger`.
 
+// Records and messages are many small allocations that one thread makes and another frees: see docs/decisions/allocator.md.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 pub mod cli;
 pub mod clock;
 pub mod commands;

@@ -3,7 +3,7 @@
 //! Names and labels are part of the outside contract; labels are of bounded cardinality, never a PAN, STAN, terminal or
 //! merchant.
 
-use std::collections::HashMap;
+use foldhash::{HashMap, HashMapExt};
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use refund_ledger::Reason;

@@ -1,6 +1,7 @@
 //! Issuer links: connections, sign-on, echo, and whose answer a message is.
 
-use std::collections::{HashMap, VecDeque};
+use foldhash::{HashMap, HashMapExt};
+use std::collections::VecDeque;
 
 use iso8583_codec::{Message, Mti};
 use refund_ledger::store::Recovered;

@@ -1,6 +1,7 @@
 //! The queue of advices: what waits, in which order, for how long.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use foldhash::{HashMap, HashMapExt};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use refund_ledger::{Advice, AdviceKey, AdviceKind, Key, Name, Stan, WireTime};
