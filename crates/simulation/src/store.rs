@@ -46,12 +46,13 @@ struct State {
     early: BTreeMap<Key, Arc<Transaction>>,
     /// What reads asked for, by their tickets.
     asked: BTreeMap<u64, Query>,
+    /// What is done, and not heard of yet.
+    completed: Vec<Completion>,
 }
 
 /// What came of some work.
 #[derive(Default)]
 pub(crate) struct Done {
-    pub(crate) completions: Vec<Completion>,
     /// What is durable now: the journal's records.
     pub(crate) durable: Vec<Vec<u8>>,
     /// A checkpoint was made, or begun.
@@ -108,6 +109,7 @@ impl SimStore {
             owed: Vec::new(),
             early: BTreeMap::new(),
             asked: BTreeMap::new(),
+            completed: Vec::new(),
         };
         let store = SimStore {
             inner,
@@ -154,7 +156,7 @@ impl SimStore {
             .collect();
         let take = many.min(state.queue.len());
         for request in state.queue.drain(..take).collect::<Vec<_>>() {
-            requests.extend(self.prepare_request(&mut state, request, &mut done));
+            requests.extend(self.prepare_request(&mut state, request));
         }
         self.real().submit(&mut requests);
         if !state.warm && state.random.chance(300) {
@@ -183,18 +185,13 @@ impl SimStore {
         let everything = self.everything_if_mixed(&state);
         for completion in completions {
             let heard = state.heard(completion, &mut done.durable, &everything);
-            done.completions.extend(heard);
+            state.completed.extend(heard);
         }
         done
     }
 
     /// What the store is asked for; nothing, where a deliberate bug answers at once.
-    fn prepare_request(
-        &self,
-        state: &mut State,
-        request: Request,
-        done: &mut Done,
-    ) -> Option<Request> {
+    fn prepare_request(&self, state: &mut State, request: Request) -> Option<Request> {
         match request {
             Request::Find { ticket, query } => {
                 state.asked.insert(ticket, query);
@@ -206,11 +203,10 @@ impl SimStore {
                 if !state.is_early(&item.event) {
                     return Some(Request::Commit(item));
                 }
-                done.completions
-                    .push(Completion::Committed { item: item.id });
                 let known = |record: &Arc<Transaction>| (record.key, record.clone());
                 state.early.extend(item.next.transactions().map(known));
-                state.owed.push(item);
+                state.owed.push(item.clone());
+                state.completed.push(Completion::Committed { item });
                 return None;
             }
         }
@@ -273,7 +269,7 @@ impl State {
     ) -> Option<Completion> {
         match &mut completion {
             Completion::Committed { item } => {
-                let event = self.under_way.remove(item)?;
+                let event = self.under_way.remove(&item.id)?;
                 let mut payload = Vec::new();
                 Writer(&mut payload).event(&event);
                 durable.push(payload);
@@ -369,6 +365,10 @@ impl Store for SimStore {
 
     fn submit(&self, requests: &mut Vec<Request>) {
         self.lock().queue.extend(requests.drain(..));
+    }
+
+    fn completed(&self, completions: &mut Vec<Completion>) {
+        completions.append(&mut self.lock().completed);
     }
 
     fn recovered(&self) -> Recovered {

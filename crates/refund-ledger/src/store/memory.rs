@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::{
     By, CANDIDATES_MAX, Completion, Cursor, Found, Item, Page, Peek, Query, Recovered, Request,
-    Sink, Stats, Store, StoreError,
+    Stats, Store, StoreError, Waker,
 };
 use crate::{
     Advice, AdviceKey, AdviceState, Change, Event, Key, KeyId, Kind, Name, Stan, Transaction,
@@ -15,7 +15,7 @@ use crate::{
 /// Keeps everything in two maps behind one lock; completes requests within [`Store::submit`].
 pub struct MemoryStore {
     state: Mutex<State>,
-    sink: Sink,
+    waker: Waker,
 }
 
 #[derive(Default)]
@@ -29,19 +29,20 @@ struct State {
     /// Reads from memory are refused, so that callers take the long way.
     forgetful: bool,
     poisoned: Option<StoreError>,
+    completed: Vec<Completion>,
 }
 
 impl MemoryStore {
     /// An empty store.
-    pub fn new(sink: Sink) -> MemoryStore {
+    pub fn new(waker: Waker) -> MemoryStore {
         MemoryStore {
             state: Mutex::default(),
-            sink,
+            waker,
         }
     }
 
-    /// The same records behind another sink, as after a restart. [`Store::recovered`] tells what is open.
-    pub fn reopened(&self, sink: Sink) -> MemoryStore {
+    /// The same records behind another waker, as after a restart. [`Store::recovered`] tells what is open.
+    pub fn reopened(&self, waker: Waker) -> MemoryStore {
         let state = self.lock();
         let copy = State {
             transactions: state.transactions.clone(),
@@ -51,10 +52,11 @@ impl MemoryStore {
             last_event: state.last_event,
             forgetful: state.forgetful,
             poisoned: None,
+            completed: Vec::new(),
         };
         MemoryStore {
             state: Mutex::new(copy),
-            sink,
+            waker,
         }
     }
 
@@ -105,7 +107,7 @@ impl State {
                 self.last_sent.insert(link.as_str(), (link, time, stan));
             }
         }
-        Completion::Committed { item: item.id }
+        Completion::Committed { item }
     }
 
     fn expected(&self, event: &Event) -> bool {
@@ -205,10 +207,12 @@ impl Store for MemoryStore {
     }
 
     fn submit(&self, requests: &mut Vec<Request>) {
+        if requests.is_empty() {
+            return;
+        }
         let mut state = self.lock();
-        let completions: Vec<Completion> = requests
-            .drain(..)
-            .map(|request| match request {
+        for request in requests.drain(..) {
+            let completion = match request {
                 Request::Commit(item) => state.commit(item),
                 Request::Get { ticket, key } => Completion::Got {
                     ticket,
@@ -218,12 +222,15 @@ impl Store for MemoryStore {
                     ticket,
                     found: Ok(state.find(query)),
                 },
-            })
-            .collect();
-        drop(state);
-        if !completions.is_empty() {
-            (self.sink)(completions);
+            };
+            state.completed.push(completion);
         }
+        drop(state);
+        (self.waker)();
+    }
+
+    fn completed(&self, completions: &mut Vec<Completion>) {
+        completions.append(&mut self.lock().completed);
     }
 
     fn recovered(&self) -> Recovered {

@@ -1,7 +1,7 @@
 //! What keeps the records: one trait, several engines.
 //!
-//! A store answers from memory at once ([`Store::peek`]) or, where it must look further, takes a request and answers later
-//! through the sink it was opened with. So an engine on this machine's disk and one behind a network look alike to whoever
+//! A store answers from memory at once ([`Store::peek`]) or, where it must look further, takes a request, calls the [`Waker`] that
+//! it was opened with once there is an answer, and hands that out in [`Store::completed`]. So an engine on this machine's disk and one behind a network look alike to whoever
 //! decides. Engines: [`embedded`] and, for tests, [`memory`].
 
 use std::fmt;
@@ -100,10 +100,10 @@ pub enum Request {
 /// What came of a [`Request`].
 #[derive(Clone, Debug)]
 pub enum Completion {
-    /// Durable; [`Store::peek`] shows it.
+    /// Durable; [`Store::peek`] shows it from now on.
     Committed {
-        /// The item.
-        item: u64,
+        /// The item, as it was submitted.
+        item: Item,
     },
     /// A record stood at another version: nothing was stored. Decide again.
     Conflict {
@@ -158,8 +158,9 @@ impl fmt::Display for StoreError {
 
 impl std::error::Error for StoreError {}
 
-/// Takes completions, on whatever thread the store works; must be quick.
-pub type Sink = Arc<dyn Fn(Vec<Completion>) + Send + Sync>;
+/// Called when completions wait in [`Store::completed`], on whatever thread the store works (also within [`Store::submit`]); must
+/// be quick. May be called once for many completions, and also for none.
+pub type Waker = Arc<dyn Fn() + Send + Sync>;
 
 /// Figures for metrics.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -219,6 +220,10 @@ pub trait Store: Send + Sync {
 
     /// Takes requests, in order; empties `requests`. Never waits for a disk or a network.
     fn submit(&self, requests: &mut Vec<Request>);
+
+    /// Appends what was completed since the last call, in order. What was committed is in memory from then on: whoever calls
+    /// this is who takes the time for that. Never waits for a disk or a network.
+    fn completed(&self, completions: &mut Vec<Completion>);
 
     /// What the start found.
     fn recovered(&self) -> Recovered;

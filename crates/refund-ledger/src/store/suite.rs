@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 pub(crate) use self::client::Client;
 pub(crate) use self::records::{advance, advice, change, create, hold, patch, purchase, refund};
-use super::{By, Completion, Query, Recovered, Sink, Store};
+use super::{By, Completion, Query, Recovered, Store, Waker};
 use crate::{
     Advice, AdviceState, Change, Key, KeyId, Kind, LATE_MS, MinorUnits, Name, Patch, Rrn, Stan,
     Status, Transaction, WireTime, Working, decide,
@@ -24,7 +24,7 @@ pub(crate) trait Engine {
     type Store: Store;
 
     /// Opens the store, the first time an empty one.
-    fn open(&mut self, sink: Sink) -> Self::Store;
+    fn open(&mut self, waker: Waker) -> Self::Store;
 
     /// Ends a store that [`open`](Engine::open) gave.
     fn close(&mut self, store: Self::Store);
@@ -45,7 +45,7 @@ pub(crate) fn run<E: Engine>(fresh: impl Fn() -> E) {
 }
 
 fn start<E: Engine>(engine: &mut E) -> Client<E::Store> {
-    Client::new(|sink| engine.open(sink))
+    Client::new(|waker| engine.open(waker))
 }
 
 fn restart<E: Engine>(engine: &mut E, client: Client<E::Store>) -> Client<E::Store> {
@@ -380,10 +380,10 @@ mod memory {
     impl Engine for InMemory {
         type Store = MemoryStore;
 
-        fn open(&mut self, sink: Sink) -> MemoryStore {
+        fn open(&mut self, waker: Waker) -> MemoryStore {
             let store = match self.before.take() {
-                Some(before) => before.reopened(sink),
-                None => MemoryStore::new(sink),
+                Some(before) => before.reopened(waker),
+                None => MemoryStore::new(waker),
             };
             if self.forgetful {
                 store.forget();

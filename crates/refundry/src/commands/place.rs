@@ -120,6 +120,6 @@ fn open(data_dir: &Path) -> Result<EmbeddedStore, Failure> {
         )));
     }
     let options = EmbeddedOptions::new(data_dir.to_owned(), u64::MAX);
-    EmbeddedStore::open(options, Arc::new(|_| {}))
+    EmbeddedStore::open(options, Arc::new(|| {}))
         .map_err(|error| Failure::Failed(error.to_string()))
 }

@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use refund_ledger::store::{Completion, Store};
+use refund_ledger::store::Store;
 use switch_core::{Core, OperationError, Output};
 use tokio::sync::{Notify, watch};
 
@@ -36,7 +36,8 @@ use crate::metrics::Metrics;
 pub(crate) struct Engine {
     state: Mutex<State>,
     clock: Clock,
-    completions: Arc<Completions>,
+    /// The store has called: something is completed.
+    completed: Arc<Notify>,
     store: Arc<dyn Store>,
     metrics: Option<Metrics>,
     last_connection: AtomicU64,
@@ -53,13 +54,6 @@ struct State {
 
 /// What came of an operation on a dead letter.
 type Operated = Result<(), OperationError>;
-
-/// What the store completed and the core has not yet heard of.
-#[derive(Default)]
-pub(crate) struct Completions {
-    waiting: Mutex<Vec<Completion>>,
-    wake: Notify,
-}
 
 /// How far the end of the node is.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -78,21 +72,11 @@ impl fmt::Debug for Engine {
     }
 }
 
-impl Completions {
-    pub(crate) fn push(&self, mut completions: Vec<Completion>) {
-        self.waiting
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .append(&mut completions);
-        self.wake.notify_one();
-    }
-}
-
 impl Engine {
     pub(crate) fn new(
         core: Core,
         clock: Clock,
-        completions: Arc<Completions>,
+        completed: Arc<Notify>,
         store: Arc<dyn Store>,
         metrics: Option<Metrics>,
     ) -> Engine {
@@ -105,7 +89,7 @@ impl Engine {
                 operators: HashMap::new(),
             }),
             clock,
-            completions,
+            completed,
             store,
             metrics,
             last_connection: AtomicU64::new(0),
@@ -215,20 +199,11 @@ impl Engine {
         self.stage.send_replace(stage);
     }
 
-    /// Feeds the core with what the store completed, for the life of the node.
+    /// Has the core take what the store completed, for the life of the node.
     async fn feed_completions(self: Arc<Engine>) {
         loop {
-            self.completions.wake.notified().await;
-            let waiting = std::mem::take(
-                &mut *self
-                    .completions
-                    .waiting
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner),
-            );
-            if !waiting.is_empty() {
-                self.with(|core, now| core.completions(waiting, now));
-            }
+            self.completed.notified().await;
+            self.with(Core::completions);
         }
     }
 }

@@ -13,13 +13,14 @@ use refund_ledger::{KeyId, Name, Vault};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use switch_core::Core;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::connection::Rules;
 use super::issuer_link::Line;
 use super::listener::Listener;
-use super::{Completions, Engine, Stage, admin, build, issuer_link, listener, questions};
+use super::{Engine, Stage, admin, build, issuer_link, listener, questions};
 use crate::clock::{self, Clock};
 use crate::config::{Address, Config};
 use crate::metrics::{LEDGER_BATCH, LEDGER_COMMIT, Metrics};
@@ -98,9 +99,9 @@ impl Switch {
     /// [`SwitchError`]; nothing runs then.
     pub async fn start(config: &Config, metrics: Option<Metrics>) -> Result<Switch, SwitchError> {
         raise_descriptor_limit(config);
-        let completions = Arc::new(Completions::default());
+        let completed = Arc::new(Notify::new());
         let clock = Clock::start();
-        let store = open_store(config, completions.clone())?;
+        let store = open_store(config, completed.clone())?;
         let recovered = store.recovered();
         let vault = open_vault(config, &*store, recovered.is_empty)?;
         let core_config = build::core_config(config);
@@ -115,13 +116,7 @@ impl Switch {
             now ^ issuer_link::random_bits(),
             now,
         );
-        let engine = Arc::new(Engine::new(
-            core,
-            clock,
-            completions,
-            store.clone(),
-            metrics,
-        ));
+        let engine = Arc::new(Engine::new(core, clock, completed, store.clone(), metrics));
 
         let mut tasks = JoinSet::new();
         let mut listeners = Vec::new();
@@ -261,10 +256,7 @@ async fn keep_time(engine: Arc<Engine>) {
     }
 }
 
-fn open_store(
-    config: &Config,
-    completions: Arc<Completions>,
-) -> Result<Arc<EmbeddedStore>, SwitchError> {
+fn open_store(config: &Config, completed: Arc<Notify>) -> Result<Arc<EmbeddedStore>, SwitchError> {
     let mut options = EmbeddedOptions::new(
         config.node.data_dir.clone(),
         build::millis(build::retention(config)),
@@ -276,8 +268,8 @@ fn open_store(
         seconds.record(stats.nanoseconds as f64 / 1e9);
         items.record(stats.items as f64);
     }));
-    let sink = Arc::new(move |completed| completions.push(completed));
-    EmbeddedStore::open(options, sink)
+    let waker = Arc::new(move || completed.notify_one());
+    EmbeddedStore::open(options, waker)
         .map(Arc::new)
         .map_err(SwitchError::Ledger)
 }

@@ -10,7 +10,6 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::sync::Arc;
 
-use refund_ledger::store::Completion;
 use refund_ledger::store::embedded::disk::SimulatedDisk;
 use refund_ledger::store::embedded::simulated::SimulatedCold;
 use refund_ledger::{KeyId, Vault};
@@ -131,7 +130,6 @@ enum Event {
     },
     StoreDone {
         boot: u64,
-        completions: Vec<Completion>,
     },
     /// An operator looks at the dead letters.
     Operator,
@@ -345,7 +343,7 @@ impl World {
             } => self.bank_sends(connection, &message, late),
             Event::Tick { boot, at } => self.tick(boot, at),
             Event::StoreWorks { boot } => self.store_works(boot),
-            Event::StoreDone { boot, completions } => self.store_done(boot, completions),
+            Event::StoreDone { boot } => self.store_done(boot),
             Event::Operator => self.operator_comes(),
             Event::Second => self.second(),
             Event::Stop { boot } if self.boots == boot && self.node.is_some() => self.crash(false),

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use refund_ledger::store::Store;
 use refund_ledger::store::embedded::OpenError;
 use refund_ledger::store::embedded::disk::Fault;
-use refund_ledger::store::{Completion, Store};
 use refund_ledger::{Name, Stan, WireTime};
 use switch_core::{Core, Output};
 
@@ -291,8 +291,7 @@ impl World {
             return self.crash(true);
         }
         let wait = self.random.below(5 * MILLISECOND);
-        let completions = done.completions;
-        self.at(wait, Event::StoreDone { boot, completions });
+        self.at(wait, Event::StoreDone { boot });
     }
 
     fn tell_durable(&mut self) {
@@ -301,12 +300,12 @@ impl World {
         }
     }
 
-    pub(super) fn store_done(&mut self, boot: u64, completions: Vec<Completion>) {
+    pub(super) fn store_done(&mut self, boot: u64) {
         let Some(node) = self.node.as_mut().filter(|_| boot == self.boots) else {
             return;
         };
         node.working = false;
-        self.input(|core, now| core.completions(completions, now));
+        self.input(Core::completions);
     }
 
     /// The node ends without a word.

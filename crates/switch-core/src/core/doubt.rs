@@ -14,7 +14,7 @@ impl Core {
     /// Neither yes nor no: no more business; the restart tells. The records stay locked.
     pub(super) fn outcome_unknown(&mut self, item: u64) {
         let Some(Committing {
-            task, keys, event, ..
+            task, keys, cause, ..
         }) = self.committing.remove(&item)
         else {
             return;
@@ -26,8 +26,8 @@ impl Core {
         }
         self.failed = true;
         match &task.work {
-            Work::Ask(_) if may_stand(event.cause) => {}
-            Work::Answered { key, .. } if may_stand(event.cause) => drop(self.remove_flight(*key)),
+            Work::Ask(_) if may_stand(cause) => {}
+            Work::Answered { key, .. } if may_stand(cause) => drop(self.remove_flight(*key)),
             work => self.give_up(work),
         }
         let mut stuck = VecDeque::new();

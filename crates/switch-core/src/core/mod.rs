@@ -23,7 +23,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use refund_ledger::store::{Recovered, Request, Store};
+use refund_ledger::store::{Completion, Recovered, Request, Store};
 use refund_ledger::{AdviceKey, Key, Vault};
 
 use self::flight::Flight;
@@ -101,6 +101,8 @@ pub struct Core {
     asking: HashMap<Key, u32>,
     next_id: u64,
     requests: Vec<Request>,
+    /// What the store answered; kept for the next time.
+    completions: Vec<Completion>,
     timers: BinaryHeap<Reverse<(u64, Timer)>>,
     outputs: Vec<Output>,
     /// What came of operators' doings.
@@ -175,6 +177,7 @@ impl Core {
             asking: HashMap::new(),
             next_id: 1,
             requests: Vec::new(),
+            completions: Vec::new(),
             timers: BinaryHeap::new(),
             outputs: Vec::new(),
             operated: Vec::new(),
@@ -186,7 +189,8 @@ impl Core {
         core
     }
 
-    /// Gives the store what was decided. Call it after a batch of inputs; completions come back through the store's sink.
+    /// Gives the store what was decided. Call it after a batch of inputs; when the store calls its waker,
+    /// call [`Core::completions`].
     pub fn flush(&mut self) {
         if !self.requests.is_empty() {
             self.store.submit(&mut self.requests);

@@ -6,7 +6,7 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use refund_ledger::store::{By, Completion, Found, Item, Peek, Query, Request, StoreError};
-use refund_ledger::{AdviceKey, Change, Event, Key, Reason, Stan, Transaction, Working};
+use refund_ledger::{AdviceKey, Cause, Change, Event, Key, Reason, Stan, Transaction, Working};
 
 use super::frame::Frame;
 use super::link::Probe;
@@ -148,9 +148,8 @@ enum Read {
 pub(super) struct Committing {
     pub(super) task: Task,
     pub(super) keys: Vec<Key>,
-    pub(super) event: Event,
-    /// The records as they are once the item is durable.
-    pub(super) next: Working,
+    /// What the item is.
+    pub(super) cause: Cause,
     pub(super) after: After,
 }
 
@@ -299,27 +298,26 @@ impl Core {
             self.busy.entry(*key).or_default();
         }
         let id = self.id();
+        let committing = Committing {
+            task,
+            keys,
+            cause: event.cause,
+            after,
+        };
+        self.committing.insert(id, committing);
         self.requests.push(Request::Commit(Item {
             id,
-            event: event.clone(),
-            next: before.clone(),
+            event,
+            next: before,
         }));
-        self.committing.insert(
-            id,
-            Committing {
-                task,
-                keys,
-                event,
-                next: before,
-                after,
-            },
-        );
     }
 
-    /// The store answered.
-    pub fn completions(&mut self, completions: Vec<Completion>, now: u64) {
+    /// The store called its waker: takes what it completed.
+    pub fn completions(&mut self, now: u64) {
         self.now = now;
-        for completion in completions {
+        let mut completions = std::mem::take(&mut self.completions);
+        self.store.completed(&mut completions);
+        for completion in completions.drain(..) {
             match completion {
                 Completion::Committed { item } => self.committed(item),
                 Completion::Conflict { item, present } => self.conflict(item, &present),
@@ -332,6 +330,7 @@ impl Core {
             }
             self.run_ready();
         }
+        self.completions = completions;
     }
 
     fn got(&mut self, ticket: u64, read: Result<Read, StoreError>) {
@@ -361,17 +360,14 @@ impl Core {
         }
     }
 
-    fn committed(&mut self, item: u64) {
+    fn committed(&mut self, item: Item) {
         let Some(Committing {
-            task,
-            keys,
-            event,
-            next,
-            after,
-        }) = self.committing.remove(&item)
+            task, keys, after, ..
+        }) = self.committing.remove(&item.id)
         else {
             return;
         };
+        let Item { event, next, .. } = item;
         let made = event.changes.iter().filter_map(|change| match change {
             Change::CreateAdvice(advice) => next.advice(advice.key),
             _ => None,

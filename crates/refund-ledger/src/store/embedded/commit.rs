@@ -38,10 +38,10 @@ pub(crate) fn run<D: Disk>(shared: &Shared, mut journal: Journal<D>) -> Journal<
             round.commit(shared, &mut journal, &mut requests, &mut completions);
             // What did not fit goes first in the next round.
             requests.extend(rest);
-            (shared.sink)(std::mem::take(&mut completions));
+            shared.complete(&mut completions);
         }
         if !completions.is_empty() {
-            (shared.sink)(completions);
+            shared.complete(&mut completions);
         }
         if work.stop {
             return journal;
@@ -133,7 +133,8 @@ impl Round {
             }
         }
         requests.extend(waiting);
-        if !self.accepted.is_empty() {
+        let items = self.accepted.len();
+        if items > 0 {
             self.append(shared, journal, completions);
         }
         drop(gate);
@@ -141,7 +142,7 @@ impl Round {
             (&shared.options.observer, shared.options.clock, began)
         {
             observer(CommitStats {
-                items: self.accepted.len(),
+                items,
                 nanoseconds: clock().saturating_sub(began),
             });
         }
@@ -163,14 +164,14 @@ impl Round {
                     *completion = Completion::Unknown { item: *item };
                 }
             }
-            let unknown = |item: &Item| Completion::Unknown { item: item.id };
-            completions.extend(self.accepted.iter().map(unknown));
+            let unknown = |item: Item| Completion::Unknown { item: item.id };
+            completions.extend(self.accepted.drain(..).map(unknown));
             return;
         }
         let mut progress = lock(&shared.progress);
-        for item in &self.accepted {
+        for item in self.accepted.drain(..) {
             shared.apply(&mut progress, &item.event, &item.next, &self.bases);
-            completions.push(Completion::Committed { item: item.id });
+            completions.push(Completion::Committed { item });
         }
         progress.meta.applied = journal.next_number();
         let written = journal.bytes().saturating_sub(before);

@@ -12,7 +12,10 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Cursor, Found, Page, Peek, Query, Recovered, Request, Sink, Stats, Store, StoreError};
+use super::{
+    Completion, Cursor, Found, Page, Peek, Query, Recovered, Request, Stats, Store, StoreError,
+    Waker,
+};
 use crate::{Advice, AdviceKey, AdviceState, Key, KeyId, Transaction};
 
 mod checkpoint;
@@ -128,13 +131,13 @@ impl fmt::Debug for EmbeddedStore {
 }
 
 impl EmbeddedStore {
-    /// Opens or creates the ledger. Completions go to `sink`, from several threads.
+    /// Opens or creates the ledger. Calls `waker` from several threads.
     ///
     /// # Errors
     /// See [`OpenError`]. A damaged ledger is not changed, but for what was torn off the end of the cold store's newest journal
     /// file: its library cannot be shown that.
-    pub fn open(options: EmbeddedOptions, sink: Sink) -> Result<EmbeddedStore, OpenError> {
-        Self::open_on(disk::RealDisk, options, sink)
+    pub fn open(options: EmbeddedOptions, waker: Waker) -> Result<EmbeddedStore, OpenError> {
+        Self::open_on(disk::RealDisk, options, waker)
     }
 
     /// As [`open`](EmbeddedStore::open), with the journal on another disk, for tests of its failures.
@@ -144,9 +147,9 @@ impl EmbeddedStore {
     pub fn open_on<D: disk::Disk>(
         disk: D,
         options: EmbeddedOptions,
-        sink: Sink,
+        waker: Waker,
     ) -> Result<EmbeddedStore, OpenError> {
-        open::open(disk, options, sink)
+        open::open(disk, options, waker)
     }
 
     /// Commits what was submitted, makes a checkpoint unless it would take long, and leaves the witness of a clean stop. What is submitted afterwards is
@@ -224,6 +227,10 @@ impl Store for EmbeddedStore {
         if asleep {
             self.shared.commits.wake();
         }
+    }
+
+    fn completed(&self, completions: &mut Vec<Completion>) {
+        completions.append(&mut lock(&self.shared.completed));
     }
 
     fn recovered(&self) -> Recovered {

@@ -16,7 +16,7 @@ use super::meta::Meta;
 use super::open_error::OpenError;
 use super::shared::{AdviceEntry, Shared, lock};
 use super::{EmbeddedOptions, EmbeddedStore, cold_files, commit, reads, warm};
-use crate::store::{Recovered, Sink, StoreError};
+use crate::store::{Recovered, StoreError, Waker};
 use crate::{AdviceState, ApplyError, Corrupt, Event, Key, Reader, Transaction, Working};
 
 const LOCK_NAME: &str = "ledger.lock";
@@ -113,7 +113,7 @@ impl<D: Disk> CloseJournal for Journal<D> {
 pub(crate) fn open<D: Disk>(
     disk: D,
     options: EmbeddedOptions,
-    sink: Sink,
+    waker: Waker,
 ) -> Result<EmbeddedStore, OpenError> {
     let dir = options.dir.clone();
     RealDisk.create_dir(&dir).map_err(|source| OpenError::Io {
@@ -132,7 +132,7 @@ pub(crate) fn open<D: Disk>(
         cold: &folder.cold,
     };
     meta.ledger = Some(ledger);
-    let parts = open_parts(disk, options, cold, meta, places, sink, &mut |_, _| ())?;
+    let parts = open_parts(disk, options, cold, meta, places, waker, &mut |_, _| ())?;
     let threads = start(&parts.shared, parts.journal, parts.checkpointer)?;
     Ok(EmbeddedStore {
         shared: parts.shared,
@@ -164,7 +164,7 @@ pub(crate) fn open_parts<D: Disk>(
     cold: Cold,
     mut meta: Meta,
     places: Places<'_>,
-    sink: Sink,
+    waker: Waker,
     heard: &mut dyn FnMut(u64, &[u8]),
 ) -> Result<Parts<D>, OpenError> {
     let cold_error = |error| OpenError::cold(places.cold, error);
@@ -174,7 +174,7 @@ pub(crate) fn open_parts<D: Disk>(
     };
     meta.progress.applied = meta.progress.applied.max(1);
     let counts = meta.counts;
-    let shared = Shared::new(options, cold, meta, sink);
+    let shared = Shared::new(options, cold, meta, waker);
     let open_keys = load_open(&shared).map_err(cold_error)?;
     let journal = replay(disk, &shared, places.journal, ledger, has_journal, heard)?;
     if !has_journal {

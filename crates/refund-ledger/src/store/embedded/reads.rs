@@ -16,9 +16,10 @@ const READS_MAX: usize = 64;
 /// Answers reads until the store is closed.
 pub(crate) fn run(shared: &Shared) {
     let mut reads = Vec::new();
+    let mut answers = Vec::new();
     while take_reads(shared, &mut reads) {
-        let answers = reads.drain(..).map(|read| answer(shared, read)).collect();
-        (shared.sink)(answers);
+        answers.extend(reads.drain(..).map(|read| answer(shared, read)));
+        shared.complete(&mut answers);
     }
 }
 

@@ -10,7 +10,7 @@ use super::EmbeddedOptions;
 use super::cold::{Cold, ColdError};
 use super::hot::{Counts, Hot};
 use super::meta::{self, Sent};
-use crate::store::{Item, Query, Request, Sink, StoreError};
+use crate::store::{Completion, Item, Query, Request, StoreError, Waker};
 use crate::{Advice, AdviceKey, AdviceState, Change, Event, Key, KeyId, Transaction, Working};
 
 /// Commits that may wait, far more than a core has under way. What comes beyond is answered
@@ -36,7 +36,9 @@ pub(crate) struct Shared {
     /// Tells long background work to end.
     pub(crate) stopping: AtomicBool,
     poisoned: OnceLock<StoreError>,
-    pub(crate) sink: Sink,
+    /// What nobody has taken yet.
+    pub(crate) completed: Mutex<Vec<Completion>>,
+    waker: Waker,
 }
 
 /// An advice in memory. Those that are done stay until the cold store has them as done.
@@ -160,7 +162,7 @@ impl Shared {
         options: EmbeddedOptions,
         cold: Cold,
         meta: meta::Meta,
-        sink: Sink,
+        waker: Waker,
     ) -> Shared {
         let shared = Shared {
             hot: Hot::new(options.hot_bytes),
@@ -183,7 +185,8 @@ impl Shared {
             checkpoints: Queue::default(),
             stopping: AtomicBool::new(false),
             poisoned: OnceLock::new(),
-            sink,
+            completed: Mutex::default(),
+            waker,
         };
         let known = lock(&shared.progress).meta.clone();
         if known.applied > 1 {
@@ -201,6 +204,12 @@ impl Shared {
     pub(crate) fn poison(&self, message: String) {
         tracing::error!(reason = %message, "the ledger takes no more commits");
         let _ = self.poisoned.set(StoreError { message });
+    }
+
+    /// Puts completions where they are taken, and calls whoever takes them. Leaves `completions` empty.
+    pub(crate) fn complete(&self, completions: &mut Vec<Completion>) {
+        lock(&self.completed).append(completions);
+        (self.waker)();
     }
 
     /// Tells a test how far a checkpoint has come.

@@ -1,32 +1,31 @@
 //! Whoever asks a store, in tests, and waits for its answers.
 
 use std::collections::HashMap;
-use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
-use crate::store::{Completion, Cursor, Found, Item, Peek, Query, Request, Sink, Store};
+use crate::store::{Completion, Cursor, Found, Item, Peek, Query, Request, Store, Waker};
 use crate::{Event, Key, Transaction, Working};
 
 /// A store and what it answered.
 pub(crate) struct Client<S> {
     pub(crate) store: S,
-    completions: Receiver<Vec<Completion>>,
+    calls: Receiver<()>,
     items: u64,
     arrived: HashMap<u64, Completion>,
 }
 
 impl<S: Store> Client<S> {
-    pub(crate) fn new(open: impl FnOnce(Sink) -> S) -> Client<S> {
-        let (sender, completions) = channel();
-        let sender = Mutex::new(sender);
-        let sink: Sink = Arc::new(move |completions| {
-            // A store may answer after the test has ended.
-            let _ = sender.lock().unwrap().send(completions);
+    pub(crate) fn new(open: impl FnOnce(Waker) -> S) -> Client<S> {
+        let (sender, calls) = sync_channel(1);
+        let waker: Waker = Arc::new(move || {
+            // One call is as good as many; a store may call after the test has ended.
+            let _ = sender.try_send(());
         });
         Client {
-            store: open(sink),
-            completions,
+            store: open(waker),
+            calls,
             items: 0,
             arrived: HashMap::new(),
         }
@@ -50,14 +49,15 @@ impl<S: Store> Client<S> {
             if let Some(completion) = self.arrived.remove(&id) {
                 return completion;
             }
-            let all = self
-                .completions
+            self.calls
                 .recv_timeout(Duration::from_secs(30))
                 .expect("an answer in time");
+            let mut all = Vec::new();
+            self.store.completed(&mut all);
             for completion in all {
                 let id = match &completion {
-                    Completion::Committed { item }
-                    | Completion::Conflict { item, .. }
+                    Completion::Committed { item } => item.id,
+                    Completion::Conflict { item, .. }
                     | Completion::Refused { item }
                     | Completion::Unknown { item }
                     | Completion::Never { item } => *item,

@@ -2,11 +2,12 @@
 //! its own, issuers that answer on others, a connection that closes, and a clock.
 //!
 //! The threads and locks are those of the edges (`refundry`): one lock around the core, under which inputs go in and outputs
-//! are put into the outboxes; a queue of completions behind a lock of its own; a clock that is read before the lock is taken. They
+//! are put into the outboxes; a call from the store, that there are completions, behind a lock of its own; a clock that is read before the lock is taken. They
 //! are made of `shuttle`'s primitives, which try out another order of steps in every run; a failure prints its schedule, and
 //! `SHUTTLE_RANDOM_SEED` plays it again. The core within is the real one, and so are its books.
 //!
-//! What the test notices: a queue of completions that is emptied in two steps (a test here). A core in which decisions on a record
+//! What the test notices: a call that is put down after its completions were taken (a test
+//! here). A core in which decisions on a record
 //! do not wait for the commit that is under way: a repeat is answered 96. The same, and a store that does not compare versions:
 //! more is refunded than was approved.
 
@@ -15,12 +16,12 @@ use std::sync::LazyLock;
 
 use refund_ledger::store::memory::MemoryStore;
 use refund_ledger::store::{
-    Completion, Cursor, Found, Page, Peek, Query, Recovered, Request, Sink, Stats, Store,
-    StoreError,
+    Completion, Cursor, Found, Page, Peek, Query, Recovered, Request, Stats, Store, StoreError,
+    Waker,
 };
 use refund_ledger::{Advice, AdviceKey, Key, KeyId, Transaction, Vault};
 use shuttle::sync::atomic::{AtomicU64, Ordering};
-use shuttle::sync::{Arc, Condvar, Mutex};
+use shuttle::sync::{Arc, Condvar, Mutex, MutexGuard};
 use shuttle::{check_random, thread};
 use zeroize::Zeroizing;
 
@@ -45,8 +46,8 @@ const START: u64 = 1_795_354_500 * SECOND;
 #[derive(Copy, Clone, PartialEq, Eq)]
 enum Locking {
     Right,
-    /// Completions are copied under the lock and removed under it again later: what comes between is lost.
-    CompletionsInTwoSteps,
+    /// The store's call is put down once its completions are taken: one that comes between is lost.
+    CallPutDownLate,
 }
 
 /// A queue with somebody who waits for it.
@@ -55,7 +56,7 @@ struct Queue<T> {
     wake: Condvar,
 }
 
-impl<T: Clone> Queue<T> {
+impl<T> Queue<T> {
     fn new() -> Queue<T> {
         Queue {
             items: Mutex::new(VecDeque::new()),
@@ -69,18 +70,17 @@ impl<T: Clone> Queue<T> {
     }
 
     /// Everything that is there, at least one.
-    fn take(&self, locking: Locking) -> Vec<T> {
+    fn take(&self) -> Vec<T> {
+        self.wait().drain(..).collect()
+    }
+
+    /// Until something is there.
+    fn wait(&self) -> MutexGuard<'_, VecDeque<T>> {
         let mut items = self.items.lock().unwrap();
         while items.is_empty() {
             items = self.wake.wait(items).unwrap();
         }
-        if locking == Locking::CompletionsInTwoSteps {
-            let copied = items.iter().cloned().collect();
-            drop(items);
-            self.items.lock().unwrap().clear();
-            return copied;
-        }
-        items.drain(..).collect()
+        items
     }
 }
 
@@ -93,7 +93,7 @@ struct LaterStore {
 impl LaterStore {
     fn work(&self) {
         loop {
-            let batch = self.requests.take(Locking::Right);
+            let batch = self.requests.take();
             let ends = batch.iter().any(Option::is_none);
             self.inner
                 .submit(&mut batch.into_iter().flatten().collect());
@@ -115,6 +115,10 @@ impl Store for LaterStore {
 
     fn submit(&self, requests: &mut Vec<Request>) {
         self.requests.push(requests.drain(..).map(Some));
+    }
+
+    fn completed(&self, completions: &mut Vec<Completion>) {
+        self.inner.completed(completions);
     }
 
     fn recovered(&self) -> Recovered {
@@ -156,7 +160,8 @@ struct Node {
     core: Mutex<Core>,
     clock: AtomicU64,
     store: Arc<LaterStore>,
-    completions: Arc<Queue<Option<Completion>>>,
+    /// The store's calls; `false` is the last.
+    calls: Arc<Queue<bool>>,
     /// What goes to each connection of the issuer; `None` ends its thread.
     links: BTreeMap<u64, Queue<Option<Msg>>>,
     /// Answers by the connection of the terminal.
@@ -171,13 +176,13 @@ static VAULT: LazyLock<std::sync::Arc<Vault>> = LazyLock::new(|| {
 
 impl Node {
     fn new(locking: Locking) -> Node {
-        let completions = Arc::new(Queue::new());
-        let sink: Sink = {
-            let completions = completions.clone();
-            Arc::new(move |fresh| completions.push(fresh.into_iter().map(Some)))
+        let calls = Arc::new(Queue::new());
+        let waker: Waker = {
+            let calls = calls.clone();
+            Arc::new(move || calls.push([true]))
         };
         let store = Arc::new(LaterStore {
-            inner: MemoryStore::new(sink),
+            inner: MemoryStore::new(waker),
             requests: Queue::new(),
         });
         let mut config = config(WORLDS[0]);
@@ -195,7 +200,7 @@ impl Node {
             core: Mutex::new(core),
             clock: AtomicU64::new(START),
             store,
-            completions,
+            calls,
             links: [CLOSES, STAYS].map(|link| (link, Queue::new())).into(),
             answers: Mutex::new(Vec::new()),
             issuer: Mutex::default(),
@@ -232,10 +237,15 @@ impl Node {
 
     fn feed_completions(&self) {
         loop {
-            let fresh = self.completions.take(self.locking);
-            let ends = fresh.iter().any(Option::is_none);
-            self.with(|core, now| core.completions(fresh.into_iter().flatten().collect(), now));
-            if ends {
+            let calls = match self.locking {
+                Locking::Right => self.calls.take(),
+                Locking::CallPutDownLate => self.calls.wait().iter().copied().collect(),
+            };
+            self.with(|core, now| core.completions(now));
+            if self.locking == Locking::CallPutDownLate {
+                self.calls.items.lock().unwrap().clear();
+            }
+            if calls.contains(&false) {
                 return;
             }
         }
@@ -252,7 +262,7 @@ impl Node {
     fn serve(&self, connection: u64, at_most: usize) {
         let mut served = 0;
         loop {
-            for message in self.links[&connection].take(Locking::Right) {
+            for message in self.links[&connection].take() {
                 let Some(message) = message else {
                     return;
                 };
@@ -373,7 +383,7 @@ fn run(locking: Locking) {
     for thread in [closes, stays, store] {
         thread.join().unwrap();
     }
-    node.completions.push([None]);
+    node.calls.push([false]);
     feeder.join().unwrap();
     check(&node);
 }
@@ -414,6 +424,6 @@ fn no_schedule_refunds_more_or_leaves_anybody_without_an_answer() {
 
 #[test]
 #[should_panic(expected = "exceeded max_steps bound")]
-fn completions_that_are_lost_are_noticed() {
-    check_random(|| run(Locking::CompletionsInTwoSteps), SCHEDULES);
+fn a_call_that_is_lost_is_noticed() {
+    check_random(|| run(Locking::CallPutDownLate), SCHEDULES);
 }

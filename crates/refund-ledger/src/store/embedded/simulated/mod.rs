@@ -75,8 +75,8 @@ impl<D: Disk> SteppedStore<D> {
             journal: Path::new(JOURNAL_DIR),
             cold: path,
         };
-        let sink = Arc::new(|_| ());
-        let parts = open_parts(disk, options, cold, meta, places, sink, heard)?;
+        let waker = Arc::new(|| ());
+        let parts = open_parts(disk, options, cold, meta, places, waker, heard)?;
         Ok(SteppedStore {
             store: EmbeddedStore {
                 shared: parts.shared,

@@ -173,7 +173,7 @@ fn random_work_with_crashes_and_checkpoints_between() {
         let mut model = Model::default();
         for life in 0..5_u64 {
             let mut client =
-                Client::new(|sink| EmbeddedStore::open(options.clone(), sink).unwrap());
+                Client::new(|waker| EmbeddedStore::open(options.clone(), waker).unwrap());
             if life > 0 {
                 model.check(&mut client, &mut random, &story);
             }
@@ -232,7 +232,7 @@ fn a_crash_at_any_step_of_a_checkpoint() {
             ..plain.clone()
         };
         let mut model = Model::default();
-        let mut client = Client::new(|sink| EmbeddedStore::open(options, sink).unwrap());
+        let mut client = Client::new(|waker| EmbeddedStore::open(options, waker).unwrap());
         // Ends before the store does, should an assertion fail: a checkpoint must not wait for ever.
         let go_on = go_on;
         for at in 0..60 {
@@ -273,7 +273,7 @@ fn a_crash_at_any_step_of_a_checkpoint() {
                     dir,
                     ..plain.clone()
                 };
-                let mut copied = Client::new(|sink| EmbeddedStore::open(plain, sink).unwrap());
+                let mut copied = Client::new(|waker| EmbeddedStore::open(plain, waker).unwrap());
                 model.check(&mut copied, &mut random, &format!("SEED={seed} {step}"));
                 go_on.send(()).unwrap();
                 if step == "forgotten" {
@@ -311,7 +311,7 @@ fn verify_finds_books_that_differ_from_their_movements() {
         matches!(verify(&options.dir), Err(OpenError::Io { .. })),
         "no ledger"
     );
-    let mut client = Client::new(|sink| EmbeddedStore::open(options.clone(), sink).unwrap());
+    let mut client = Client::new(|waker| EmbeddedStore::open(options.clone(), waker).unwrap());
     let mut wrong = purchase(1, 100);
     wrong.books.settled = MinorUnits(1);
     let right = purchase(2, 100);
@@ -340,7 +340,7 @@ fn what_is_old_and_quiet_is_dropped_and_what_is_open_stays() {
         retention_ms: 180 * DAY,
         ..options(&dir)
     };
-    let open = || Client::new(|sink| EmbeddedStore::open(options.clone(), sink).unwrap());
+    let open = || Client::new(|waker| EmbeddedStore::open(options.clone(), waker).unwrap());
     let mut client = open();
     let quiet = purchase(1, DAY);
     let held = purchase(2, DAY);
@@ -407,24 +407,24 @@ fn what_is_old_and_quiet_is_dropped_and_what_is_open_stays() {
 #[test]
 fn another_start_while_it_is_open_is_told_who_holds_it() {
     let dir = folder();
-    let client = Client::new(|sink| EmbeddedStore::open(options(&dir), sink).unwrap());
-    match EmbeddedStore::open(options(&dir), Arc::new(|_| {})) {
+    let client = Client::new(|waker| EmbeddedStore::open(options(&dir), waker).unwrap());
+    match EmbeddedStore::open(options(&dir), Arc::new(|| {})) {
         Err(OpenError::Held { holder, .. }) => assert_eq!(holder, Some(std::process::id())),
         other => panic!("{other:?}"),
     }
     drop(client);
-    EmbeddedStore::open(options(&dir), Arc::new(|_| {})).unwrap();
+    EmbeddedStore::open(options(&dir), Arc::new(|| {})).unwrap();
 }
 
 #[test]
 fn a_ledger_that_lost_its_journal_is_damaged() {
     let dir = folder();
     let options = options(&dir);
-    let mut client = Client::new(|sink| EmbeddedStore::open(options.clone(), sink).unwrap());
+    let mut client = Client::new(|waker| EmbeddedStore::open(options.clone(), waker).unwrap());
     client.must_commit(create(&purchase(1, 100)));
     drop(client);
     std::fs::remove_dir_all(options.dir.join("journal")).unwrap();
-    match EmbeddedStore::open(options, Arc::new(|_| {})) {
+    match EmbeddedStore::open(options, Arc::new(|| {})) {
         Err(OpenError::Damaged(_)) => {}
         other => panic!("{other:?}"),
     }
@@ -445,7 +445,9 @@ fn a_failing_disk_loses_nothing_that_was_answered() {
             ..options(&dir)
         };
         let open = || {
-            Client::new(|sink| EmbeddedStore::open_on(disk.clone(), options.clone(), sink).unwrap())
+            Client::new(|waker| {
+                EmbeddedStore::open_on(disk.clone(), options.clone(), waker).unwrap()
+            })
         };
         let mut client = open();
         let fault = [Fault::Error, Fault::Full, Fault::PowerCut][random.usize(..3)];
@@ -494,7 +496,7 @@ fn a_failing_disk_loses_nothing_that_was_answered() {
 #[test]
 fn items_that_break_the_invariant_are_refused() {
     let dir = folder();
-    let mut client = Client::new(|sink| EmbeddedStore::open(options(&dir), sink).unwrap());
+    let mut client = Client::new(|waker| EmbeddedStore::open(options(&dir), waker).unwrap());
     let mut wrong = purchase(1, 100);
     wrong.books.settled = MinorUnits(1001);
     assert!(matches!(
@@ -515,7 +517,7 @@ fn a_flipped_bit_in_the_cold_store() {
     };
     let mut random = Rng::with_seed(1);
     let mut model = Model::default();
-    let mut client = Client::new(|sink| EmbeddedStore::open(plain.clone(), sink).unwrap());
+    let mut client = Client::new(|waker| EmbeddedStore::open(plain.clone(), waker).unwrap());
     for at in 0..120 {
         let item = model.random_change(&mut random, at);
         client.must_commit(item);
@@ -553,7 +555,7 @@ fn a_flipped_bit_in_the_cold_store() {
         // The library ends the process over some damage to its own journal: noticed as well.
         let looked_at = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             let report = verify(&dir);
-            let opened = EmbeddedStore::open(plain, Arc::new(|_| {})).ok();
+            let opened = EmbeddedStore::open(plain, Arc::new(|| {})).ok();
             let page = opened.and_then(|store| store.scan(&Cursor::default(), 1000).ok());
             (page, report)
         }));

@@ -17,7 +17,7 @@ use crate::{Cause, Change, Event, Patch, Posting};
 fn stopped() -> (TempDir, EmbeddedOptions) {
     let dir = folder();
     let options = options(&dir);
-    let mut client = Client::new(|sink| EmbeddedStore::open(options.clone(), sink).unwrap());
+    let mut client = Client::new(|waker| EmbeddedStore::open(options.clone(), waker).unwrap());
     let (bought, other) = (purchase(1, 100), purchase(2, 100));
     let refunded = refund(3, &bought, 10, 200);
     let about = Change::CreateAdvice(Box::new(advice(&refunded, 200)));
@@ -113,7 +113,7 @@ fn entries_of_the_cold_store_that_cannot_be_read() {
         };
         // A start reads what is open and what waits; the rest when it is asked for.
         if space != Space::Transactions {
-            let error = EmbeddedStore::open(options, Arc::new(|_| {})).unwrap_err();
+            let error = EmbeddedStore::open(options, Arc::new(|| {})).unwrap_err();
             assert!(matches!(&error, OpenError::Cold { .. }), "{error:?}");
         }
         let Err(error) = verify(&dir) else {
@@ -132,7 +132,7 @@ fn entries_of_the_cold_store_that_cannot_be_read() {
         batch.insert(Space::Meta, "format", &99_u32.to_le_bytes());
         batch.commit().unwrap();
     });
-    let error = EmbeddedStore::open(newer, Arc::new(|_| {})).unwrap_err();
+    let error = EmbeddedStore::open(newer, Arc::new(|| {})).unwrap_err();
     assert!(
         matches!(&error, OpenError::UnknownVersion { version: 99, .. }),
         "{error:?}"
@@ -175,7 +175,7 @@ fn journal_records_that_do_not_fit() {
             dir: dir.clone(),
             ..plain.clone()
         };
-        let error = EmbeddedStore::open(options, Arc::new(|_| {})).unwrap_err();
+        let error = EmbeddedStore::open(options, Arc::new(|| {})).unwrap_err();
         let OpenError::DoesNotFit { record, source, .. } = &error else {
             panic!("{error:?}");
         };

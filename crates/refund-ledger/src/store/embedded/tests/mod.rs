@@ -50,13 +50,13 @@ impl InFolder {
 impl Engine for InFolder {
     type Store = EmbeddedStore;
 
-    fn open(&mut self, sink: Sink) -> EmbeddedStore {
+    fn open(&mut self, waker: Waker) -> EmbeddedStore {
         let options = EmbeddedOptions {
             hot_bytes: self.hot_bytes,
             checkpoint_bytes: self.checkpoint_bytes,
             ..options(&self.dir)
         };
-        EmbeddedStore::open(options, sink).unwrap()
+        EmbeddedStore::open(options, waker).unwrap()
     }
 
     fn close(&mut self, store: EmbeddedStore) {

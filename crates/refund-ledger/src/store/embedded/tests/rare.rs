@@ -58,7 +58,7 @@ fn told(answers: Vec<Completion>) -> Vec<(u64, &'static str)> {
     let mut told: Vec<_> = answers
         .iter()
         .map(|answer| match answer {
-            Completion::Committed { item } => (*item, "committed"),
+            Completion::Committed { item } => (item.id, "committed"),
             Completion::Conflict { item, .. } => (*item, "conflict"),
             Completion::Refused { item } => (*item, "refused"),
             Completion::Unknown { item } => (*item, "unknown"),
@@ -270,7 +270,7 @@ fn an_observer_hears_of_every_batch() {
         ..options(&dir)
     };
     assert!(format!("{observed:?}").contains("hot_bytes"));
-    let mut client = Client::new(|sink| EmbeddedStore::open(observed, sink).unwrap());
+    let mut client = Client::new(|waker| EmbeddedStore::open(observed, waker).unwrap());
     for number in 1..=3 {
         client.must_commit(create(&purchase(number, 100)));
     }
@@ -285,7 +285,7 @@ fn an_observer_hears_of_every_batch() {
 #[test]
 fn a_store_that_is_closed_takes_no_more() {
     let dir = folder();
-    let mut client = Client::new(|sink| EmbeddedStore::open(options(&dir), sink).unwrap());
+    let mut client = Client::new(|waker| EmbeddedStore::open(options(&dir), waker).unwrap());
     client.must_commit(create(&purchase(1, 100)));
     client.store.close().unwrap();
     client.store.close().unwrap();
@@ -350,7 +350,7 @@ fn a_folder_that_cannot_be_used_is_named() {
     std::fs::write(&file, b"").unwrap();
     for place in [file.clone(), file.join("ledger")] {
         let options = EmbeddedOptions::new(place.clone(), 1 << 40);
-        let error = EmbeddedStore::open(options, Arc::new(|_| {})).unwrap_err();
+        let error = EmbeddedStore::open(options, Arc::new(|| {})).unwrap_err();
         let OpenError::Io { path, .. } = &error else {
             panic!("{error:?}");
         };
@@ -364,7 +364,7 @@ fn a_folder_that_cannot_be_used_is_named() {
 #[test]
 fn the_cold_store_lists_what_is_awaited_and_not_for_ever() {
     let dir = folder();
-    let mut client = Client::new(|sink| EmbeddedStore::open(options(&dir), sink).unwrap());
+    let mut client = Client::new(|waker| EmbeddedStore::open(options(&dir), waker).unwrap());
     let record = Transaction {
         was_approved: false,
         answer: None,

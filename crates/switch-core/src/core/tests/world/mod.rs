@@ -6,11 +6,12 @@ mod store;
 mod terminal;
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use iso8583_codec::Spec;
 use refund_ledger::decide::Policy;
-use refund_ledger::store::{Completion, Sink, Store};
+use refund_ledger::store::{Store, Waker};
 use refund_ledger::{Institution, KeyId, Name, Vault};
 use zeroize::Zeroizing;
 
@@ -89,7 +90,8 @@ pub(crate) fn long_story(play: impl FnOnce(&mut World)) {
 }
 
 type Setup = Arc<dyn Fn(&mut CoreConfig)>;
-type Completions = Arc<Mutex<Vec<Completion>>>;
+/// Whether the store has called.
+type Called = Arc<AtomicBool>;
 
 pub(crate) struct World {
     pub(crate) core: Core,
@@ -98,7 +100,7 @@ pub(crate) struct World {
     kit: Kit,
     setup: Setup,
     vault: Arc<Vault>,
-    completions: Completions,
+    called: Called,
     stan: u32,
     /// How long a restart takes.
     pub(crate) pause: u64,
@@ -122,8 +124,8 @@ impl World {
     fn new(kit: Kit, setup: Setup) -> World {
         let key = |byte| Zeroizing::new([byte; 32]);
         let vault = Arc::new(Vault::new(&[(KeyId(1), key(1))], &[(KeyId(2), key(2))]).unwrap());
-        let completions = Completions::default();
-        let store = Arc::new(WorldStore::new(kit.memory, sink(&completions)));
+        let called = Called::default();
+        let store = Arc::new(WorldStore::new(kit.memory, waker(&called)));
         let core = core(kit, &setup, &store, &vault, START);
         let mut world = World {
             core,
@@ -132,7 +134,7 @@ impl World {
             kit,
             setup,
             vault,
-            completions,
+            called,
             stan: 0,
             pause: 2 * SECOND,
             answers: VecDeque::new(),
@@ -177,8 +179,8 @@ impl World {
     }
 
     fn start_again(&mut self, setup: &Setup, meanwhile: impl FnOnce(&mut World)) {
-        self.completions = Completions::default();
-        self.store = Arc::new(self.store.reopened(sink(&self.completions)));
+        self.called = Called::default();
+        self.store = Arc::new(self.store.reopened(waker(&self.called)));
         self.now += self.pause;
         self.core = core(self.kit, setup, &self.store, &self.vault, self.now);
         meanwhile(self);
@@ -242,13 +244,7 @@ impl World {
 
     /// The commits that wait are made, but nobody can say so: the ledger has failed.
     pub(crate) fn release_in_doubt(&mut self) {
-        self.store.release();
-        self.store.poison();
-        for completion in self.completions.lock().unwrap().iter_mut() {
-            if let Completion::Committed { item } = *completion {
-                *completion = Completion::Unknown { item };
-            }
-        }
+        self.store.release_in_doubt();
         self.settle();
     }
 
@@ -267,9 +263,8 @@ impl World {
     pub(crate) fn settle(&mut self) {
         loop {
             self.core.flush();
-            let fresh: Vec<_> = std::mem::take(&mut *self.completions.lock().unwrap());
-            let quiet = fresh.is_empty();
-            self.core.completions(fresh, self.now);
+            let quiet = !self.called.swap(false, Ordering::Relaxed);
+            self.core.completions(self.now);
             let outputs: Vec<Output> = self.core.outputs().collect();
             let quiet = quiet && outputs.is_empty();
             outputs.into_iter().for_each(|output| self.collect(output));
@@ -321,9 +316,9 @@ pub(crate) fn link_of(connection: u64) -> usize {
     usize::from(connection % 1000 >= 20)
 }
 
-fn sink(completions: &Completions) -> Sink {
-    let completions = completions.clone();
-    Arc::new(move |fresh| completions.lock().unwrap().extend(fresh))
+fn waker(called: &Called) -> Waker {
+    let called = called.clone();
+    Arc::new(move || called.store(true, Ordering::Relaxed))
 }
 
 fn core(kit: Kit, setup: &Setup, store: &Arc<WorldStore>, vault: &Arc<Vault>, now: u64) -> Core {

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use refund_ledger::store::memory::MemoryStore;
 use refund_ledger::store::{
-    Completion, Cursor, Found, Page, Peek, Query, Recovered, Request, Sink, Stats, Store,
-    StoreError,
+    Completion, Cursor, Found, Page, Peek, Query, Recovered, Request, Stats, Store, StoreError,
+    Waker,
 };
 use refund_ledger::{Advice, AdviceKey, Key, KeyId, Transaction};
 
@@ -61,33 +61,36 @@ impl Trouble {
 pub(crate) struct WorldStore {
     inner: MemoryStore,
     memory: Memory,
-    sink: Sink,
+    waker: Waker,
+    /// What it said by itself, or what became of what the store in memory said.
+    completed: Mutex<Vec<Completion>>,
     trouble: Mutex<Option<Trouble>>,
     /// Commits that wait, while they are held back.
     held: Mutex<Option<VecDeque<Request>>>,
 }
 
 impl WorldStore {
-    pub(super) fn new(memory: Memory, sink: Sink) -> WorldStore {
-        WorldStore::over(memory, MemoryStore::new(sink.clone()), sink)
+    pub(super) fn new(memory: Memory, waker: Waker) -> WorldStore {
+        WorldStore::over(memory, MemoryStore::new(waker.clone()), waker)
     }
 
-    fn over(memory: Memory, inner: MemoryStore, sink: Sink) -> WorldStore {
+    fn over(memory: Memory, inner: MemoryStore, waker: Waker) -> WorldStore {
         if memory == Memory::Nothing {
             inner.forget();
         }
         WorldStore {
             inner,
             memory,
-            sink,
+            waker,
+            completed: Mutex::default(),
             trouble: Mutex::default(),
             held: Mutex::default(),
         }
     }
 
     /// The same records after a restart; commits that were held back never happened.
-    pub(super) fn reopened(&self, sink: Sink) -> WorldStore {
-        WorldStore::over(self.memory, self.inner.reopened(sink.clone()), sink)
+    pub(super) fn reopened(&self, waker: Waker) -> WorldStore {
+        WorldStore::over(self.memory, self.inner.reopened(waker.clone()), waker)
     }
 
     /// From now on it is in this trouble, or in none.
@@ -113,6 +116,20 @@ impl WorldStore {
     pub(super) fn release(&self) {
         let held = self.held.lock().unwrap().take();
         self.inner.submit(&mut held.into_iter().flatten().collect());
+    }
+
+    /// All commits that wait are made, but nobody can say so; later ones are not.
+    pub(super) fn release_in_doubt(&self) {
+        self.release();
+        self.poison();
+        let mut answers = Vec::new();
+        self.inner.completed(&mut answers);
+        for answer in &mut answers {
+            if let Completion::Committed { item } = answer {
+                *answer = Completion::Unknown { item: item.id };
+            }
+        }
+        self.completed.lock().unwrap().extend(answers);
     }
 
     /// The first commit that waits is made.
@@ -173,12 +190,18 @@ impl Store for WorldStore {
                 }
                 None => true,
             });
-            (self.sink)(answers);
+            self.completed.lock().unwrap().extend(answers);
+            (self.waker)();
         }
         if let Some(held) = &mut *self.held.lock().unwrap() {
             held.extend(requests.extract_if(.., |request| matches!(request, Request::Commit(_))));
         }
         self.inner.submit(requests);
+    }
+
+    fn completed(&self, completions: &mut Vec<Completion>) {
+        completions.append(&mut self.completed.lock().unwrap());
+        self.inner.completed(completions);
     }
 
     fn recovered(&self) -> Recovered {
