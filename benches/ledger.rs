@@ -96,10 +96,7 @@ fn purchase(number: u64) -> Transaction {
             mti: 200,
             stan,
             time,
-            acquirer: Institution {
-                number: 1,
-                digits: 11,
-            },
+            acquirer: Institution::new(1, 11),
         }),
         books: Books {
             approved: MinorUnits(1000),

@@ -59,7 +59,11 @@ impl MerchantKey {
 /// Merchant and terminal are hashes; the record holds both in full and is compared before it is believed. The
 /// *generation* tells apart transactions of the same name when a terminal uses a name again after the duplicate window.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key(u128);
+pub struct Key {
+    // Two words and not one of 128 bits, which would make every record that holds a key longer: it is laid out in steps of 16.
+    high: u64,
+    low: u64,
+}
 
 impl Key {
     /// Highest generation; a name is not used again more often than this while its transactions live.
@@ -75,58 +79,64 @@ impl Key {
         time: WireTime,
     ) -> Key {
         let terminal = hash(&[realm.as_bytes(), terminal]) >> 36;
-        Key(u128::from(merchant.0) << 88
-            | u128::from(stan.0 & 0xF_FFFF) << 68
-            | u128::from(time.0 & WireTime::NONE.0) << 34
-            | u128::from(class.0 & 7) << 31
-            | u128::from(terminal) << 3)
+        let time = time.0 & WireTime::NONE.0;
+        Key {
+            high: merchant.0 << 24 | u64::from(stan.0 & 0xF_FFFF) << 4 | time >> 30,
+            low: time << 34 | u64::from(class.0 & 7) << 31 | terminal << 3,
+        }
     }
 
     /// The same name in another generation (0 to [`Key::GENERATION_MAX`]).
     pub fn generation(self, generation: u8) -> Key {
-        Key(self.0 & !7 | u128::from(generation & 7))
+        Key {
+            low: self.low & !7 | u64::from(generation & 7),
+            ..self
+        }
     }
 
     /// The number, for storage; big-endian bytes of it sort as the keys do.
     pub fn value(self) -> u128 {
-        self.0
+        u128::from(self.high) << 64 | u128::from(self.low)
     }
 
     /// From storage.
     pub fn from_value(value: u128) -> Key {
-        Key(value)
+        Key {
+            high: (value >> 64) as u64,
+            low: value as u64,
+        }
     }
 
     /// The merchant part.
     pub fn merchant(self) -> MerchantKey {
-        MerchantKey((self.0 >> 88) as u64)
+        MerchantKey(self.high >> 24)
     }
 
     /// The STAN part.
     pub fn stan(self) -> Stan {
-        Stan((self.0 >> 68) as u32 & 0xF_FFFF)
+        Stan((self.high >> 4) as u32 & 0xF_FFFF)
     }
 
     /// The DE 7 part.
     pub fn time(self) -> WireTime {
-        WireTime((self.0 >> 34) as u64 & WireTime::NONE.0)
+        WireTime((self.high & 0xF) << 30 | self.low >> 34)
     }
 
     /// The class part.
     pub fn class(self) -> Class {
-        Class((self.0 >> 31) as u8 & 7)
+        Class((self.low >> 31) as u8 & 7)
     }
 }
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
+        write!(f, "{:032x}", self.value())
     }
 }
 
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
+        write!(f, "{:032x}", self.value())
     }
 }
 

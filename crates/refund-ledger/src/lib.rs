@@ -17,6 +17,7 @@ pub mod decide;
 mod encode;
 mod event;
 mod key;
+mod name;
 mod reason;
 mod record;
 pub mod store;
@@ -28,10 +29,11 @@ pub use books::{Books, BooksError, MinorUnits, Posting};
 pub use encode::{Corrupt, Reader, Writer};
 pub use event::{Cause, Change, Event, Patch};
 pub use key::{AdviceKey, Class, Key, MerchantKey, Stan, WireTime, fingerprint};
+pub use name::Name;
 pub use reason::Reason;
 pub use record::{
     Advice, AdviceKind, AdviceState, Answer, Card, Column, Currency, Institution, Issuer, Kind,
-    LATE_MS, Name, Request, Rrn, Status, Transaction, VoidState,
+    LATE_MS, Request, Rrn, Status, Transaction, VoidState,
 };
 pub use vault::{CardDigest, KeyId, Opened, Sealed, Vault, VaultError};
 pub use working::{ApplyError, Working};

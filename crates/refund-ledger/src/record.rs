@@ -1,61 +1,16 @@
 //! What the ledger remembers: transactions and the advices they cause.
 
-use std::collections::HashSet;
 use std::fmt;
-use std::sync::{OnceLock, RwLock};
+use std::num::NonZeroU64;
+use std::sync::Arc;
 
 use crate::{
-    AdviceKey, Books, CardDigest, Class, Key, MerchantKey, MinorUnits, Reason, Sealed, Stan,
+    AdviceKey, Books, CardDigest, Class, Key, MerchantKey, MinorUnits, Name, Reason, Sealed, Stan,
     WireTime,
 };
 
 /// How long after a time-out an approval of the issuer is still expected, in milliseconds.
 pub const LATE_MS: u64 = 300_000;
-
-/// A configured name (realm, issuer link), kept once per process: there are few, and every record carries some.
-#[derive(Copy, Clone, PartialEq, Eq, Hash)]
-pub struct Name(&'static str);
-
-impl Name {
-    /// The name for `text`; the first use of a text keeps it for the life of the process.
-    pub fn new(text: &str) -> Name {
-        static NAMES: OnceLock<RwLock<HashSet<&'static str>>> = OnceLock::new();
-        let names = NAMES.get_or_init(RwLock::default);
-        if let Some(known) = names
-            .read()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
-            .get(text)
-        {
-            return Name(known);
-        }
-        let mut names = names
-            .write()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
-        if let Some(known) = names.get(text) {
-            return Name(known);
-        }
-        let kept: &'static str = Box::leak(text.into());
-        names.insert(kept);
-        Name(kept)
-    }
-
-    /// The text.
-    pub fn as_str(self) -> &'static str {
-        self.0
-    }
-}
-
-impl fmt::Debug for Name {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self.0, f)
-    }
-}
-
-impl fmt::Display for Name {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
-    }
-}
 
 /// ISO 4217 numeric code (DE 49), 0 to 999.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, Default)]
@@ -66,12 +21,38 @@ pub struct Currency(pub u16);
 pub struct Rrn(pub [u8; 12]);
 
 /// An institution id (DE 32, DE 33): up to eleven digits, leading zeros kept.
-#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
-pub struct Institution {
+#[derive(Copy, Clone, PartialEq, Eq, Hash)]
+pub struct Institution(NonZeroU64); // from the top: a bit that is set, 7 bits for the count of digits, 56 for the number
+
+impl Institution {
+    const SET: NonZeroU64 = NonZeroU64::MIN.saturating_add((1 << 63) - 1);
+    const NUMBER: u64 = (1 << 56) - 1;
+
+    /// The id of `digits` digits (below 128) which, read as a number, are `number` (below 2^56).
+    pub fn new(number: u64, digits: u8) -> Institution {
+        Institution(Institution::SET | u64::from(digits & 127) << 56 | number & Institution::NUMBER)
+    }
+
     /// The digits read as a number.
-    pub number: u64,
+    pub fn number(self) -> u64 {
+        self.0.get() & Institution::NUMBER
+    }
+
     /// How many digits were sent.
-    pub digits: u8,
+    pub fn digits(self) -> u8 {
+        (self.0.get() >> 56) as u8 & 127
+    }
+}
+
+impl fmt::Debug for Institution {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:0width$}",
+            self.number(),
+            width = usize::from(self.digits())
+        )
+    }
 }
 
 /// The card, as far as the ledger may know it.
@@ -311,7 +292,7 @@ pub struct Answer {
     /// DE 4 where it is not the request's (approval code 10).
     pub amount: Option<MinorUnits>,
     /// The issuer's further elements (DE 55 and others), sealed since they may carry card data.
-    pub extra: Option<Sealed>,
+    pub extra: Option<Arc<Sealed>>,
 }
 
 /// One message of a terminal and what became of it. Purchases and pre-authorisations are the *originals*.

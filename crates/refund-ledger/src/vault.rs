@@ -1,6 +1,7 @@
 //! Card data that must be kept: a keyed digest to compare, a sealed box to build an advice from.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aes_gcm::aead::{Aead, KeyInit, Payload};
@@ -34,32 +35,64 @@ impl fmt::Debug for CardDigest {
     }
 }
 
-/// Encrypted and authenticated bytes: key id (4, big-endian), nonce (12), AES-256-GCM cipher text with its tag.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Sealed(Box<[u8]>);
+/// Encrypted and authenticated bytes: key id (4, big-endian), nonce (12), AES-256-GCM cipher text with its tag (16). What is as
+/// short as a sealed PAN lies in the value itself, longer ones are shared: a clone allocates nothing.
+#[derive(Clone)]
+pub struct Sealed(Bytes);
+
+#[derive(Clone)]
+enum Bytes {
+    Here { length: u8, bytes: [u8; HERE] },
+    Shared(Arc<[u8]>),
+}
+
+/// Makes [`Sealed`] 48 bytes long.
+const HERE: usize = 46;
 
 impl Sealed {
     /// From storage.
     pub fn from_bytes(bytes: &[u8]) -> Sealed {
-        Sealed(bytes.into())
+        let mut here = [0; HERE];
+        let room = here.get_mut(..bytes.len());
+        Sealed(match (room, u8::try_from(bytes.len())) {
+            (Some(room), Ok(length)) => {
+                room.copy_from_slice(bytes);
+                Bytes::Here {
+                    length,
+                    bytes: here,
+                }
+            }
+            _ => Bytes::Shared(bytes.into()),
+        })
     }
 
     /// For storage.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        match &self.0 {
+            Bytes::Here { length, bytes } => bytes.get(..usize::from(*length)).unwrap_or(bytes),
+            Bytes::Shared(bytes) => bytes,
+        }
     }
 
     /// The key that it was sealed with; `None` where it is too short to name one.
     pub fn key(&self) -> Option<KeyId> {
-        self.0
+        self.as_bytes()
             .first_chunk::<4>()
             .map(|id| KeyId(u32::from_be_bytes(*id)))
     }
 }
 
+impl PartialEq for Sealed {
+    fn eq(&self, other: &Sealed) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for Sealed {}
+
 impl fmt::Debug for Sealed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Sealed({} bytes)", self.0.len())
+        write!(f, "Sealed({} bytes)", self.as_bytes().len())
     }
 }
 
@@ -208,7 +241,7 @@ impl Vault {
         sealed.extend_from_slice(&id.0.to_be_bytes());
         sealed.extend_from_slice(&nonce);
         sealed.extend_from_slice(&cipher_text);
-        Ok(Sealed(sealed.into()))
+        Ok(Sealed::from_bytes(&sealed))
     }
 
     /// Opens a box.
@@ -222,7 +255,7 @@ impl Vault {
             .iter()
             .find(|(known, _)| *known == id)
             .ok_or(VaultError::UnknownKey(id))?;
-        let rest = sealed.0.get(4..).unwrap_or_default();
+        let rest = sealed.as_bytes().get(4..).unwrap_or_default();
         let (nonce, cipher_text) = rest
             .split_first_chunk::<NONCE>()
             .ok_or(VaultError::Unreadable)?;

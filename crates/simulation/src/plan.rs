@@ -187,10 +187,7 @@ impl Plan {
             switches: None,
         };
         CoreConfig {
-            acquirer: Institution {
-                number: 1,
-                digits: 11,
-            },
+            acquirer: Institution::new(1, 11),
             duplicate_window: 48 * HOUR,
             policy: Policy {
                 window: 180 * DAY / 1000,

@@ -289,10 +289,9 @@ fn digits(message: &Message<'_>, de: u8) -> Option<u64> {
 }
 
 fn institution(message: &Message<'_>, de: u8) -> Option<Institution> {
-    message.text(de).map(|value| Institution {
-        number: number(&value),
-        digits: value.len() as u8,
-    })
+    message
+        .text(de)
+        .map(|value| Institution::new(number(&value), value.len() as u8))
 }
 
 /// Digits as a number. Whoever calls has validated the message, and the elements have at most eleven digits.

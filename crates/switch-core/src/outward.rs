@@ -1,5 +1,7 @@
 //! The ledger's records in ISO 8583 terms: relays, answers and advices (the inward half of the mapping is `asked.rs`).
 
+use std::sync::Arc;
+
 use bytes::BytesMut;
 use iso8583_codec::{
     Draft, EncodeError, Message, Mti, OriginalData, Spec, Stan as WireStan, TransmissionTime,
@@ -42,8 +44,8 @@ pub(crate) fn digits<const N: usize>(mut value: u64) -> [u8; N] {
 
 /// An institution id as it was sent.
 fn institution(id: Institution, text: &mut [u8; 11]) -> &[u8] {
-    *text = digits(id.number);
-    &text[11 - usize::from(id.digits.min(11))..]
+    *text = digits(id.number());
+    &text[11 - usize::from(id.digits().min(11))..]
 }
 
 /// DE 90 as the issuer knows `original`.
@@ -52,11 +54,11 @@ fn original_data(original: &Transaction, issuer: &Issuer) -> [u8; 42] {
         mti: Some(mti(issuer.mti)),
         stan: WireStan::new(issuer.stan.0),
         time: TransmissionTime::new(issuer.time.0),
-        acquirer: Some(issuer.acquirer.number).filter(|number| *number > 0),
+        acquirer: Some(issuer.acquirer.number()).filter(|number| *number > 0),
         forwarder: original
             .request
             .forwarder
-            .map(|id| id.number)
+            .map(|id| id.number())
             .filter(|number| *number > 0),
     }
     .to_digits()
@@ -233,7 +235,7 @@ pub(crate) fn extra(
     answer: &Message<'_>,
     transaction: &Transaction,
     vault: &Vault,
-) -> Result<Option<Sealed>, VaultError> {
+) -> Result<Option<Arc<Sealed>>, VaultError> {
     let mut kept = Elements::new(answer.mti());
     let elsewhere = |de: &u8| {
         ECHOED.contains(de)
@@ -251,7 +253,7 @@ pub(crate) fn extra(
     }
     vault
         .seal(kept.as_bytes(), &transaction.key.value().to_be_bytes())
-        .map(Some)
+        .map(|sealed| Some(Arc::new(sealed)))
 }
 
 /// What a reversal advice says beyond the record of what it reverses.

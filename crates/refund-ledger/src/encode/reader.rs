@@ -1,5 +1,7 @@
 //! Values from their stored form.
 
+use std::sync::Arc;
+
 use super::{Corrupt, FORMAT};
 use crate::{
     Advice, AdviceKey, AdviceKind, AdviceState, Answer, Books, Card, CardDigest, Cause, Change,
@@ -80,10 +82,8 @@ impl<'a> Reader<'a> {
         Ok(Name::new(text))
     }
     fn institution(&mut self) -> Result<Institution, Corrupt> {
-        Ok(Institution {
-            digits: self.u8("a digit count")?,
-            number: self.u64("an institution id")?,
-        })
+        let digits = self.u8("a digit count")?;
+        Ok(Institution::new(self.u64("an institution id")?, digits))
     }
     fn format(&mut self) -> Result<(), Corrupt> {
         let offset = self.at;
@@ -245,7 +245,7 @@ impl<'a> Reader<'a> {
         let extra = if flags & 4 == 0 {
             None
         } else {
-            Some(self.sealed()?)
+            Some(Arc::new(self.sealed()?))
         };
         Ok(Answer {
             reason,

@@ -40,8 +40,8 @@ impl Writer<'_> {
         self.bytes(name.as_str().as_bytes());
     }
     fn institution(&mut self, institution: Institution) {
-        self.u8(institution.digits);
-        self.u64(institution.number);
+        self.u8(institution.digits());
+        self.u64(institution.number());
     }
 
     /// An event.

@@ -50,10 +50,7 @@ pub(crate) fn transaction(kind: Kind, stan: u32, amount: u64, at: u64) -> Transa
             mti,
             stan: Stan(stan),
             time: WireTime(1_121_134_502),
-            acquirer: Institution {
-                number: 1,
-                digits: 11,
-            },
+            acquirer: Institution::new(1, 11),
         }),
         books: Books::default(),
         counted: MinorUnits::ZERO,

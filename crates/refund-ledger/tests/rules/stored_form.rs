@@ -1,5 +1,7 @@
 //! The stored form: what is written reads back, and bytes that are not a record end in an error.
 
+use std::sync::Arc;
+
 use fastrand::Rng;
 use refund_ledger::{
     Advice, AdviceKey, AdviceKind, AdviceState, Answer, Books, Card, CardDigest, Cause, Change,
@@ -51,10 +53,7 @@ impl Dice {
     }
 
     fn institution(&mut self) -> Institution {
-        Institution {
-            number: self.0.u64(..),
-            digits: self.0.u8(..),
-        }
+        Institution::new(self.0.u64(..1 << 56), self.0.u8(..128))
     }
 
     fn issuer(&mut self) -> Issuer {
@@ -73,7 +72,7 @@ impl Dice {
             code: self.bytes(),
             approval: self.maybe(Dice::bytes),
             amount: self.maybe(Dice::amount),
-            extra: self.maybe(Dice::sealed),
+            extra: self.maybe(Dice::sealed).map(Arc::new),
         }
     }
 

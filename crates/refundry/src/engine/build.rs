@@ -107,10 +107,7 @@ fn link(issuer: &IssuerLink) -> LinkConfig {
 
 /// An institution id of one to eleven digits, which the configuration has checked.
 fn institution(digits: &str) -> Institution {
-    Institution {
-        number: digits.parse().unwrap_or(0),
-        digits: digits.len().min(11) as u8,
-    }
+    Institution::new(digits.parse().unwrap_or(0), digits.len().min(11) as u8)
 }
 
 #[cfg(test)]

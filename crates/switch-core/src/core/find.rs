@@ -174,7 +174,7 @@ fn parts_agree(asked: &Asked, found_by: Key, record: &Transaction) -> bool {
     // A part that the original did not carry cannot disagree.
     let agrees =
         |given: Option<u64>, known: Option<refund_ledger::Institution>| match (given, known) {
-            (Some(given), Some(known)) => given == known.number,
+            (Some(given), Some(known)) => given == known.number(),
             _ => true,
         };
     mti && stan

@@ -389,7 +389,7 @@ fn cost(record: &Transaction) -> u64 {
     let extra = record
         .answer
         .as_ref()
-        .and_then(|answer| answer.extra.as_ref());
+        .and_then(|answer| answer.extra.as_deref());
     let boxes = [sealed, extra]
         .into_iter()
         .flatten()

@@ -70,10 +70,7 @@ pub(crate) fn purchase(number: u32, at: u64) -> Transaction {
             mti: 200,
             stan: Stan(number),
             time: WireTime(1_121_000_000 + u64::from(number)),
-            acquirer: Institution {
-                number: 1,
-                digits: 11,
-            },
+            acquirer: Institution::new(1, 11),
         }),
         books: Books {
             approved: MinorUnits(1000),

@@ -356,10 +356,7 @@ pub(crate) fn config(kit: Kit) -> CoreConfig {
     routes.add(1, 4, 4, 0);
     routes.add(2, 51, 55, 1);
     CoreConfig {
-        acquirer: Institution {
-            number: 1,
-            digits: 11,
-        },
+        acquirer: Institution::new(1, 11),
         duplicate_window: 48 * HOUR,
         policy: Policy {
             window: 180 * DAY / 1000,
