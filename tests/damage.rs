@@ -10,6 +10,7 @@ mod node;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -20,6 +21,13 @@ const TRIALS: usize = 30;
 
 /// A sector: what the journal's batches are aligned to.
 const SECTOR: usize = 512;
+
+/// The header of a segment of the journal, and of a batch.
+const SEGMENT_HEADER: usize = 4096;
+const BATCH_HEADER: usize = 48;
+
+/// The longest batch.
+const BATCH_MAX: usize = 8 << 20;
 
 /// A file: its bytes up to the last that is not zero, and its length.
 #[derive(Clone, PartialEq)]
@@ -89,13 +97,19 @@ impl Image {
         self.0.get_mut(name).unwrap()
     }
 
-    /// Where the last batch of the journal begins.
-    fn last_batch(&self) -> (PathBuf, usize) {
+    /// The journal's only segment, and where its batches stand in it, by what their headers say.
+    fn batches(&self) -> (PathBuf, Vec<Range<usize>>) {
         let name = self.named(".log");
-        let sectors = self.0[&name].head.chunks(SECTOR).enumerate();
-        let mut batches = sectors.filter(|(_, sector)| sector.starts_with(b"RFJB"));
-        let last = batches.next_back().unwrap().0 * SECTOR;
-        (name, last)
+        let head = &self.0[&name].head;
+        let (mut batches, mut at) = (Vec::new(), SEGMENT_HEADER);
+        while head.get(at..at + 4) == Some(b"RFJB") {
+            let records = u32::from_le_bytes(head[at + 20..at + 24].try_into().unwrap());
+            let end = (at + BATCH_HEADER + records as usize).next_multiple_of(SECTOR);
+            batches.push(at..end);
+            at = end;
+        }
+        assert!(head.len() <= at, "the journal has more than was found");
+        (name, batches)
     }
 }
 
@@ -236,10 +250,10 @@ impl Damage {
 /// A folder, and what a start may make of it when it is damaged.
 struct Patient {
     image: Image,
+    /// Whether the node had stopped by itself.
+    clean: bool,
     /// The export.
     whole: String,
-    /// The export without the last batch, where that may pass for a torn write.
-    torn: Option<String>,
 }
 
 #[derive(PartialEq)]
@@ -250,30 +264,49 @@ enum Outcome {
 }
 
 impl Patient {
-    /// `clean`: the node had stopped by itself.
     fn new(image: Image, clean: bool) -> Patient {
         let whole = export(&image);
-        let torn = (!clean).then(|| {
-            let mut image = image.clone();
-            let (file, last) = image.last_batch();
-            image.content(&file).head.truncate(last);
-            export(&image)
-        });
-        Patient { image, whole, torn }
+        Patient {
+            image,
+            clean,
+            whole,
+        }
     }
 
-    /// The export without what is gone where zeros replace the end of the journal of a killed node, as if it had never been written.
-    fn without_end(&self, damaged: &Image) -> Option<String> {
-        self.torn.as_ref()?;
-        let (file, _) = self.image.last_batch();
+    /// What is left when a crash may have done this damage: the last batch that was begun is gone, and nothing tells that it was
+    /// ever there or that another came after it. `None` where something tells, or the damage is elsewhere.
+    fn may_lose(&self, damaged: &Image) -> Option<String> {
+        let (file, batches) = self.image.batches();
         let (old, new) = (&self.image.0[&file], damaged.0.get(&file)?);
-        let differs = (old.head.iter().zip(&new.head)).position(|(old, new)| old != new)?;
-        let is_zero = new.len == old.len && new.head[differs..].iter().all(|byte| *byte == 0);
-        let batches = (0..=differs / SECTOR).rev().map(|sector| sector * SECTOR);
-        let mut heads = batches.filter(|at| old.head[*at..].starts_with(b"RFJB"));
+        let end = batches.last()?.end;
+        let padded = |content: &Content| {
+            let mut bytes = content.head.clone();
+            bytes.resize(bytes.len().max(end), 0);
+            bytes
+        };
+        let (was, is) = (padded(old), padded(new));
+        if self.clean || new.len != old.len || was[..SEGMENT_HEADER] != is[..SEGMENT_HEADER] {
+            return None;
+        }
+        let differs = |batch: &&Range<usize>| was[(*batch).clone()] != is[(*batch).clone()];
+        let lost = batches.iter().find(differs)?;
+        let header = |at: usize| &was[at..at + BATCH_HEADER];
+        let is_header = |bytes: &[u8]| batches.iter().any(|batch| bytes == header(batch.start));
+        let has_header = &is[lost.start..lost.start + BATCH_HEADER] == header(lost.start);
+        let reach = match has_header {
+            true => lost.end,
+            false => lost.start + BATCH_MAX,
+        };
+        // Any header behind, and another one in its place, tells; and so does any byte that it cannot have written.
+        let behind = lost.start + usize::from(has_header);
+        let mut tells = is[behind..].windows(BATCH_HEADER);
+        let mut beyond = is.iter().skip(reach);
+        if tells.any(is_header) || beyond.any(|byte| *byte != 0) {
+            return None;
+        }
         let mut image = self.image.clone();
-        image.content(&file).head.truncate(heads.next()?);
-        is_zero.then(|| export(&image))
+        image.content(&file).head.truncate(lost.start);
+        Some(export(&image))
     }
 
     /// Damages a copy, and looks what the program makes of it; `Err` says what it must not do.
@@ -289,9 +322,7 @@ impl Patient {
                 let found = String::from_utf8(exported.stdout).unwrap();
                 if found == self.whole {
                     Ok(Outcome::Whole)
-                } else if Some(&found) == self.torn.as_ref()
-                    || Some(found) == self.without_end(&image)
-                {
+                } else if Some(found) == self.may_lose(&image) {
                     Ok(Outcome::Torn)
                 } else {
                     wrong("other balances")
@@ -374,7 +405,10 @@ async fn patients() -> [Patient; 2] {
 /// Damages that are not left to chance.
 fn chosen(image: &Image) -> Vec<Damage> {
     let mut damages = Vec::new();
-    let (segment, last) = image.last_batch();
+    let (segment, batches) = image.batches();
+    let [.., fourth, third, second, last] = batches.as_slice() else {
+        panic!("a short journal");
+    };
     let library = image.named(".jnl");
     let flip = |file: &PathBuf, at| Damage::Flip {
         file: file.clone(),
@@ -384,13 +418,29 @@ fn chosen(image: &Image) -> Vec<Damage> {
     // The header of the segment, of the first batch and of the last.
     damages.extend([0, 9, 20, 33, 41, 100].map(|at| flip(&segment, at)));
     damages.extend([0, 9, 21, 33, 45, 50].map(|at| flip(&segment, 4096 + at)));
-    damages.extend([0, 9, 21, 33, 45, 50].map(|at| flip(&segment, last + at)));
-    // Zeros in place of the last batches.
-    damages.push(Damage::Zero {
+    damages.extend([0, 9, 21, 33, 45, 50].map(|at| flip(&segment, last.start + at)));
+    // Zeros over the last headers: the whole end, from a header and from inside a batch; all but what is left of the last batch, that is
+    // behind what the first of them can have written, and that is not.
+    let zeros = [
+        fourth.start..last.end,
+        fourth.start + 100..last.end,
+        second.start + 136..last.start + 136,
+        fourth.start + 100..last.start + BATCH_HEADER,
+        third.start..last.start + BATCH_HEADER,
+    ];
+    damages.extend(zeros.map(|place| Damage::Zero {
         file: segment.clone(),
-        at: last - 5 * SECTOR + 100,
-        len: 8 * SECTOR,
-    });
+        at: place.start,
+        len: place.len(),
+    }));
+    // Batches that are no longer where they were.
+    for at in [fourth.start, fourth.start + SECTOR, last.start] {
+        damages.extend([1, SECTOR].map(|len| Damage::Twice {
+            file: segment.clone(),
+            at,
+            len,
+        }));
+    }
     // The library's journal, from its first byte on.
     damages.extend([0, 1, 5, 12, 13, 15, 26, 30, 34].map(|at| flip(&library, at)));
     let used = image.0[&library].head.len();

@@ -56,7 +56,8 @@ pub(crate) const CLEAN_TEMPORARY_NAME: &str = "journal.clean.tmp";
 pub(crate) const LOCK_NAME: &str = "journal.lock";
 
 const SEGMENT_MAGIC: [u8; 8] = *b"RFNDJRNL";
-const BATCH_MAGIC: [u8; 4] = *b"RFJB";
+/// What a batch begins with.
+pub(crate) const BATCH_MAGIC: [u8; 4] = *b"RFJB";
 const CLEAN_MAGIC: [u8; 8] = *b"RFNDSTOP";
 
 /// Name of the segment whose first record has the number `first`.
@@ -239,6 +240,12 @@ impl BatchHeader {
             *front = header.encode(ledger);
         }
         sector
+    }
+
+    /// Whether it was written to the segment with the first record `first`, and not to an earlier one whose file that is now.
+    /// No segment ends before its first record; the one before it did, with a mark of the same number.
+    pub(crate) fn is_of_segment(&self, first: u64) -> bool {
+        self.first > first || (self.first == first && self.count > 0)
     }
 
     /// Number of the record after its last.

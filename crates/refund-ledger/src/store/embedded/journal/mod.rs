@@ -4,8 +4,9 @@
 //! `docs/journal-format.md`; the rules of recovery stand there too. In short: whatever two witnesses say was durable must
 //! be there and intact, or [`Journal::open`] refuses and changes nothing; what is above both may be a batch that was
 //! never acknowledged, and is cut unless it is whole. The first witness is in the journal itself: each batch names the
-//! last record that was durable before it, and so does the mark at the end of a full segment. The second is the file that
-//! [`Journal::close`] leaves. A third is the caller's `from`: everything below it was durable.
+//! last record that was durable before it, and so does the mark at the end of a full segment; and whatever lies behind
+//! the reach of one batch is of a later one. The second is the file that [`Journal::close`] leaves. A third is the
+//! caller's `from`: everything below it was durable.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ mod batch;
 mod error;
 mod format;
 mod survey;
+mod tail;
 #[cfg(test)]
 mod tests;
 
@@ -116,7 +118,7 @@ pub fn verify<D: Disk>(
         last: survey.end.map_or(0, |end| end.next.saturating_sub(1)),
         records,
         clean: survey.clean,
-        torn: survey.end.is_some_and(|end| end.torn) && !survey.clean,
+        torn: survey.end.is_some_and(|end| end.torn_bytes > 0) && !survey.clean,
     })
 }
 
@@ -475,17 +477,15 @@ fn repair<D: Disk>(disk: &D, dir: &Path, segments: &[u64], end: End) -> Result<(
             }
             file.write_at(offset, &bytes)?;
         }
-        if end.torn {
-            let reach = end
-                .file_bytes
-                .saturating_sub(end.offset)
-                .min(BATCH_BYTES_MAX as u64);
-            file.write_at(
-                end.offset,
-                &vec![0; usize::try_from(reach).unwrap_or(BATCH_BYTES_MAX)],
-            )?;
+        // Before anything behind it changes: should this be torn, what lies there must still be as it was.
+        file.sync_data()?;
+        if end.torn_bytes > 0 {
+            // No further than a torn batch can have reached: what else lies there tells how the file was used before.
+            let reach = usize::try_from(end.torn_bytes).unwrap_or(BATCH_BYTES_MAX);
+            file.write_at(end.offset, &vec![0; reach])?;
+            file.sync_data()?;
         }
-        file.sync_data()
+        Ok(())
     };
     mend().map_err(JournalError::io("repair", &path))
 }

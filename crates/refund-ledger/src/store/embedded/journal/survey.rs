@@ -7,10 +7,11 @@ use crc32c::crc32c;
 
 use super::error::{Flaw, JournalError, ReplayError};
 use super::format::{
-    BATCH_HEADER_BYTES, BatchHeader, CLEAN_BYTES, CLEAN_NAME, CleanStop, LedgerId, SECTOR_BYTES,
+    BATCH_HEADER_BYTES, BatchHeader, CLEAN_BYTES, CLEAN_NAME, CleanStop, LedgerId,
     SEGMENT_HEADER_BYTES, SegmentHeader, Unreadable, parse_segment_name, parse_spare_name,
     record_checksum, segment_name, split_record,
 };
+use super::tail::Tail;
 use crate::store::embedded::disk::{Disk, DiskFile};
 
 /// Takes each record's number and payload, in order.
@@ -45,8 +46,8 @@ pub(crate) struct End {
     pub(crate) last_batch: Option<u64>,
     /// The segment before the last and where its end mark stands, where the last one has no batch yet.
     pub(crate) mark: Option<(u64, u64)>,
-    /// Whether bytes beyond the end were written by a batch that was never durable.
-    pub(crate) torn: bool,
+    /// How many bytes beyond the end a batch that was never durable may have written; 0 where none did.
+    pub(crate) torn_bytes: u64,
 }
 
 /// Walks the journal in `dir`, giving every record from number `from` on to `replay`. What is wholly below `from` is
@@ -217,12 +218,12 @@ impl Walk<'_, '_> {
                 Some(mark) if last_batch.is_none() => Some((mark.first, mark.offset)),
                 _ => None,
             },
-            torn: false,
+            torn_bytes: 0,
         };
         match following {
             None if marked => Err(self.missing(path)),
             None => Ok(End {
-                torn: self.judge_tail(path, first, offset)?,
+                torn_bytes: self.judge_tail(path, first, offset)? as u64,
                 ..end
             }),
             Some(following) if following == self.next => {
@@ -306,7 +307,7 @@ impl Walk<'_, '_> {
     /// The header at `offset`, if it is one and not left over from the time when the file was an earlier segment.
     fn header_at(&self, first: u64, offset: usize) -> Option<BatchHeader> {
         let header = BatchHeader::decode(self.ledger?, self.bytes.get(offset..)?)?;
-        (header.first >= first).then_some(header)
+        header.is_of_segment(first).then_some(header)
     }
 
     fn replay_batch(
@@ -350,27 +351,31 @@ impl Walk<'_, '_> {
         }
     }
 
-    /// Judges what follows the last good batch of the last segment: whether any of it was durable once. Gives whether
-    /// there is something to cut.
-    fn judge_tail(&self, path: &Path, first: u64, offset: usize) -> Result<bool, JournalError> {
+    /// Judges what follows the last good batch of the last segment: whether any of it was durable once. Gives how many
+    /// bytes are to be cut.
+    fn judge_tail(&self, path: &Path, first: u64, offset: usize) -> Result<usize, JournalError> {
         if self.next <= self.witness {
             return Err(self.unreadable(path, offset));
         }
-        let mut place = offset.saturating_add(SECTOR_BYTES);
-        while place < self.bytes.len() {
-            match self.header_at(first, place) {
-                Some(later) if later.first <= self.next => {
-                    let flaw = Flaw::Misplaced(later.first);
-                    return Err(JournalError::damaged(path, place as u64, later.first, flaw));
-                }
-                Some(later) if later.synced >= self.next => {
-                    return Err(self.unreadable(path, offset));
-                }
-                _ => place = place.saturating_add(SECTOR_BYTES),
+        let Some(tail) = self
+            .ledger
+            .and_then(|ledger| Tail::of(ledger, first, &self.bytes, offset))
+        else {
+            return Ok(0);
+        };
+        for (place, later) in tail.headers() {
+            if later.first <= self.next {
+                let flaw = Flaw::Misplaced(later.first);
+                return Err(JournalError::damaged(path, place as u64, later.first, flaw));
+            }
+            if later.synced >= self.next {
+                return Err(self.unreadable(path, offset));
             }
         }
-        let tail = self.bytes.get(offset..).unwrap_or_default();
-        Ok(tail.iter().any(|byte| *byte != 0))
+        match tail.goes_beyond_one_batch() {
+            true => Err(self.unreadable(path, offset)),
+            false => Ok(tail.reach()),
+        }
     }
 
     fn missing(&self, path: &Path) -> JournalError {

@@ -9,7 +9,7 @@ use fastrand::Rng;
 
 use super::*;
 
-const DIR: &str = "journal";
+pub(super) const DIR: &str = "journal";
 
 type Image = BTreeMap<PathBuf, Vec<u8>>;
 
@@ -347,7 +347,7 @@ fn an_unknown_version_is_not_damage() {
 }
 
 /// A journal of one segment whose two batches hold `byte`s.
-fn of(byte: u8) -> Image {
+pub(super) fn of(byte: u8) -> Image {
     let (disk, dir) = (SimulatedDisk::new(1), Path::new(DIR));
     let (mut journal, _) = open(&disk, dir, options(1)).unwrap();
     for _ in 0..2 {
@@ -368,8 +368,8 @@ fn flaw(image: &Image, from: u64) -> Flaw {
 }
 
 /// Where the batches of [`of`] stand: each takes two sectors.
-const FIRST: Range<usize> = 4096..5120;
-const SECOND: Range<usize> = 5120..6144;
+pub(super) const FIRST: Range<usize> = 4096..5120;
+pub(super) const SECOND: Range<usize> = 5120..6144;
 
 #[test]
 fn parts_of_two_histories_of_one_ledger() {

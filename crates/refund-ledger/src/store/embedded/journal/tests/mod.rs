@@ -11,6 +11,7 @@ use crate::store::embedded::disk::{Fault, RealDisk, SimulatedDisk};
 
 mod crash;
 mod damage;
+mod tail;
 
 pub(super) const LEDGER: LedgerId = LedgerId(*b"a ledger of ours");
 
