@@ -139,3 +139,38 @@ fn a_torn_batch_in_a_file_that_is_used_again() {
     }
     assert!(torn > 50, "{torn}");
 }
+
+/// A start that is cut off while it mends the end of a file that is used again leaves nothing that looks like damage.
+#[test]
+fn a_power_cut_while_the_end_is_mended() {
+    let mut begun = 0;
+    for seed in 0..2000 {
+        let (disk, dir) = (SimulatedDisk::new(seed), Path::new(DIR));
+        let (mut journal, _) = open(&disk, dir, options(1)).unwrap();
+        // Until the third segment, in the first one's file, has one batch.
+        while journal.segments.first() < Some(&15) {
+            journal.append(&mut batch(&[vec![9; 400]]), 0).unwrap();
+            journal.drop_before(journal.next_number() - 1).unwrap();
+        }
+        let first = journal.first_number();
+        let fault = [Fault::Error, Fault::PowerCut][(seed % 2) as usize];
+        disk.fail_at(disk.operations() + 1, fault);
+        assert!(journal.append(&mut batch(&[vec![9; 600]]), 0).is_err());
+        drop(journal);
+        match fault {
+            Fault::PowerCut => disk.restart(),
+            _ => disk.kill(),
+        }
+        disk.fail_at(disk.operations() + seed / 2 % 8, Fault::PowerCut);
+        match open(&disk, dir, options(first)) {
+            Ok(_) => {}
+            Err(JournalError::Io { .. }) => begun += 1,
+            Err(error) => panic!("seed {seed}: {error}"),
+        }
+        disk.restart();
+        if let Err(error) = open(&disk, dir, options(first)) {
+            panic!("seed {seed}: {error}");
+        }
+    }
+    assert!(begun > 100, "{begun}");
+}
