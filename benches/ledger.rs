@@ -126,7 +126,7 @@ fn item(number: u64) -> Item {
     let event = Event {
         cause: Cause::Approved,
         at: record.created,
-        changes: vec![Change::Create(Box::new(record))],
+        changes: vec![Change::Create(Arc::new(record))],
     };
     let mut next = Working::new();
     next.apply(&event).expect("a new record");

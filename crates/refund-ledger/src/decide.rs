@@ -15,6 +15,8 @@ pub use advice::{
 pub use reversal::{Reversal, ReversalOutcome, reverse};
 pub use void::{hold_refund_void, hold_void};
 
+use std::sync::Arc;
+
 use crate::{
     Advice, Answer, Cause, Change, Column, Currency, Event, Kind, MinorUnits, Name, Patch, Posting,
     Reason, Stan, Status, Transaction, VoidState, WireTime,
@@ -71,26 +73,17 @@ impl Refusal {
 
 /// The event that records `new` as about to be relayed, with nothing to hold: a purchase, a pre-authorisation, a refund
 /// without reference.
-pub fn open(new: Transaction, at: u64) -> Event {
-    event(
-        Cause::Opened,
-        at,
-        vec![create(Transaction {
-            status: Status::InFlight,
-            ..new
-        })],
-    )
+pub fn open(mut new: Transaction, at: u64) -> Event {
+    new.status = Status::InFlight;
+    event(Cause::Opened, at, vec![create(new, at)])
 }
 
 /// The event that records `new` as refused by the ledger, so that a repeat gets the same answer.
-pub fn refuse(new: Transaction, answer: Answer, at: u64) -> Event {
-    let refused = Transaction {
-        status: Status::Refused,
-        answer: Some(answer),
-        decided: at,
-        ..new
-    };
-    event(Cause::Refused, at, vec![create(refused)])
+pub fn refuse(mut new: Transaction, answer: Answer, at: u64) -> Event {
+    new.status = Status::Refused;
+    new.answer = Some(answer);
+    new.decided = at;
+    event(Cause::Refused, at, vec![create(new, at)])
 }
 
 /// Holds a refund's amount on its original.
@@ -121,7 +114,7 @@ pub fn hold_refund(
 /// # Errors
 /// The first fault of the fixed order.
 pub fn store_refund(
-    new: Transaction,
+    mut new: Transaction,
     original: Option<&Transaction>,
     card: CardMatch,
     policy: &Policy,
@@ -129,28 +122,21 @@ pub fn store_refund(
     advice: Advice,
     at: u64,
 ) -> Result<Event, Refusal> {
-    let new = Transaction {
-        answer: Some(answer),
-        decided: at,
-        advices: 1,
-        ..new
-    };
+    new.answer = Some(answer);
+    new.decided = at;
+    new.advices = 1;
     let mut event = match original {
         Some(original) => {
             check_refund(&new, original, card, policy, at)?;
             let amount = new.request.amount;
             hold(new, original, amount, Status::Stored, Cause::Stored, at)
         }
-        None => event(
-            Cause::Stored,
-            at,
-            vec![create(Transaction {
-                status: Status::Stored,
-                ..new
-            })],
-        ),
+        None => {
+            new.status = Status::Stored;
+            event(Cause::Stored, at, vec![create(new, at)])
+        }
     };
-    event.changes.push(Change::CreateAdvice(Box::new(advice)));
+    event.changes.push(Change::CreateAdvice(Arc::new(advice)));
     Ok(event)
 }
 
@@ -206,7 +192,7 @@ fn check_card_and_currency(
 }
 
 fn hold(
-    new: Transaction,
+    mut new: Transaction,
     original: &Transaction,
     amount: MinorUnits,
     status: Status,
@@ -217,27 +203,12 @@ fn hold(
         pending: signed(amount),
         ..Posting::default()
     };
-    let held = Transaction {
-        status,
-        counted: amount,
-        column: Column::Pending,
-        original: Some(original.key),
-        ..new
-    };
-    event(
-        cause,
-        at,
-        vec![
-            create(held),
-            update(
-                original,
-                Patch {
-                    posting,
-                    ..Patch::default()
-                },
-            ),
-        ],
-    )
+    new.status = status;
+    new.counted = amount;
+    new.column = Column::Pending;
+    new.original = Some(original.key);
+    let changes = vec![create(new, at), update(original, posted(posting))];
+    event(cause, at, changes)
 }
 
 /// The issuer approved `amount` of a request in flight. `context` are the records that the transaction touches.
@@ -257,25 +228,26 @@ pub fn approve(
         ..Patch::default()
     };
     let held = transaction.counted;
-    let mut others = Vec::new();
+    let mut changes = context.room();
     match transaction.kind {
-        Kind::Purchase | Kind::Preauth => patch.posting.approved = signed(amount),
+        Kind::Purchase | Kind::Preauth => {
+            patch.posting.approved = signed(amount);
+            changes.push(update(transaction, patch));
+        }
         Kind::Refund => {
             let amount = amount.min(held);
-            patch.counted = Some((amount, Column::Settled));
             let posting = Posting {
                 pending: negative(held),
                 settled: signed(amount),
                 ..Posting::default()
             };
-            others.extend(
+            patch.counted = context.purchase.map(|_| (amount, Column::Settled));
+            changes.push(update(transaction, patch));
+            changes.extend(
                 context
                     .purchase
                     .map(|purchase| update(purchase, posted(posting))),
             );
-            if context.purchase.is_none() {
-                patch.counted = None;
-            }
         }
         Kind::Void => {
             patch.counted = Some((held, Column::Taken));
@@ -289,17 +261,17 @@ pub fn approve(
                 void: Some(VoidState::Done),
                 ..Patch::default()
             };
-            others.extend(context.purchase.map(|purchase| update(purchase, voided)));
+            changes.push(update(transaction, patch));
+            changes.extend(context.purchase.map(|purchase| update(purchase, voided)));
         }
         Kind::RefundVoid => {
-            let (refund, purchase) = void::free_refund(context);
-            others.extend(refund);
-            others.extend(purchase);
+            changes.push(update(transaction, patch));
+            void::free_refund(context, &mut changes);
         }
-        Kind::Reversal | Kind::Tombstone | Kind::SameAs => {}
+        Kind::Reversal | Kind::Tombstone | Kind::SameAs => {
+            changes.push(update(transaction, patch));
+        }
     }
-    let mut changes = vec![update(transaction, patch)];
-    changes.append(&mut others);
     event(Cause::Approved, at, changes)
 }
 
@@ -310,6 +282,20 @@ pub struct Context<'a> {
     pub purchase: Option<&'a Transaction>,
     /// The refund that a void of a refund names.
     pub refund: Option<&'a Transaction>,
+}
+
+impl Context<'_> {
+    /// A list with room for the changes of a movement and of the records around it.
+    fn room(&self) -> Vec<Change> {
+        let around = [self.purchase.is_some(), self.refund.is_some()];
+        Vec::with_capacity(
+            around
+                .iter()
+                .filter(|there| **there)
+                .count()
+                .saturating_add(1),
+        )
+    }
 }
 
 /// The issuer declined a request in flight: what it held is free. `answer` is `None` where the terminal was answered already
@@ -325,9 +311,7 @@ pub fn decline(
         answer,
         ..Patch::default()
     };
-    let mut changes = release(transaction, context, patch);
-    changes.shrink_to_fit();
-    event(Cause::Declined, at, changes)
+    event(Cause::Declined, at, release(transaction, context, patch))
 }
 
 /// Nothing was relayed, since the link went down meanwhile: what was held is free, and so is the key.
@@ -360,7 +344,7 @@ pub fn time_out(
         at,
         vec![
             update(transaction, patch),
-            Change::CreateAdvice(Box::new(advice)),
+            Change::CreateAdvice(Arc::new(advice)),
         ],
     )
 }
@@ -420,32 +404,27 @@ pub fn late_approval(
     }
     let mut changes = vec![update(transaction, patch)];
     changes.append(&mut others);
-    changes.push(Change::CreateAdvice(Box::new(advice)));
+    changes.push(Change::CreateAdvice(Arc::new(advice)));
     event(Cause::LateApproval, at, changes)
 }
 
 /// A repeat came with a refreshed DE 7: its key names the transaction from now on. `alias` is of [`Kind::SameAs`].
-pub fn rename(alias: Transaction, at: u64) -> Event {
-    event(
-        Cause::Renamed,
-        at,
-        vec![create(Transaction {
-            status: Status::Approved,
-            ..alias
-        })],
-    )
+pub fn rename(mut alias: Transaction, at: u64) -> Event {
+    alias.status = Status::Approved;
+    event(Cause::Renamed, at, vec![create(alias, at)])
 }
 
 /// Gives back what a movement holds in its original's books, with `patch` on the movement itself.
 fn release(transaction: &Transaction, context: Context<'_>, mut patch: Patch) -> Vec<Change> {
     let held = transaction.counted;
-    let mut others = Vec::new();
     if held > MinorUnits::ZERO {
         patch.counted = Some((MinorUnits::ZERO, Column::None));
     }
+    let mut changes = context.room();
+    changes.push(update(transaction, patch));
     match (transaction.kind, context.purchase) {
         (Kind::Refund, Some(purchase)) if held > MinorUnits::ZERO => {
-            others.push(update(
+            changes.push(update(
                 purchase,
                 posted(Posting {
                     pending: negative(held),
@@ -458,7 +437,7 @@ fn release(transaction: &Transaction, context: Context<'_>, mut patch: Patch) ->
                 pending: negative(held),
                 ..Posting::default()
             };
-            others.push(update(
+            changes.push(update(
                 purchase,
                 Patch {
                     posting,
@@ -472,12 +451,10 @@ fn release(transaction: &Transaction, context: Context<'_>, mut patch: Patch) ->
                 void: Some(VoidState::None),
                 ..Patch::default()
             };
-            others.extend(context.refund.map(|refund| update(refund, freed)));
+            changes.extend(context.refund.map(|refund| update(refund, freed)));
         }
         _ => {}
     }
-    let mut changes = vec![update(transaction, patch)];
-    changes.append(&mut others);
     changes
 }
 
@@ -494,15 +471,16 @@ fn event(cause: Cause, at: u64, changes: Vec<Change>) -> Event {
     Event { cause, at, changes }
 }
 
-fn create(transaction: Transaction) -> Change {
-    Change::Create(Box::new(transaction))
+fn create(mut transaction: Transaction, at: u64) -> Change {
+    transaction.moved = at;
+    Change::Create(Arc::new(transaction))
 }
 
 fn update(transaction: &Transaction, patch: Patch) -> Change {
     Change::Update {
         key: transaction.key,
         version: transaction.version.saturating_add(1),
-        patch: Box::new(patch),
+        patch,
     }
 }
 

@@ -1,5 +1,7 @@
 //! What happened, in the form that is stored: the records that came to be and what changed in those that were.
 
+use std::sync::Arc;
+
 use crate::{
     Advice, AdviceKey, AdviceState, Answer, Column, Issuer, Key, MinorUnits, Name, Posting, Stan,
     Status, Transaction, VoidState, WireTime,
@@ -82,8 +84,9 @@ pub struct Event {
 /// One change to one record.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Change {
-    /// A new transaction (version 1), or one that takes the place of a record that no longer counts (version above it).
-    Create(Box<Transaction>),
+    /// A new transaction (version 1), or one that takes the place of a record that no longer counts (version above it). Shared with
+    /// the records at hand: it is not copied to become one of them.
+    Create(Arc<Transaction>),
     /// A known transaction changes.
     Update {
         /// Which.
@@ -91,10 +94,10 @@ pub enum Change {
         /// Its version after the change.
         version: u32,
         /// How.
-        patch: Box<Patch>,
+        patch: Patch,
     },
     /// A new advice.
-    CreateAdvice(Box<Advice>),
+    CreateAdvice(Arc<Advice>),
     /// A known advice changes.
     UpdateAdvice {
         /// Which.

@@ -16,6 +16,7 @@ mod books;
 pub mod decide;
 mod encode;
 mod event;
+mod few;
 mod key;
 mod name;
 mod reason;

@@ -3,13 +3,14 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::few::Few;
 use crate::{Advice, AdviceKey, BooksError, Cause, Change, Event, Key, Patch, Transaction};
 
 /// Records by key: what a decision read, and after [`Working::apply`] their next states. Small: a decision touches a few.
 #[derive(Clone, Default, Debug)]
 pub struct Working {
-    transactions: Vec<(Key, Arc<Transaction>)>,
-    advices: Vec<(AdviceKey, Arc<Advice>)>,
+    transactions: Few<Arc<Transaction>, 3>,
+    advices: Few<Arc<Advice>, 1>,
 }
 
 /// An event that does not fit the records: a bug or damage, never a peer's doing.
@@ -70,48 +71,46 @@ impl Working {
 
     /// Puts a transaction at hand.
     pub fn put(&mut self, transaction: Arc<Transaction>) {
-        match self
-            .transactions
-            .iter_mut()
-            .find(|(key, _)| *key == transaction.key)
-        {
-            Some((_, slot)) => *slot = transaction,
-            None => self.transactions.push((transaction.key, transaction)),
+        match self.slot(transaction.key) {
+            Some(slot) => *slot = transaction,
+            None => self.transactions.push(transaction),
         }
     }
 
     /// Puts an advice at hand.
     pub fn put_advice(&mut self, advice: Arc<Advice>) {
-        match self.advices.iter_mut().find(|(key, _)| *key == advice.key) {
-            Some((_, slot)) => *slot = advice,
-            None => self.advices.push((advice.key, advice)),
+        match self.advice_slot(advice.key) {
+            Some(slot) => *slot = advice,
+            None => self.advices.push(advice),
         }
     }
 
     /// A transaction at hand.
     pub fn get(&self, key: Key) -> Option<&Arc<Transaction>> {
-        self.transactions
-            .iter()
-            .find(|(known, _)| *known == key)
-            .map(|(_, transaction)| transaction)
+        self.transactions.iter().find(|known| known.key == key)
     }
 
     /// An advice at hand.
     pub fn advice(&self, key: AdviceKey) -> Option<&Arc<Advice>> {
-        self.advices
-            .iter()
-            .find(|(known, _)| *known == key)
-            .map(|(_, advice)| advice)
+        self.advices.iter().find(|known| known.key == key)
+    }
+
+    fn slot(&mut self, key: Key) -> Option<&mut Arc<Transaction>> {
+        self.transactions.iter_mut().find(|known| known.key == key)
+    }
+
+    fn advice_slot(&mut self, key: AdviceKey) -> Option<&mut Arc<Advice>> {
+        self.advices.iter_mut().find(|known| known.key == key)
     }
 
     /// All transactions at hand.
     pub fn transactions(&self) -> impl Iterator<Item = &Arc<Transaction>> {
-        self.transactions.iter().map(|(_, transaction)| transaction)
+        self.transactions.iter()
     }
 
     /// All advices at hand.
     pub fn all_advices(&self) -> impl Iterator<Item = &Arc<Advice>> {
-        self.advices.iter().map(|(_, advice)| advice)
+        self.advices.iter()
     }
 
     /// Applies an event. A change whose version a record has already reached is passed over, so that a replay over newer
@@ -125,9 +124,11 @@ impl Working {
                 Change::Create(transaction) => {
                     let present = self.get(transaction.key).map_or(0, |known| known.version);
                     if step(transaction.key, present, transaction.version)? {
-                        let mut created = Transaction::clone(transaction);
-                        created.moved = event.at;
-                        self.put(Arc::new(created));
+                        let mut created = transaction.clone();
+                        if created.moved != event.at {
+                            Arc::make_mut(&mut created).moved = event.at;
+                        }
+                        self.put(created);
                     }
                 }
                 Change::Update {
@@ -135,12 +136,12 @@ impl Working {
                     version,
                     patch,
                 } => {
-                    let known = self.get(*key).ok_or(ApplyError::Missing(*key))?;
+                    let known = self.slot(*key).ok_or(ApplyError::Missing(*key))?;
                     if step(*key, known.version, *version)? {
-                        let mut next = Transaction::clone(known);
+                        // Whoever else has the record keeps it as it was.
+                        let next = Arc::make_mut(known);
                         next.version = *version;
-                        patch_transaction(&mut next, patch, event.at)?;
-                        self.put(Arc::new(next));
+                        patch_transaction(next, patch, event.at)?;
                     }
                 }
                 Change::CreateAdvice(advice) => {
@@ -148,7 +149,7 @@ impl Working {
                         .advice(advice.key)
                         .is_none_or(|known| known.version < advice.version)
                     {
-                        self.put_advice(Arc::new(Advice::clone(advice)));
+                        self.put_advice(advice.clone());
                     }
                 }
                 Change::UpdateAdvice {
@@ -159,9 +160,11 @@ impl Working {
                     attempts,
                     code,
                 } => {
-                    let known = self.advice(*key).ok_or(ApplyError::MissingAdvice(*key))?;
+                    let known = self
+                        .advice_slot(*key)
+                        .ok_or(ApplyError::MissingAdvice(*key))?;
                     if step(key.transaction, known.version, *version)? {
-                        let mut next = Advice::clone(known);
+                        let next = Arc::make_mut(known);
                         next.version = *version;
                         next.state = *state;
                         if let Some((stan, time)) = sent {
@@ -173,7 +176,6 @@ impl Working {
                         if event.cause == Cause::AdviceReplayed {
                             next.created = event.at;
                         }
-                        self.put_advice(Arc::new(next));
                     }
                 }
                 // Of no record: whoever follows the stream takes note of the newest.

@@ -224,8 +224,8 @@ impl SimStore {
                     if let Change::Create(made) = change
                         && let Peek::Known(known) = self.real().peek(made.key, 0)
                     {
-                        made.version = known.version + 1;
-                        item.next.put(Arc::new(Transaction::clone(made)));
+                        Arc::make_mut(made).version = known.version + 1;
+                        item.next.put(made.clone());
                     }
                 }
             }

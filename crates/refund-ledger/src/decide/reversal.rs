@@ -1,5 +1,7 @@
 //! Reversals: of a purchase or pre-authorisation in full or in part, of a refund, of a void, of a void of a refund.
 
+use std::sync::Arc;
+
 use super::{Context, Refusal, create, event, negative, posted, signed, update};
 use crate::{
     Advice, AdviceKind, Answer, Cause, Change, Column, Currency, Event, Kind, MinorUnits, Patch,
@@ -120,19 +122,18 @@ pub fn reverse(
     } else {
         Column::None
     };
-    let new = Transaction {
-        status: Status::Approved,
-        answer: Some(reversal.accepted),
-        decided: at,
-        original: Some(target.key),
-        counted: taken,
-        column,
-        ..reversal.new
-    };
-    let mut all = vec![create(new)];
+    let mut new = reversal.new;
+    new.status = Status::Approved;
+    new.answer = Some(reversal.accepted);
+    new.decided = at;
+    new.original = Some(target.key);
+    new.counted = taken;
+    new.column = column;
+    let mut all = Vec::with_capacity(changes.len().saturating_add(2));
+    all.push(create(new, at));
     all.extend(changes);
     if let ReversalOutcome::Owed(kind) = outcome {
-        all.push(Change::CreateAdvice(Box::new(advice(kind))));
+        all.push(Change::CreateAdvice(Arc::new(advice(kind))));
     }
     Ok((event(Cause::Reversed, at, all), outcome))
 }

@@ -52,7 +52,7 @@ pub fn hold_void(
 /// # Errors
 /// The first fault of the fixed order.
 pub fn hold_refund_void(
-    new: Transaction,
+    mut new: Transaction,
     refund: &Transaction,
     card: CardMatch,
     at: u64,
@@ -67,13 +67,10 @@ pub fn hold_refund_void(
     if refund.status != Status::Approved {
         return Err(Reason::Exhausted.into());
     }
-    let held = Transaction {
-        status: Status::InFlight,
-        counted: must_carry,
-        column: Column::None,
-        original: Some(refund.key),
-        ..new
-    };
+    new.status = Status::InFlight;
+    new.counted = must_carry;
+    new.column = Column::None;
+    new.original = Some(refund.key);
     let pending = Patch {
         void: Some(VoidState::Pending),
         ..Patch::default()
@@ -81,7 +78,7 @@ pub fn hold_refund_void(
     Ok(event(
         Cause::Opened,
         at,
-        vec![create(held), update(refund, pending)],
+        vec![create(new, at), update(refund, pending)],
     ))
 }
 
@@ -126,9 +123,9 @@ fn mark_voided(event: &mut Event, original: &Transaction) {
 }
 
 /// An approved void of a refund: the refund no longer counts.
-pub(super) fn free_refund(context: Context<'_>) -> (Option<Change>, Option<Change>) {
+pub(super) fn free_refund(context: Context<'_>, changes: &mut Vec<Change>) {
     let Some(refund) = context.refund else {
-        return (None, None);
+        return;
     };
     let freed = Patch {
         void: Some(VoidState::Done),
@@ -139,10 +136,10 @@ pub(super) fn free_refund(context: Context<'_>) -> (Option<Change>, Option<Chang
         settled: super::negative(refund.counted),
         ..Posting::default()
     };
-    (
-        Some(update(refund, freed)),
+    changes.push(update(refund, freed));
+    changes.extend(
         context
             .purchase
             .map(|purchase| update(purchase, posted(posting))),
-    )
+    );
 }

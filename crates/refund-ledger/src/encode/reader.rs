@@ -119,13 +119,13 @@ impl<'a> Reader<'a> {
 
     fn change(&mut self) -> Result<Change, Corrupt> {
         match self.u8("a kind of change")? {
-            0 => Ok(Change::Create(Box::new(self.transaction()?))),
+            0 => Ok(Change::Create(Arc::new(self.transaction()?))),
             1 => Ok(Change::Update {
                 key: self.key()?,
                 version: self.u32("a version")?,
-                patch: Box::new(self.patch()?),
+                patch: self.patch()?,
             }),
-            2 => Ok(Change::CreateAdvice(Box::new(self.advice()?))),
+            2 => Ok(Change::CreateAdvice(Arc::new(self.advice()?))),
             3 => {
                 let key = AdviceKey {
                     transaction: self.key()?,

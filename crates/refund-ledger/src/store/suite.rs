@@ -159,7 +159,7 @@ fn commits_all_of_an_item_or_nothing(mut engine: impl Engine) {
     let mut item = hold(&refunded, &stale);
     item.0
         .changes
-        .push(Change::CreateAdvice(Box::new(advice(&refunded, 200))));
+        .push(Change::CreateAdvice(Arc::new(advice(&refunded, 200))));
     item.1.put_advice(Arc::new(advice(&refunded, 200)));
     assert!(matches!(client.commit(item), Completion::Conflict { .. }));
     let mut client = restart(&mut engine, client);
@@ -255,7 +255,7 @@ fn keeps_advices_until_they_are_done(mut engine: impl Engine) {
         let mut item = create(record);
         item.0
             .changes
-            .push(Change::CreateAdvice(Box::new(made.clone())));
+            .push(Change::CreateAdvice(Arc::new(made.clone())));
         item.1.put_advice(Arc::new(made));
         client.must_commit(item);
     }

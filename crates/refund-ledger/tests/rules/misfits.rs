@@ -93,7 +93,7 @@ fn update(key: refund_ledger::Key, version: u32, patch: Patch) -> Change {
     Change::Update {
         key,
         version,
-        patch: Box::new(patch),
+        patch,
     }
 }
 
@@ -135,7 +135,7 @@ fn events_that_do_not_fit_their_records() {
     assert!(error.to_string().contains("stands at version 1"), "{error}");
     let later = transaction(Kind::Refund, 2, 10, 100);
     let (result, _) = apply(|_| {
-        Change::Create(Box::new(Transaction {
+        Change::Create(Arc::new(Transaction {
             version: 2,
             ..later.clone()
         }))
@@ -172,7 +172,7 @@ fn an_advice_that_is_replayed_over_a_newer_one_changes_nothing() {
     let event = Event {
         cause: Cause::Opened,
         at: 200,
-        changes: vec![Change::CreateAdvice(Box::new(made.clone()))],
+        changes: vec![Change::CreateAdvice(Arc::new(made.clone()))],
     };
     let mut working = Working::new();
     working.put_advice(Arc::new(sent.clone()));

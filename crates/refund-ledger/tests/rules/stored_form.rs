@@ -190,13 +190,13 @@ impl Dice {
 
     fn change(&mut self) -> Change {
         match self.0.u8(..5) {
-            0 => Change::Create(Box::new(self.transaction())),
+            0 => Change::Create(Arc::new(self.transaction())),
             1 => Change::Update {
                 key: self.key(),
                 version: self.0.u32(..),
-                patch: Box::new(self.patch()),
+                patch: self.patch(),
             },
-            2 => Change::CreateAdvice(Box::new(self.advice())),
+            2 => Change::CreateAdvice(Arc::new(self.advice())),
             3 => Change::Number {
                 link: Name::new("bank-a"),
                 stan: Stan(self.0.u32(..)),

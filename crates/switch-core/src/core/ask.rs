@@ -483,7 +483,7 @@ impl Slot {
         Some(Change::Update {
             key: first.key,
             version: first.version.saturating_add(1),
-            patch: Box::new(patch),
+            patch,
         })
     }
 }

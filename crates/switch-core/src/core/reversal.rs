@@ -162,7 +162,7 @@ impl Core {
                         status: refund_ledger::Status::Approved,
                         ..stone
                     };
-                    more.push((Change::Create(Box::new(stone)), place));
+                    more.push((Change::Create(Arc::new(stone)), place));
                 }
             }
         }

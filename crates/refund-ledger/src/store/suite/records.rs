@@ -144,7 +144,7 @@ pub(crate) fn change(at: u64, changes: Vec<Change>, present: &[&Transaction]) ->
 pub(crate) fn create(record: &Transaction) -> (Event, Working) {
     change(
         record.created,
-        vec![Change::Create(Box::new(record.clone()))],
+        vec![Change::Create(Arc::new(record.clone()))],
         &[],
     )
 }
@@ -164,7 +164,7 @@ pub(crate) fn hold(refund: &Transaction, original: &Transaction) -> (Event, Work
     );
     change(
         refund.created,
-        vec![Change::Create(Box::new(refund.clone())), held],
+        vec![Change::Create(Arc::new(refund.clone())), held],
         &[original],
     )
 }
@@ -173,7 +173,7 @@ pub(crate) fn patch(record: &Transaction, patch: Patch) -> Change {
     Change::Update {
         key: record.key,
         version: record.version + 1,
-        patch: Box::new(patch),
+        patch,
     }
 }
 

@@ -87,7 +87,7 @@ impl Model {
             return None;
         }
         self.numbers += 1;
-        let begin = vec![Change::CreateAdvice(Box::new(begun))];
+        let begin = vec![Change::CreateAdvice(Arc::new(begun))];
         Some(self.take(change(at, begin, &[])))
     }
 

@@ -20,7 +20,7 @@ fn stopped() -> (TempDir, EmbeddedOptions) {
     let mut client = Client::new(|waker| EmbeddedStore::open(options.clone(), waker).unwrap());
     let (bought, other) = (purchase(1, 100), purchase(2, 100));
     let refunded = refund(3, &bought, 10, 200);
-    let about = Change::CreateAdvice(Box::new(advice(&refunded, 200)));
+    let about = Change::CreateAdvice(Arc::new(advice(&refunded, 200)));
     for item in [
         create(&bought),
         create(&other),

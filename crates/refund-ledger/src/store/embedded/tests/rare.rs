@@ -242,12 +242,12 @@ fn an_event_that_is_too_long_is_refused() {
     let (disk, cold) = (SimulatedDisk::new(1), SimulatedCold::default());
     let store = stepped(&disk, &cold, 1 << 30).unwrap();
     let (long, short) = (purchase(1, 100), purchase(2, 100));
-    let mut changes = vec![Change::Create(Box::new(long.clone()))];
+    let mut changes = vec![Change::Create(Arc::new(long.clone()))];
     for ordinal in 0..20 {
         let mut one = advice(&long, 100);
         one.key.ordinal = ordinal;
         one.sealed = Sealed::from_bytes(&[7; 60_000]);
-        changes.push(Change::CreateAdvice(Box::new(one)));
+        changes.push(Change::CreateAdvice(Arc::new(one)));
     }
     let items = vec![item(1, change(100, changes, &[])), item(2, create(&short))];
     assert_eq!(commit(&store, items), [(1, "refused"), (2, "committed")]);
