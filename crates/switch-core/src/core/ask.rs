@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use iso8583_codec::Message;
 use refund_ledger::decide::{self, CardMatch, Refusal};
 use refund_ledger::{
     Advice, AdviceKey, AdviceKind, AdviceState, Answer, Change, Event, Issuer, Key, Kind,
@@ -10,6 +11,7 @@ use refund_ledger::{
 
 use super::Core;
 use super::find::Named;
+use super::flight::Leaving;
 use super::own::{Own, Slot};
 use super::terminal::Asking;
 use super::work::{After, Decision, Interrupt, Outcome, Task, Work};
@@ -22,7 +24,12 @@ const WAITERS_MAX: usize = 64;
 
 impl Core {
     /// A terminal's request, from the start: may be interrupted and come again.
-    pub(super) fn ask(&mut self, asking: &Asking, task: &Task) -> Result<Outcome, Interrupt> {
+    pub(super) fn ask(
+        &mut self,
+        asking: &Asking,
+        task: &Task,
+        message: Option<&Message<'_>>,
+    ) -> Result<Outcome, Interrupt> {
         match self.own(asking, task)? {
             Own::Repeat {
                 record,
@@ -57,8 +64,10 @@ impl Core {
             Own::New(slot) if asking.asked.request.amount == MinorUnits::ZERO => {
                 self.refuse(asking, &slot, Reason::Amount, None, Vec::new())
             }
-            Own::New(slot) if asking.asked.kind.is_original() => Ok(self.open(asking, &slot)),
-            Own::New(slot) => self.refund_or_void(asking, &slot, task),
+            Own::New(slot) if asking.asked.kind.is_original() => {
+                Ok(self.open(asking, &slot, message))
+            }
+            Own::New(slot) => self.refund_or_void(asking, &slot, task, message),
         }
     }
 
@@ -114,7 +123,12 @@ impl Core {
     }
 
     /// A purchase or pre-authorisation.
-    fn open(&mut self, asking: &Asking, slot: &Slot) -> Outcome {
+    fn open(
+        &mut self,
+        asking: &Asking,
+        slot: &Slot,
+        message: Option<&Message<'_>>,
+    ) -> Outcome {
         let asked = &asking.asked;
         let link = asked
             .pan
@@ -129,13 +143,8 @@ impl Core {
             Ok(draft) => slot.fill(draft),
             Err(error) => return self.cannot_seal(asking, error),
         };
-        match self.prepare(asking, draft, link) {
-            Ok(new) => self.decided(decide::open(new, now), slot, [], After::Relay(slot.key)),
-            Err(reason) => {
-                self.reply_reason(asking, reason);
-                Outcome::Done
-            }
-        }
+        let event = decide::open(draft, now);
+        self.relayed(asking, slot, event, link, None, message)
     }
 
     fn refund_or_void(
@@ -143,6 +152,7 @@ impl Core {
         asking: &Asking,
         slot: &Slot,
         task: &Task,
+        message: Option<&Message<'_>>,
     ) -> Result<Outcome, Interrupt> {
         let asked = &asking.asked;
         let referenced = !asked.original.is_empty() || asked.named_by_rrn;
@@ -150,12 +160,12 @@ impl Core {
             if !self.config.policy.unreferenced {
                 return self.refuse(asking, slot, Reason::Unreferenced, None, Vec::new());
             }
-            return self.relay_refund(asking, slot, None, task);
+            return self.relay_refund(asking, slot, None, task, message);
         }
         match self.find(asked, task)? {
-            Named::Own(original) => self.relay_refund(asking, slot, Some(original), task),
+            Named::Own(original) => self.relay_refund(asking, slot, Some(original), task, message),
             Named::Elsewhere(original) if asked.kind == Kind::Refund => {
-                self.relay_refund(asking, slot, Some(original), task)
+                self.relay_refund(asking, slot, Some(original), task, message)
             }
             Named::Elsewhere(_) => self.refuse(asking, slot, Reason::Terminal, None, Vec::new()),
             Named::Nothing => self.refuse(asking, slot, Reason::UnknownOriginal, None, Vec::new()),
@@ -169,6 +179,7 @@ impl Core {
         slot: &Slot,
         original: Option<Arc<Transaction>>,
         task: &Task,
+        message: Option<&Message<'_>>,
     ) -> Result<Outcome, Interrupt> {
         let asked = &asking.asked;
         let now = self.now_ms();
@@ -188,15 +199,15 @@ impl Core {
         let card = original.as_ref().map_or(CardMatch::Same, |original| {
             self.card_match(asked, original, link)
         });
-        let before: Vec<_> = original.iter().cloned().collect();
         let draft = match asked.transaction(slot.key, asked.request.rrn, &self.vault, now) {
             Ok(draft) => slot.fill(draft),
             Err(error) => return Ok(self.cannot_seal(asking, error)),
         };
         // First the rules, without a number toward the issuer: a refusal is stored whether the link is up or not.
-        if let Err(refusal) = self.hold(draft.clone(), original.as_deref(), card, now) {
-            return self.refuse(asking, slot, refusal.reason, None, Vec::new());
-        }
+        let event = match self.hold(draft, original.as_deref(), card, now) {
+            Ok(event) => event,
+            Err(refusal) => return self.refuse(asking, slot, refusal.reason, None, Vec::new()),
+        };
         let Some(link) = link else {
             self.reply_reason(asking, Reason::NoRoute);
             return Ok(Outcome::Done);
@@ -204,21 +215,43 @@ impl Core {
         let takes_over = asked.kind == Kind::Refund
             && asked.request.mti == 220
             && self.config.store_and_forward
-            && self.is_carried(link, &draft);
+            && self.is_carried(link, asked);
         if takes_over && !self.links[link].is_up() {
             return Ok(self.store_refund(asking, slot, link, original.as_deref(), card));
         }
-        let held = self.prepare(asking, draft, link).and_then(|new| {
-            self.hold(new, original.as_deref(), card, now)
-                .map_err(|refusal| refusal.reason)
-        });
-        match held {
-            Ok(event) => Ok(self.decided(event, slot, before, After::Relay(slot.key))),
+        Ok(self.relayed(asking, slot, event, link, original, message))
+    }
+
+    /// The decision to relay the request that `event` opens, once it is durable.
+    fn relayed(
+        &mut self,
+        asking: &Asking,
+        slot: &Slot,
+        mut event: Event,
+        link: usize,
+        original: Option<Arc<Transaction>>,
+        message: Option<&Message<'_>>,
+    ) -> Outcome {
+        let (issuer, rrn) = match self.numbers(asking, link) {
+            Ok(numbers) => numbers,
             Err(reason) => {
                 self.reply_reason(asking, reason);
-                Ok(Outcome::Done)
+                return Outcome::Done;
             }
-        }
+        };
+        let Some(new) = opened(&mut event) else {
+            return Outcome::Done;
+        };
+        (new.issuer, new.request.rrn) = (Some(issuer), rrn);
+        let written = self.write_relay(asking, message, new, &issuer, original.as_deref(), link);
+        let leaving = Leaving {
+            key: slot.key,
+            link,
+            issuer,
+            came: new.created,
+            message: written,
+        };
+        self.decided(event, slot, original, After::Relay(leaving))
     }
 
     fn hold(
@@ -315,25 +348,21 @@ impl Core {
     }
 
     /// Whether the dialect of a link has such a request at all.
-    fn is_carried(&self, link: usize, new: &Transaction) -> bool {
+    fn is_carried(&self, link: usize, asked: &Asked) -> bool {
         let config = &self.config.links[link];
         config.classes.is_none_or(|classes| {
-            let mti: [u8; 4] = match (new.kind, config.void_as) {
+            let mti: [u8; 4] = match (asked.kind, config.void_as) {
                 (Kind::Void, VoidAs::Reversal) => *b"0400",
-                _ => outward::digits(u64::from(new.request.mti)),
+                _ => outward::digits(u64::from(asked.request.mti)),
             };
-            classes.has_message(&mti, &new.request.processing_code)
+            classes.has_message(&mti, &asked.request.processing_code)
         })
     }
 
-    /// Completes the record of a request that is to be relayed over `link` with its numbers.
-    fn prepare(
-        &mut self,
-        asking: &Asking,
-        mut new: Transaction,
-        link: usize,
-    ) -> Result<Transaction, Reason> {
-        if !self.is_carried(link, &new) {
+    /// The numbers of a request that is to be relayed over `link`: how the issuer will know it, and its RRN.
+    fn numbers(&mut self, asking: &Asking, link: usize) -> Result<(Issuer, Rrn), Reason> {
+        let asked = &asking.asked;
+        if !self.is_carried(link, asked) {
             return Err(Reason::Unsupported);
         }
         if !self.links[link].is_up() {
@@ -345,17 +374,17 @@ impl Core {
         let (stan, time) = self.links[link]
             .next_number(self.now)
             .ok_or(Reason::System)?;
-        new.request.rrn = self.rrn(&asking.asked);
+        let rrn = self.rrn(asked);
         let config = &self.config.links[link];
-        let as_reversal = new.kind == Kind::Void && config.void_as == VoidAs::Reversal;
-        new.issuer = Some(Issuer {
+        let as_reversal = asked.kind == Kind::Void && config.void_as == VoidAs::Reversal;
+        let issuer = Issuer {
             link: config.name,
-            mti: if as_reversal { 400 } else { new.request.mti },
+            mti: if as_reversal { 400 } else { asked.request.mti },
             stan,
             time,
-            acquirer: new.request.acquirer.unwrap_or(self.config.acquirer),
-        });
-        Ok(new)
+            acquirer: asked.request.acquirer.unwrap_or(self.config.acquirer),
+        };
+        Ok((issuer, rrn))
     }
 
     /// Records a refusal, so that a repeat gets the same answer. `rrn` where the original's is known.
@@ -486,6 +515,14 @@ impl Slot {
             patch,
         })
     }
+}
+
+/// The record that an event opens.
+fn opened(event: &mut Event) -> Option<&mut Transaction> {
+    event.changes.iter_mut().find_map(|change| match change {
+        Change::Create(new) => Some(&mut **new),
+        _ => None,
+    })
 }
 
 /// An advice that was never sent.

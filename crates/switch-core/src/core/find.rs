@@ -22,6 +22,31 @@ pub(super) enum Named {
 /// A candidate, with the key by which it was found (a refreshed DE 7 makes another key).
 type Candidate = (Key, Arc<Transaction>);
 
+/// Candidates: one in nearly all cases.
+#[derive(Default)]
+struct Candidates {
+    first: Option<Candidate>,
+    more: Vec<Candidate>,
+}
+
+impl Candidates {
+    fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    fn has(&self, key: Key) -> bool {
+        let mut all = self.first.iter().chain(&self.more);
+        all.any(|(_, known)| known.key == key)
+    }
+
+    fn push(&mut self, candidate: Candidate) {
+        match self.first {
+            None => self.first = Some(candidate),
+            Some(_) => self.more.push(candidate),
+        }
+    }
+}
+
 impl Core {
     /// The transaction that a message names by DE 90 or, for a refund or void, by DE 37.
     pub(super) fn find(&self, asked: &Asked, task: &Task) -> Result<Named, Interrupt> {
@@ -51,19 +76,16 @@ impl Core {
             tracing::warn!(key = %asked.key, "too many transactions fit what a message names");
             return Ok(Named::Nothing);
         };
-        let mut fitting: Vec<Candidate> = Vec::new();
+        let (mut own, mut others) = (Candidates::default(), Candidates::default());
         for record in found {
-            if let Some(candidate) = self.candidate(asked, record, task)?
-                && !fitting
-                    .iter()
-                    .any(|(_, known)| known.key == candidate.1.key)
-            {
-                fitting.push(candidate);
+            if let Some(candidate) = self.candidate(asked, record, task)? {
+                let is_own = candidate.1.request.terminal == asked.request.terminal;
+                let fitting = if is_own { &mut own } else { &mut others };
+                if !fitting.has(candidate.1.key) {
+                    fitting.push(candidate);
+                }
             }
         }
-        let (own, others): (Vec<_>, Vec<_>) = fitting
-            .into_iter()
-            .partition(|(_, record)| record.request.terminal == asked.request.terminal);
         if !own.is_empty() {
             return Ok(self.choose(asked, own).map_or(Named::Nothing, Named::Own));
         }
@@ -79,8 +101,8 @@ impl Core {
         stan: Stan,
         time: WireTime,
         task: &Task,
-    ) -> Result<Vec<Candidate>, Interrupt> {
-        let mut fitting = Vec::new();
+    ) -> Result<Candidates, Interrupt> {
+        let mut fitting = Candidates::default();
         for class in named_classes(asked) {
             let request = &asked.request;
             let key = Key::new(
@@ -91,8 +113,10 @@ impl Core {
                 stan,
                 time,
             );
-            for record in self.generations(key, 0, task)? {
-                fitting.extend(self.candidate(asked, record, task)?);
+            for record in self.generations(key, 0, task)?.oldest_first() {
+                if let Some(candidate) = self.candidate(asked, record, task)? {
+                    fitting.push(candidate);
+                }
             }
         }
         Ok(fitting)
@@ -122,7 +146,16 @@ impl Core {
     }
 
     /// The one that is meant: the only one, or the only one with the same card, or among those the only one with the same RRN.
-    fn choose(&self, asked: &Asked, mut fitting: Vec<Candidate>) -> Option<Arc<Transaction>> {
+    fn choose(&self, asked: &Asked, fitting: Candidates) -> Option<Arc<Transaction>> {
+        let Candidates { first, more } = fitting;
+        let Some(first) = first else {
+            return None;
+        };
+        if more.is_empty() {
+            return Some(first.1);
+        }
+        let mut fitting = more;
+        fitting.insert(0, first);
         if fitting.len() > 1 {
             fitting.retain(|(_, record)| asked.same_card(record, &self.vault) != Some(false));
         }
@@ -140,11 +173,12 @@ impl Core {
 }
 
 /// Classes that DE 90 allows: that of its MTI, or both where it gives none.
-pub(super) fn named_classes(asked: &Asked) -> Vec<Class> {
-    match asked.original.mti {
-        Some(mti) => vec![Class(mti.class())],
-        None => vec![Class::FINANCIAL, Class::AUTHORISATION],
-    }
+pub(super) fn named_classes(asked: &Asked) -> impl Iterator<Item = Class> + use<> {
+    let (first, second) = match asked.original.mti {
+        Some(mti) => (Class(mti.class()), None),
+        None => (Class::FINANCIAL, Some(Class::AUTHORISATION)),
+    };
+    std::iter::once(first).chain(second)
 }
 
 /// A refund or void names a purchase (a pre-authorisation is found, and refused); a void of a refund a refund; a reversal all.

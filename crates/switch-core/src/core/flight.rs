@@ -1,9 +1,10 @@
 //! Requests toward issuers: relayed, answered, timed out, answered late.
 
-use bytes::Bytes;
-use iso8583_codec::{Message, Spec};
+use iso8583_codec::Message;
 use refund_ledger::decide;
-use refund_ledger::{Answer, Key, LATE_MS, MinorUnits, Reason, Stan, Status, Transaction, Working};
+use refund_ledger::{
+    Answer, Issuer, Key, LATE_MS, MinorUnits, Reason, Stan, Status, Transaction, Working,
+};
 
 use super::frame::Frame;
 use super::link::{Pending, Turn};
@@ -28,7 +29,7 @@ pub(super) struct Flight {
     pub(super) connection: u64,
     pub(super) stan: u32,
     /// Who waits for the answer.
-    pub(super) waiters: Vec<Asker>,
+    pub(super) waiters: Waiters,
     /// The message as sent, to compare answers with.
     pub(super) sent: Frame,
     pub(super) sent_at: u64,
@@ -39,6 +40,50 @@ pub(super) struct Flight {
     pub(super) reversal_reason: Option<[u8; 2]>,
     /// Answers that the switch gives go by this listener's codes.
     pub(super) listener: usize,
+}
+
+/// A request that leaves once its record is durable.
+#[derive(Debug)]
+pub(super) struct Leaving {
+    pub(super) key: Key,
+    pub(super) link: usize,
+    pub(super) issuer: Issuer,
+    /// When it came, unix milliseconds.
+    pub(super) came: u64,
+    /// As it was written while the terminal's message was at hand, or why that could not be.
+    pub(super) message: Result<Frame, Reason>,
+}
+
+/// An issuer's answer as it was written for the terminal.
+#[derive(Debug)]
+pub(super) struct Passed {
+    message: Frame,
+    reason: Reason,
+    code: [u8; 2],
+}
+
+/// Who waits for an answer: one in nearly all cases.
+#[derive(Default, Debug)]
+pub(super) struct Waiters {
+    first: Option<Asker>,
+    more: Vec<Asker>,
+}
+
+impl Waiters {
+    pub(super) fn push(&mut self, asker: Asker) {
+        match self.first {
+            None => self.first = Some(asker),
+            Some(_) => self.more.push(asker),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.more.len()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Asker> {
+        self.first.iter().chain(&self.more)
+    }
 }
 
 /// How far a flight is.
@@ -62,46 +107,44 @@ impl Flight {
 
 impl Core {
     /// The record is durable: the request leaves.
-    pub(super) fn relay(&mut self, key: Key, asking: &Asking, next: &Working) {
-        let Some((record, issuer)) = next
-            .get(key)
-            .and_then(|record| Some((record, record.issuer?)))
-        else {
-            return;
-        };
-        let Some(link) = self.config.link(issuer.link) else {
-            return;
-        };
+    pub(super) fn relay(&mut self, leaving: Leaving, asker: &Asker) {
+        let Leaving {
+            key,
+            link,
+            issuer,
+            came,
+            message,
+        } = leaving;
         let mut flight = Flight {
             key,
             link,
             connection: 0,
             stan: issuer.stan.0,
-            waiters: vec![asking.asker.clone()],
+            waiters: Waiters {
+                first: Some(asker.clone()),
+                more: Vec::new(),
+            },
             sent: Frame::default(),
             sent_at: self.now,
             state: FlightState::Waiting,
             late: None,
             reversal_reason: None,
-            listener: asking.asker.listener,
+            listener: asker.listener,
         };
-        let turn = Turn::of(&issuer, record.created);
-        let left = match self.links[link].pick(turn) {
+        let left = match self.links[link].pick(Turn::of(&issuer, came)) {
             None => Err(Reason::LinkDown),
-            Some(connection) => self
-                .write_relay(record, &issuer, asking, next)
-                .map(|message| (connection, message)),
+            Some(connection) => message.map(|message| (connection, message)),
         };
         match left {
             Ok((connection, message)) => {
                 flight.connection = connection;
-                flight.sent = message.clone().into();
+                flight.sent = message.clone();
                 self.links[link].expect(issuer.stan, Pending::Request(key));
                 let deadline = self.now + self.config.links[link].response_timeout;
                 self.links[link].push_timeout(deadline, key);
                 self.outputs.push(Output::ToLink {
                     connection,
-                    message,
+                    message: message.into(),
                 });
             }
             Err(reason) => {
@@ -112,27 +155,31 @@ impl Core {
         self.flights.insert(key, flight);
     }
 
-    fn write_relay(
+    /// The message toward the issuer; `request` is the terminal's, where it is at hand.
+    pub(super) fn write_relay(
         &mut self,
-        record: &Transaction,
-        issuer: &refund_ledger::Issuer,
         asking: &Asking,
-        next: &Working,
-    ) -> Result<Bytes, Reason> {
+        request: Option<&Message<'_>>,
+        record: &Transaction,
+        issuer: &Issuer,
+        original: Option<&Transaction>,
+        link: usize,
+    ) -> Result<Frame, Reason> {
         let spec = self.config.listeners[asking.asker.listener].spec;
-        let Some(link) = self.config.link(issuer.link) else {
-            return Err(Reason::NoRoute);
-        };
-        let request = spec
-            .decode(&asking.asker.frame)
-            .map_err(|_| Reason::Format)?;
-        let original = record.original.and_then(|key| next.get(key));
         let target = self.config.links[link].spec;
+        let decoded;
+        let request = match request {
+            Some(request) => request,
+            None => {
+                let again = spec.decode(&asking.asker.frame);
+                decoded = again.map_err(|_| Reason::Format)?;
+                &decoded
+            }
+        };
         let written = Core::written(&mut self.arena, |out| {
-            let original = original.map(|original| &**original);
-            outward::relay(&request, record, issuer, original, target, out)
+            outward::relay(request, record, issuer, original, target, out)
         });
-        written.map_err(|error| {
+        written.map(Frame::from).map_err(|error| {
             tracing::warn!(link = %issuer.link, %error, "a request does not fit the link's dialect");
             Reason::Format
         })
@@ -155,7 +202,7 @@ impl Core {
                 self.metrics
                     .issuer_answered(link, self.now.saturating_sub(flight.sent_at));
                 let frame = Core::kept(&mut self.arena, answer.frame());
-                self.start(Work::Answered { key, frame });
+                self.run(Task::new(Work::Answered { key, frame }), Some(answer));
             }
             _ if approved => {
                 tracing::warn!(key = %key, link = %self.config.links[link].name, "an approval came after the time-out");
@@ -180,6 +227,7 @@ impl Core {
         key: Key,
         frame: &Frame,
         task: &Task,
+        answer: Option<&Message<'_>>,
     ) -> Result<Outcome, Interrupt> {
         let Some(record) = self.own_record(key, 0, task)? else {
             return Ok(Outcome::Done);
@@ -189,13 +237,22 @@ impl Core {
             return Ok(Outcome::Done);
         };
         let link = &self.config.links[flight.link];
-        let Ok(message) = link.spec.decode(frame) else {
-            return Ok(Outcome::Done);
+        let decoded;
+        let message = match answer {
+            Some(answer) => answer,
+            None => {
+                let Ok(again) = link.spec.decode(frame) else {
+                    return Ok(Outcome::Done);
+                };
+                decoded = again;
+                &decoded
+            }
         };
+        let mut passed = None;
         let now = self.now_ms();
         let code = message.response_code().ok().flatten().unwrap_or(*b"  ");
         let approved = link.approved.contains(&code);
-        let approval = approval_code(&message);
+        let approval = approval_code(message);
         let event = match record.status {
             Status::InFlight => {
                 let reason = if approved {
@@ -203,11 +260,22 @@ impl Core {
                 } else {
                     Reason::Declined
                 };
-                let extra = outward::extra(&message, &record, &self.vault).unwrap_or_else(|error| {
+                let extra = outward::extra(message, &record, &self.vault).unwrap_or_else(|error| {
                     tracing::error!(%error, "an answer's elements cannot be sealed: a repeat will lack them");
                     None
                 });
-                let partial = partial_amount(&message, code, &record).filter(|_| approved);
+                let partial = partial_amount(message, code, &record).filter(|_| approved);
+                if let Some(asker) = &flight.waiters.first {
+                    let spec = self.config.listeners[asker.listener].spec;
+                    passed = spec.decode(&asker.frame).ok().and_then(|request| {
+                        let rrn = &record.request.rrn;
+                        let written = Core::written(&mut self.arena, |out| {
+                            outward::pass_answer(&request, message, rrn, partial, spec, out)
+                        });
+                        let message = written.ok()?.into();
+                        Some(Passed { message, reason, code })
+                    });
+                }
                 let answer = Answer {
                     reason,
                     code,
@@ -237,11 +305,10 @@ impl Core {
             Status::ReversedInFlight => decide::decline(&record, around.context(), None, now),
             _ => return Ok(Outcome::Done),
         };
-        let frame = (record.status == Status::InFlight).then(|| frame.clone());
         Ok(decided(
             event,
             [record].into_iter().chain(around.records()),
-            After::Finish { key, frame },
+            After::Finish { key, passed },
         ))
     }
 
@@ -308,7 +375,7 @@ impl Core {
         Ok(decided(
             event,
             [record].into_iter().chain(around.records()),
-            After::Finish { key, frame: None },
+            After::Finish { key, passed: None },
         ))
     }
 
@@ -332,7 +399,7 @@ impl Core {
             // A reversal came in between: nothing was executed, and nothing is owed.
             Status::ReversedInFlight => (
                 decide::decline(&record, around.context(), None, now),
-                After::Finish { key, frame: None },
+                After::Finish { key, passed: None },
             ),
             _ => return Ok(Outcome::Done),
         };
@@ -373,37 +440,20 @@ impl Core {
 
     /// Who asked gets the issuer's answer, who waits with a repeat the same from the record; without it, all get what is on
     /// record.
-    pub(super) fn finish(&mut self, key: Key, frame: Option<Frame>, next: &Working) {
-        let Some((flight, record)) = self.remove_flight(key).zip(next.get(key)) else {
+    pub(super) fn finish(&mut self, key: Key, passed: Option<Passed>, next: &Working) {
+        let Some(flight) = self.remove_flight(key) else {
             return;
         };
         let mut waiters = flight.waiters.iter();
-        if let Some(frame) = frame
+        if let Some(passed) = passed
             && let Some(first) = waiters.next()
         {
-            self.pass_answer(first, &frame, self.config.links[flight.link].spec, record);
+            self.metrics.refusal(first.label, passed.reason);
+            self.send_answer(first, passed.code, Ok(passed.message.into()));
         }
-        waiters.for_each(|asker| self.answer_stored(asker, record));
-    }
-
-    fn pass_answer(&mut self, asker: &Asker, frame: &[u8], link: &Spec, record: &Transaction) {
-        let spec = self.config.listeners[asker.listener].spec;
-        let (Ok(request), Ok(answer), Some(stored)) = (
-            spec.decode(&asker.frame),
-            link.decode(frame),
-            &record.answer,
-        ) else {
-            return;
-        };
-        let rrn = &record.request.rrn;
-        let written = Core::written(&mut self.arena, |out| {
-            outward::pass_answer(&request, &answer, rrn, stored.amount, spec, out)
-        });
-        if written.is_err() {
-            return self.answer_stored(asker, record);
+        if let Some(record) = next.get(key) {
+            waiters.for_each(|asker| self.answer_stored(asker, record));
         }
-        self.metrics.refusal(asker.label, stored.reason);
-        self.send_answer(asker, stored.code, written);
     }
 
     /// The time-out is durable: who waits is answered; the flight stays for a late approval.
@@ -474,9 +524,7 @@ impl Core {
 
     pub(super) fn remove_flight(&mut self, key: Key) -> Option<Flight> {
         let flight = self.flights.remove(&key)?;
-        let link = &mut self.links[flight.link];
-        link.done(flight.stan, Pending::Request(key));
-        link.done(flight.stan, Pending::Late(key));
+        self.links[flight.link].answered(flight.stan, key);
         Some(flight)
     }
 }

@@ -22,6 +22,12 @@ impl From<Bytes> for Frame {
     }
 }
 
+impl From<Frame> for Bytes {
+    fn from(frame: Frame) -> Bytes {
+        frame.0
+    }
+}
+
 impl Deref for Frame {
     type Target = [u8];
 

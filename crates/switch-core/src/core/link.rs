@@ -2,6 +2,7 @@
 
 use foldhash::{HashMap, HashMapExt};
 use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
 
 use iso8583_codec::{Message, Mti};
 use refund_ledger::store::Recovered;
@@ -179,6 +180,19 @@ impl Link {
         }
     }
 
+    /// A request is over, late or not.
+    pub(super) fn answered(&mut self, stan: u32, key: Key) {
+        let Entry::Occupied(pending) = self.pending.entry(stan) else {
+            return;
+        };
+        match pending.get() {
+            Pending::Request(known) if *known == key => self.requests -= 1,
+            Pending::Late(known) if *known == key => {}
+            _ => return,
+        }
+        pending.remove();
+    }
+
     pub(super) fn push_timeout(&mut self, deadline: u64, key: Key) {
         self.timeouts.push_back((deadline, key));
     }
@@ -304,14 +318,10 @@ impl Core {
         match (pending, stan) {
             (Some(Pending::Request(key) | Pending::Late(key)), _) => {
                 let spec = self.config.links[link].spec;
-                let sent = self
-                    .flights
-                    .get(&key)
-                    .map(|flight| flight.sent.clone())
-                    .unwrap_or_default();
-                let belongs = spec
-                    .decode(&sent)
-                    .is_ok_and(|sent| outward::belongs(answer, &sent));
+                let belongs = self.flights.get(&key).is_some_and(|flight| {
+                    let sent = spec.decode(&flight.sent);
+                    sent.is_ok_and(|sent| outward::belongs(answer, &sent))
+                });
                 match (belongs, code) {
                     (true, Some(_)) if answer.validate().is_ok() => {
                         self.flight_answered(key, answer)

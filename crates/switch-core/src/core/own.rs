@@ -42,6 +42,22 @@ pub(super) struct Slot {
     pub(super) first: Option<Arc<Transaction>>,
 }
 
+/// The records of one name: generation 0 and, where the name was used again, later ones.
+pub(super) struct Generations {
+    pub(super) first: Option<Arc<Transaction>>,
+    later: Vec<Arc<Transaction>>,
+}
+
+impl Generations {
+    fn newest_first(&self) -> impl Iterator<Item = &Arc<Transaction>> {
+        self.later.iter().rev().chain(&self.first)
+    }
+
+    pub(super) fn oldest_first(self) -> impl Iterator<Item = Arc<Transaction>> {
+        self.first.into_iter().chain(self.later)
+    }
+}
+
 impl Core {
     /// How long a transaction of this kind is remembered by its key, milliseconds.
     pub(super) fn key_window(&self, kind: Kind) -> u64 {
@@ -67,7 +83,7 @@ impl Core {
             }
         };
         let mut other_content = false;
-        for record in known.iter().rev().filter(current) {
+        for record in known.newest_first().filter(current) {
             match record.kind {
                 Kind::Tombstone if asked.repeat && self.is_asked_otherwise(asked.key) => {
                     return Ok(Own::Early);
@@ -134,8 +150,7 @@ impl Core {
             });
         }
         let reusable = known
-            .iter()
-            .rev()
+            .newest_first()
             .find(|record| !current(record) && replaceable(record, now));
         let Some(slot) = slot(asked.key, &known, reusable) else {
             return Ok(Own::Duplicate);
@@ -146,22 +161,19 @@ impl Core {
         Ok(Own::New(slot))
     }
 
-    /// All generations of a name that are on record, oldest first.
+    /// All generations of a name that are on record.
     pub(super) fn generations(
         &self,
         key: Key,
         since: u64,
         task: &Task,
-    ) -> Result<Vec<Arc<Transaction>>, Interrupt> {
-        let Some(first) = self.own_record(key, since, task)? else {
-            return Ok(Vec::new());
-        };
-        let later = first.reused;
-        let mut known = vec![first];
-        for generation in 1..=later {
-            known.extend(self.own_record(key.generation(generation), 0, task)?);
+    ) -> Result<Generations, Interrupt> {
+        let first = self.own_record(key, since, task)?;
+        let mut later = Vec::new();
+        for generation in 1..=first.as_ref().map_or(0, |first| first.reused) {
+            later.extend(self.own_record(key.generation(generation), 0, task)?);
         }
-        Ok(known)
+        Ok(Generations { first, later })
     }
 
     /// A repeat whose DE 7 was refreshed: the newest transaction of the terminal, STAN, class and content within a day.
@@ -207,7 +219,7 @@ impl Core {
     pub(super) fn marker_slot(&self, key: Key, task: &Task) -> Result<Option<Slot>, Interrupt> {
         let known = self.generations(key, 0, task)?;
         let now = self.now_ms();
-        match known.last() {
+        match known.newest_first().next() {
             None => Ok(slot(key, &known, None)),
             Some(last) if last.kind == Kind::Tombstone || replaceable(last, now) => {
                 Ok(slot(key, &known, Some(last)))
@@ -232,8 +244,8 @@ fn replaceable(record: &Transaction, now: u64) -> bool {
 }
 
 /// A free place for a new record of the name `key`; `None` where every generation is taken by what still counts.
-fn slot(key: Key, known: &[Arc<Transaction>], replaced: Option<&Arc<Transaction>>) -> Option<Slot> {
-    match (replaced, known.first()) {
+fn slot(key: Key, known: &Generations, replaced: Option<&Arc<Transaction>>) -> Option<Slot> {
+    match (replaced, &known.first) {
         (Some(replaced), _) => Some(Slot {
             key: replaced.key,
             replaced: Some(replaced.clone()),
@@ -253,7 +265,7 @@ fn slot(key: Key, known: &[Arc<Transaction>], replaced: Option<&Arc<Transaction>
             let took_nothing = |record: &&Arc<Transaction>| {
                 record.kind == Kind::Reversal && record.counted == refund_ledger::MinorUnits::ZERO
             };
-            let gives_way = known.iter().skip(1).find(took_nothing)?;
+            let gives_way = known.later.iter().find(took_nothing)?;
             Some(Slot {
                 key: gives_way.key,
                 replaced: Some(gives_way.clone()),

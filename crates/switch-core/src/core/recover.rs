@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use refund_ledger::store::Recovered;
 use refund_ledger::{AdviceKind, Key, Kind, LATE_MS, Status, Transaction};
 
-use super::flight::{Flight, FlightState, LATE_WINDOW};
+use super::flight::{Flight, FlightState, LATE_WINDOW, Waiters};
 use super::link::Pending;
 use super::work::Work;
 use super::{Core, Timer};
@@ -87,7 +87,7 @@ impl Core {
             link,
             connection: 0,
             stan: issuer.stan.0,
-            waiters: Vec::new(),
+            waiters: Waiters::default(),
             sent: sent.unwrap_or_default().into(),
             sent_at: self.now,
             state,

@@ -143,7 +143,6 @@ impl Core {
             let request = &asked.request;
             let time = asked.original.time.map(|time| WireTime(time.value()));
             let classes = named_classes(asked)
-                .into_iter()
                 .filter(|class| matches!(class.0, 1 | 2));
             for class in classes {
                 let stan = refund_ledger::Stan(stan.value());

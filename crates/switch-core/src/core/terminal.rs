@@ -5,7 +5,7 @@ use iso8583_codec::Message;
 use refund_ledger::{Key, Reason, Rrn, Transaction, Working};
 
 use super::frame::Frame;
-use super::work::Work;
+use super::work::{Task, Work};
 use super::{Core, Output};
 use crate::asked::{self, Asked, Malformed};
 use crate::dialect::Naming;
@@ -165,7 +165,7 @@ impl Core {
         if self.is_overloaded() {
             return self.ask_in_memory(asking);
         }
-        self.start(Work::Ask(asking));
+        self.run(Task::new(Work::Ask(asking)), Some(message));
     }
 
     /// `0800`: sign on, sign off, echo.

@@ -5,9 +5,11 @@
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
+use iso8583_codec::Message;
 use refund_ledger::store::{By, Completion, Found, Item, Peek, Query, Request, StoreError};
 use refund_ledger::{AdviceKey, Cause, Change, Event, Key, Reason, Stan, Transaction, Working};
 
+use super::flight::{Leaving, Passed};
 use super::frame::Frame;
 use super::link::Probe;
 use super::own::timeless;
@@ -21,9 +23,16 @@ const CONFLICTS_MAX: u8 = 16;
 #[derive(Debug)]
 pub(super) struct Task {
     pub(super) work: Work,
-    read: Vec<(Key, Option<Arc<Transaction>>)>,
-    found: Vec<(Query, Found)>,
+    /// Most tasks find everything in memory.
+    reads: Option<Box<Reads>>,
     conflicts: u8,
+}
+
+/// What the store answered.
+#[derive(Default, Debug)]
+struct Reads {
+    records: Vec<(Key, Option<Arc<Transaction>>)>,
+    found: Vec<(Query, Found)>,
 }
 
 /// What there is to do.
@@ -99,7 +108,7 @@ pub(super) struct Decision {
 #[derive(Debug)]
 pub(super) enum After {
     /// The new transaction is relayed.
-    Relay(Key),
+    Relay(Leaving),
     /// Who asked gets the answer that is on record.
     Reply(Key),
     /// Who asked gets the answer on record, and so do those who wait for the reversed request.
@@ -108,8 +117,8 @@ pub(super) enum After {
         target: Key,
         reason: Option<[u8; 2]>,
     },
-    /// Who waits gets the issuer's answer, or what is on record.
-    Finish { key: Key, frame: Option<Frame> },
+    /// Who asked gets the issuer's answer, as it was written when it came, or what is on record.
+    Finish { key: Key, passed: Option<Passed> },
     /// Who waits gets what is on record; the flight stays for a late answer.
     Expired(Key),
     /// Who waits gets this reason; nothing was relayed.
@@ -157,16 +166,20 @@ impl Task {
     pub(super) fn new(work: Work) -> Task {
         Task {
             work,
-            read: Vec::new(),
-            found: Vec::new(),
+            reads: None,
             conflicts: 0,
         }
     }
 
     /// Everything is to be read anew.
     fn forget(&mut self) {
-        self.read.clear();
-        self.found.clear();
+        self.reads = None;
+    }
+
+    fn read(&mut self, key: Key, record: Option<Arc<Transaction>>) {
+        let records = &mut self.reads.get_or_insert_default().records;
+        records.retain(|(known, _)| *known != key);
+        records.push((key, record));
     }
 }
 
@@ -177,14 +190,15 @@ impl Core {
 
     pub(super) fn run_ready(&mut self) {
         while let Some(task) = self.ready.pop_front() {
-            self.run(task);
+            self.run(task, None);
         }
     }
 
-    fn run(&mut self, task: Task) {
+    /// Goes as far as it can. `message` is what the work is about, where it is at hand and need not be decoded again.
+    pub(super) fn run(&mut self, task: Task, message: Option<&Message<'_>>) {
         let outcome = match &task.work {
-            Work::Ask(asking) => self.ask(asking, &task),
-            Work::Answered { key, frame } => self.answered(*key, frame, &task),
+            Work::Ask(asking) => self.ask(asking, &task, message),
+            Work::Answered { key, frame } => self.answered(*key, frame, &task, message),
             Work::Expired { key } => self.expired(*key, &task),
             Work::Late { key, frame } => self.late(*key, frame, &task),
             Work::Unsent { key, reason } => self.unsent(*key, *reason, &task),
@@ -340,13 +354,13 @@ impl Core {
         self.ends_to_wait(&task);
         match (read, wanted) {
             (Ok(Read::Record(record)), Wanted::Record(key)) => {
-                task.read.retain(|(known, _)| *known != key);
-                task.read.push((key, record));
-                self.run(task);
+                task.read(key, record);
+                self.run(task, None);
             }
             (Ok(Read::Found(found)), Wanted::Query(query)) => {
-                task.found.push((query, found));
-                self.run(task);
+                let reads = task.reads.get_or_insert_default();
+                reads.found.push((query, found));
+                self.run(task, None);
             }
             (Err(error), _) => {
                 tracing::error!(%error, "the ledger cannot be read");
@@ -385,7 +399,7 @@ impl Core {
     /// What follows a commit; `next` are the records as they are now.
     fn follow(&mut self, task: Task, after: After, next: &Working) {
         match (after, &task.work) {
-            (After::Relay(key), Work::Ask(asking)) => self.relay(key, asking, next),
+            (After::Relay(leaving), Work::Ask(asking)) => self.relay(leaving, &asking.asker),
             (After::Reply(key), Work::Ask(asking)) => self.reply_stored(key, asking, next),
             (
                 After::ReplyAndRelease {
@@ -398,7 +412,7 @@ impl Core {
                 self.reply_stored(own, asking, next);
                 self.reversed_in_flight(target, reason, next);
             }
-            (After::Finish { key, frame }, _) => self.finish(key, frame, next),
+            (After::Finish { key, passed }, _) => self.finish(key, passed, next),
             (After::Expired(key), _) => self.timed_out(key, next),
             (After::Dropped(key, reason), _) => self.drop_flight(key, reason),
             (After::Again, _) => self.ready.push_back(Task::new(task.work)),
@@ -428,7 +442,7 @@ impl Core {
         };
         while let Some(task) = waiting.pop_front() {
             self.ends_to_wait(&task);
-            self.run(task);
+            self.run(task, None);
             if let Some(queue) = self.busy.get_mut(&key) {
                 // Busy again: the rest keeps its place.
                 queue.append(&mut waiting);
@@ -444,9 +458,9 @@ impl Core {
             return;
         };
         task.forget();
-        let found = present.transactions();
-        task.read
-            .extend(found.map(|record| (record.key, Some(record.clone()))));
+        for record in present.transactions() {
+            task.read(record.key, Some(record.clone()));
+        }
         task.conflicts += 1;
         let again = task.conflicts < CONFLICTS_MAX;
         if !again {
@@ -454,7 +468,7 @@ impl Core {
         }
         keys.into_iter().for_each(|key| self.free(key));
         if again {
-            self.run(task);
+            self.run(task, None);
         }
     }
 
@@ -465,12 +479,17 @@ impl Core {
         since: u64,
         task: &Task,
     ) -> Result<Option<Arc<Transaction>>, Interrupt> {
-        let read = task.read.iter().find(|(known, _)| *known == key);
-        match (self.store.peek(key, since), read) {
-            (Peek::Known(record), _) => Ok(Some(record)),
-            (_, Some((_, record))) => Ok(record.clone()),
-            (Peek::Absent, None) => Ok(None),
-            (Peek::NotInMemory, None) => Err(Interrupt::Get(key)),
+        let read = || {
+            let records = &task.reads.as_ref()?.records;
+            records.iter().find(|(known, _)| *known == key)
+        };
+        match self.store.peek(key, since) {
+            Peek::Known(record) => Ok(Some(record)),
+            absent => match (read(), absent) {
+                (Some((_, record)), _) => Ok(record.clone()),
+                (None, Peek::NotInMemory) => Err(Interrupt::Get(key)),
+                (None, _) => Ok(None),
+            },
         }
     }
 
@@ -490,11 +509,12 @@ impl Core {
 
     /// What a query names, for a task that may have to wait for it.
     pub(super) fn query(&self, query: Query, since: u64, task: &Task) -> Result<Found, Interrupt> {
-        let known = task.found.iter().find(|(known, _)| *known == query);
-        let found = self
-            .store
-            .peek_all(query, since)
-            .or_else(|| known.map(|(_, found)| found.clone()));
+        let known = || {
+            let found = &task.reads.as_ref()?.found;
+            let known = found.iter().find(|(known, _)| *known == query);
+            known.map(|(_, found)| found.clone())
+        };
+        let found = self.store.peek_all(query, since).or_else(known);
         found.ok_or(Interrupt::Find(query))
     }
 
