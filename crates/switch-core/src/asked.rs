@@ -111,7 +111,7 @@ pub(crate) fn read(
     let key = Key::new(merchant_key, realm.as_str(), &terminal, class, stan, time);
     let names_by_rrn = matches!(kind, Kind::Refund | Kind::Void | Kind::RefundVoid);
     let content = ContentParts {
-        original: original.unwrap_or_default().to_digits(),
+        original: original.map_or([b'0'; 42], |original| original.to_digits()),
         replacement: text(message, 95),
         rrn: rrn.filter(|_| names_by_rrn).unwrap_or_default(),
     };

@@ -33,6 +33,9 @@ pub(crate) enum ClassLabel {
 }
 
 impl ClassLabel {
+    /// How many there are.
+    pub(crate) const COUNT: usize = ClassLabel::Other as usize + 1;
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             ClassLabel::Purchase => "purchase",

@@ -52,9 +52,16 @@ pub(crate) struct Metrics {
 
 struct Listener {
     name: &'static str,
-    requests: HashMap<(ClassLabel, [u8; 2]), Counter>,
-    durations: HashMap<ClassLabel, Histogram>,
+    classes: [Class; ClassLabel::COUNT],
     malformed: HashMap<&'static str, Counter>,
+}
+
+/// What is counted of one class of messages, from the first of them on.
+#[derive(Default)]
+struct Class {
+    /// By the code of the answer; few, with the usual ones first.
+    requests: Vec<([u8; 2], Counter)>,
+    duration: Option<Histogram>,
 }
 
 struct Link {
@@ -102,18 +109,19 @@ impl Metrics {
     ) {
         let listener = &mut self.listeners[listener];
         let name = listener.name;
-        let requests = listener.requests.entry((class, code)).or_insert_with(|| {
-            let usual = code.iter().all(u8::is_ascii_alphanumeric);
-            let text = if usual { String::from_utf8_lossy(&code).into_owned() } else { UNUSUAL.to_owned() };
-            counter!(names::REQUESTS, "listener" => name, "class" => class.name(), "response_code" => text)
-        });
-        requests.increment(1);
-        let duration = listener.durations.entry(class);
-        duration
-            .or_insert_with(
-                || histogram!(names::REQUEST_DURATION, "listener" => name, "class" => class.name()),
-            )
-            .record(micros as f64 / 1e6);
+        let known = &mut listener.classes[class as usize];
+        match known.requests.iter().find(|(known, _)| *known == code) {
+            Some((_, counter)) => counter.increment(1),
+            None => {
+                let counter = requests_counter(name, class, code);
+                counter.increment(1);
+                known.requests.push((code, counter));
+            }
+        }
+        let duration = known.duration.get_or_insert_with(
+            || histogram!(names::REQUEST_DURATION, "listener" => name, "class" => class.name()),
+        );
+        duration.record(micros as f64 / 1e6);
     }
 
     /// A refund or void was answered for a reason other than an approval.
@@ -174,12 +182,21 @@ impl Metrics {
     }
 }
 
+fn requests_counter(listener: &'static str, class: ClassLabel, code: [u8; 2]) -> Counter {
+    let usual = code.iter().all(u8::is_ascii_alphanumeric);
+    let text = if usual {
+        String::from_utf8_lossy(&code).into_owned()
+    } else {
+        UNUSUAL.to_owned()
+    };
+    counter!(names::REQUESTS, "listener" => listener, "class" => class.name(), "response_code" => text)
+}
+
 impl Listener {
     fn new(name: &'static str) -> Listener {
         Listener {
             name,
-            requests: HashMap::new(),
-            durations: HashMap::new(),
+            classes: Default::default(),
             malformed: HashMap::new(),
         }
     }

@@ -14,6 +14,9 @@ pub(crate) struct StanCounter {
     last: u32,
     /// Unix microseconds of the newest DE 7 that was given out.
     newest: u64,
+    /// The second that `time` is of, and the DE 7 of that second.
+    second: u64,
+    time: WireTime,
 }
 
 impl StanCounter {
@@ -22,6 +25,8 @@ impl StanCounter {
         StanCounter {
             last: last.map_or(0, |stan| stan.0),
             newest: now,
+            second: u64::MAX,
+            time: WireTime::NONE,
         }
     }
 
@@ -35,10 +40,12 @@ impl StanCounter {
         for _ in 0..STANS {
             self.last = self.last % STANS + 1;
             if !taken(Stan(self.last)) {
-                return Some((
-                    Stan(self.last),
-                    WireTime(civil::transmission_time(self.newest)),
-                ));
+                let second = self.newest / 1_000_000;
+                if second != self.second {
+                    self.second = second;
+                    self.time = WireTime(civil::transmission_time(self.newest));
+                }
+                return Some((Stan(self.last), self.time));
             }
         }
         None

@@ -236,14 +236,18 @@ pub(crate) fn extra(
     transaction: &Transaction,
     vault: &Vault,
 ) -> Result<Option<Arc<Sealed>>, VaultError> {
-    let mut kept = Elements::new(answer.mti());
     let elsewhere = |de: &u8| {
         ECHOED.contains(de)
             || SECRET.contains(de)
             || MACS.contains(de)
             || matches!(de, 37..=39 | 129..)
     };
-    for de in answer.elements().filter(|de| !elsewhere(de)) {
+    let mut others = answer.elements().filter(|de| !elsewhere(de)).peekable();
+    if others.peek().is_none() {
+        return Ok(None);
+    }
+    let mut kept = Elements::new(answer.mti());
+    for de in others {
         if let Some(value) = answer.text(de) {
             kept.push(de, &value);
         }

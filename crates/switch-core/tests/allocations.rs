@@ -33,5 +33,8 @@ fn a_transaction_allocates_little() {
     let each = made as f64 / (batches * BATCH) as f64;
     assert_eq!(drive.answered, 70 * BATCH);
     assert!(drive.approved >= 68 * BATCH, "{} approved", drive.approved);
-    assert!(each <= ALLOCATIONS_MAX, "{each:.2} allocations a transaction");
+    assert!(
+        each <= ALLOCATIONS_MAX,
+        "{each:.2} allocations a transaction"
+    );
 }

@@ -123,12 +123,7 @@ impl Core {
     }
 
     /// A purchase or pre-authorisation.
-    fn open(
-        &mut self,
-        asking: &Asking,
-        slot: &Slot,
-        message: Option<&Message<'_>>,
-    ) -> Outcome {
+    fn open(&mut self, asking: &Asking, slot: &Slot, message: Option<&Message<'_>>) -> Outcome {
         let asked = &asking.asked;
         let link = asked
             .pan

@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 use refund_ledger::{Cause, Key, Reason};
 
 use super::Core;
-use super::own::timeless;
 use super::saf::OperationError;
 use super::work::{Committing, Work};
 use crate::asked::Asked;
@@ -15,7 +14,7 @@ impl Core {
     pub(super) fn outcome_unknown(&mut self, item: u64) {
         let Some(Committing {
             task, keys, cause, ..
-        }) = self.committing.remove(&item)
+        }) = self.committing.remove(item)
         else {
             return;
         };
@@ -31,8 +30,8 @@ impl Core {
             work => self.give_up(work),
         }
         let mut stuck = VecDeque::new();
-        for key in keys {
-            stuck.extend(self.busy.get_mut(&key).into_iter().flat_map(std::mem::take));
+        for key in keys.iter() {
+            stuck.extend(self.busy.queue(key).into_iter().flat_map(std::mem::take));
         }
         for task in stuck {
             self.ends_to_wait(&task);
@@ -45,14 +44,13 @@ impl Core {
 
     /// Whether a request may be the same as one about which a decision is in doubt: by its key, or a repeat by all but its DE 7.
     fn is_in_doubt(&self, asked: &Asked) -> bool {
-        let name = |key: Key| timeless(key.generation(0));
-        let same = || self.busy.keys().any(|key| name(*key) == name(asked.key));
+        let same = || self.busy.has_same_but_time(asked.key);
         self.is_locked(asked.key) || (self.failed && asked.repeat && same())
     }
 
     /// Whether the ledger has failed with a decision in doubt about what a request's key names: a repeat of it is told nothing.
     pub(super) fn is_locked(&self, key: Key) -> bool {
-        let is_busy = |generation| self.busy.contains_key(&key.generation(generation));
+        let is_busy = |generation| self.busy.has(key.generation(generation));
         self.failed && (0..=Key::GENERATION_MAX).any(is_busy)
     }
 

@@ -273,7 +273,11 @@ impl Core {
                             outward::pass_answer(&request, message, rrn, partial, spec, out)
                         });
                         let message = written.ok()?.into();
-                        Some(Passed { message, reason, code })
+                        Some(Passed {
+                            message,
+                            reason,
+                            code,
+                        })
                     });
                 }
                 let answer = Answer {

@@ -140,18 +140,11 @@ impl Link {
         if self.signed_off {
             return None;
         }
-        let ready = || {
-            self.connections
-                .iter()
-                .filter(|connection| connection.ready)
-        };
-        let winner = |connections: &mut dyn Iterator<Item = &Connection>| {
-            connections
-                .max_by_key(|connection| turn.draw(connection.id))
-                .map(|connection| connection.id)
-        };
-        winner(&mut ready().filter(|connection| connection.since <= turn.came))
-            .or_else(|| winner(&mut ready()))
+        let ready = self.connections.iter().filter(|known| known.ready);
+        // Where none was up before the message, all take part.
+        ready
+            .max_by_key(|known| (known.since <= turn.came, turn.draw(known.id)))
+            .map(|known| known.id)
     }
 
     pub(super) fn expect(&mut self, stan: Stan, pending: Pending) {

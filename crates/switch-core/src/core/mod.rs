@@ -1,6 +1,7 @@
 //! The core: its state, what goes in, what comes out.
 
 mod ask;
+mod busy;
 mod clock_set;
 mod doubt;
 mod find;
@@ -11,6 +12,7 @@ mod own;
 mod recover;
 mod reversal;
 mod saf;
+mod slab;
 mod terminal;
 #[cfg(test)]
 mod tests;
@@ -26,11 +28,14 @@ use bytes::{Bytes, BytesMut};
 use refund_ledger::store::{Completion, Recovered, Request, Store};
 use refund_ledger::{AdviceKey, Key, Vault};
 
+use self::busy::Busy;
 use self::flight::Flight;
 use self::frame::Frame;
 use self::link::Link;
 use self::saf::Saf;
 pub use self::saf::{Operation, OperationError, Progress, advice_message};
+use self::slab::Slab;
+use self::terminal::Asking;
 use self::work::{Committing, Task, Wanted};
 use crate::config::CoreConfig;
 use crate::metrics::Metrics;
@@ -90,16 +95,16 @@ pub struct Core {
     links: Vec<Link>,
     flights: HashMap<Key, Flight>,
     saf: Saf,
-    /// Keys with a commit under way, and what waits for each.
-    busy: HashMap<Key, VecDeque<Task>>,
-    fetching: HashMap<u64, (Task, Wanted)>,
-    committing: HashMap<u64, Committing>,
+    busy: Busy,
+    fetching: Slab<(Task, Wanted)>,
+    committing: Slab<Committing>,
     ready: VecDeque<Task>,
     /// Tasks in `busy` and `fetching`.
     waiting: usize,
     /// How many of them are requests of this name, and of this name whatever the DE 7.
     asking: HashMap<Key, u32>,
-    next_id: u64,
+    /// Blocks of requests that are over.
+    spare: Vec<Box<Asking>>,
     requests: Vec<Request>,
     /// What the store answered; kept for the next time.
     completions: Vec<Completion>,
@@ -169,13 +174,13 @@ impl Core {
             links,
             flights: HashMap::new(),
             saf,
-            busy: HashMap::new(),
-            fetching: HashMap::new(),
-            committing: HashMap::new(),
+            busy: Busy::new(),
+            fetching: Slab::new(),
+            committing: Slab::new(),
             ready: VecDeque::new(),
             waiting: 0,
             asking: HashMap::new(),
-            next_id: 1,
+            spare: Vec::new(),
             requests: Vec::new(),
             completions: Vec::new(),
             timers: BinaryHeap::new(),

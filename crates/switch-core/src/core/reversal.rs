@@ -142,8 +142,7 @@ impl Core {
         if let Some(stan) = asked.original.stan {
             let request = &asked.request;
             let time = asked.original.time.map(|time| WireTime(time.value()));
-            let classes = named_classes(asked)
-                .filter(|class| matches!(class.0, 1 | 2));
+            let classes = named_classes(asked).filter(|class| matches!(class.0, 1 | 2));
             for class in classes {
                 let stan = refund_ledger::Stan(stan.value());
                 let full = Key::new(

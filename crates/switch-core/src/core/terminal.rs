@@ -157,10 +157,11 @@ impl Core {
             received: self.now,
             refreshed: false,
         };
-        let asking = Box::new(Asking {
+        let known_only = self.failed || self.draining;
+        let asking = self.boxed(Asking {
             asker,
             asked,
-            known_only: self.failed || self.draining,
+            known_only,
         });
         if self.is_overloaded() {
             return self.ask_in_memory(asking);

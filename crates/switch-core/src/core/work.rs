@@ -6,7 +6,7 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use iso8583_codec::Message;
-use refund_ledger::store::{By, Completion, Found, Item, Peek, Query, Request, StoreError};
+use refund_ledger::store::{Completion, Found, Item, Peek, Query, Request, StoreError};
 use refund_ledger::{AdviceKey, Cause, Change, Event, Key, Reason, Stan, Transaction, Working};
 
 use super::flight::{Leaving, Passed};
@@ -18,6 +18,9 @@ use super::{Core, terminal::Asking};
 
 /// Tries of a decision that met a newer state in the store, before `system` is answered.
 const CONFLICTS_MAX: u8 = 16;
+
+/// Blocks of requests that are kept to be used again.
+const SPARE_MAX: usize = 1024;
 
 /// A unit of work, and what it has read that was not in memory.
 #[derive(Debug)]
@@ -156,10 +159,30 @@ enum Read {
 /// An item that the store has.
 pub(super) struct Committing {
     pub(super) task: Task,
-    pub(super) keys: Vec<Key>,
+    pub(super) keys: Keys,
     /// What the item is.
     pub(super) cause: Cause,
     pub(super) after: After,
+}
+
+/// Keys of the transactions that an event touches: at most two in nearly all cases.
+pub(super) struct Keys {
+    near: [Option<Key>; 2],
+    more: Vec<Key>,
+}
+
+impl Keys {
+    fn of(event: &Event) -> Keys {
+        let mut keys = event.transactions();
+        Keys {
+            near: [keys.next(), keys.next()],
+            more: keys.collect(),
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = Key> {
+        self.near.iter().flatten().chain(&self.more).copied()
+    }
 }
 
 impl Task {
@@ -226,7 +249,7 @@ impl Core {
             } => self.operation(*ticket, *key, *operation, &task),
         };
         match outcome {
-            Ok(Outcome::Done) => {}
+            Ok(Outcome::Done) => self.retire(task),
             Ok(Outcome::Commit(decision)) => self.commit(task, decision),
             // A record whose commit has no certain outcome stays locked until the restart. A request that needs it comes again:
             // of what it repeats, nobody knows what became.
@@ -248,7 +271,7 @@ impl Core {
     fn park(&mut self, key: Key, mut task: Task) {
         task.forget();
         self.begins_to_wait(&task);
-        self.busy.entry(key).or_default().push_back(task);
+        self.busy.lock(key).push_back(task);
     }
 
     fn begins_to_wait(&mut self, task: &Task) {
@@ -283,15 +306,8 @@ impl Core {
     }
 
     fn fetch(&mut self, task: Task, wanted: Wanted) -> u64 {
-        let ticket = self.id();
         self.begins_to_wait(&task);
-        self.fetching.insert(ticket, (task, wanted));
-        ticket
-    }
-
-    fn id(&mut self) -> u64 {
-        self.next_id += 1;
-        self.next_id
+        self.fetching.insert((task, wanted))
     }
 
     fn commit(&mut self, task: Task, decision: Decision) {
@@ -307,18 +323,16 @@ impl Core {
             self.give_up(&task.work);
             return;
         }
-        let keys: Vec<Key> = event.transactions().collect();
-        for key in &keys {
-            self.busy.entry(*key).or_default();
+        let keys = Keys::of(&event);
+        for key in keys.iter() {
+            self.busy.lock(key);
         }
-        let id = self.id();
-        let committing = Committing {
+        let id = self.committing.insert(Committing {
             task,
             keys,
             cause: event.cause,
             after,
-        };
-        self.committing.insert(id, committing);
+        });
         self.requests.push(Request::Commit(Item {
             id,
             event,
@@ -348,7 +362,7 @@ impl Core {
     }
 
     fn got(&mut self, ticket: u64, read: Result<Read, StoreError>) {
-        let Some((mut task, wanted)) = self.fetching.remove(&ticket) else {
+        let Some((mut task, wanted)) = self.fetching.remove(ticket) else {
             return;
         };
         self.ends_to_wait(&task);
@@ -377,7 +391,7 @@ impl Core {
     fn committed(&mut self, item: Item) {
         let Some(Committing {
             task, keys, after, ..
-        }) = self.committing.remove(&item.id)
+        }) = self.committing.remove(item.id)
         else {
             return;
         };
@@ -393,11 +407,14 @@ impl Core {
             );
         });
         self.follow(task, after, &next);
-        keys.into_iter().for_each(|key| self.free(key));
+        keys.iter().for_each(|key| self.free(key));
     }
 
     /// What follows a commit; `next` are the records as they are now.
     fn follow(&mut self, task: Task, after: After, next: &Working) {
+        if let After::Again = after {
+            return self.ready.push_back(Task::new(task.work));
+        }
         match (after, &task.work) {
             (After::Relay(leaving), Work::Ask(asking)) => self.relay(leaving, &asking.asker),
             (After::Reply(key), Work::Ask(asking)) => self.reply_stored(key, asking, next),
@@ -415,11 +432,10 @@ impl Core {
             (After::Finish { key, passed }, _) => self.finish(key, passed, next),
             (After::Expired(key), _) => self.timed_out(key, next),
             (After::Dropped(key, reason), _) => self.drop_flight(key, reason),
-            (After::Again, _) => self.ready.push_back(Task::new(task.work)),
             (After::Send(key), _) => self.numbered(key, next),
             (After::Close(key), _) => self.close_advice(key, next),
             (After::Network { link, stan, probe }, _) => self.network_numbered(link, stan, probe),
-            (After::Nothing, _) => {}
+            (After::Again | After::Nothing, _) => {}
             (
                 After::Operated,
                 Work::Operate {
@@ -433,17 +449,40 @@ impl Core {
                 _,
             ) => {}
         }
+        self.retire(task);
+    }
+
+    /// The task is over: the block of its request is used again.
+    fn retire(&mut self, task: Task) {
+        if let Work::Ask(mut asking) = task.work
+            && self.spare.len() < SPARE_MAX
+        {
+            asking.asker.frame = Frame::default();
+            asking.asked.pan = None;
+            self.spare.push(asking);
+        }
+    }
+
+    /// A request in a block of its own.
+    pub(super) fn boxed(&mut self, asking: Asking) -> Box<Asking> {
+        match self.spare.pop() {
+            Some(mut spare) => {
+                *spare = asking;
+                spare
+            }
+            None => Box::new(asking),
+        }
     }
 
     /// A record's commit is done: what waited for it goes on, until one makes it busy again.
     fn free(&mut self, key: Key) {
-        let Some(mut waiting) = self.busy.remove(&key) else {
+        let Some(mut waiting) = self.busy.unlock(key) else {
             return;
         };
         while let Some(task) = waiting.pop_front() {
             self.ends_to_wait(&task);
             self.run(task, None);
-            if let Some(queue) = self.busy.get_mut(&key) {
+            if let Some(queue) = self.busy.queue(key) {
                 // Busy again: the rest keeps its place.
                 queue.append(&mut waiting);
                 return;
@@ -454,7 +493,7 @@ impl Core {
     /// A record stood at another version than the task had read: it decides again on what is `present`. That may be older
     /// than what the task asked for, and still stand in its way.
     fn conflict(&mut self, item: u64, present: &Working) {
-        let Some(Committing { mut task, keys, .. }) = self.committing.remove(&item) else {
+        let Some(Committing { mut task, keys, .. }) = self.committing.remove(item) else {
             return;
         };
         task.forget();
@@ -466,7 +505,7 @@ impl Core {
         if !again {
             self.give_up(&task.work);
         }
-        keys.into_iter().for_each(|key| self.free(key));
+        keys.iter().for_each(|key| self.free(key));
         if again {
             self.run(task, None);
         }
@@ -500,7 +539,7 @@ impl Core {
         since: u64,
         task: &Task,
     ) -> Result<Option<Arc<Transaction>>, Interrupt> {
-        if self.busy.contains_key(&key) {
+        if self.busy.has(key) {
             Err(Interrupt::Busy(key))
         } else {
             self.record(key, since, task)
@@ -521,18 +560,8 @@ impl Core {
     /// Waits where a record that a query would name is only just being written. What is named by its RRN is known to nobody
     /// before it is.
     pub(super) fn nobody_writes(&self, query: Query) -> Result<(), Interrupt> {
-        let names = |key: &&Key| {
-            key.merchant() == query.merchant
-                && match query.by {
-                    By::StanTime(stan, time) => key.stan() == stan && key.time() == time,
-                    By::Stan(stan) => key.stan() == stan,
-                    By::Time(time) => key.time() == time,
-                    By::Rrn(_) => false,
-                }
-        };
-        // The first by order, so that a history can be played again.
-        match self.busy.keys().filter(names).min() {
-            Some(key) => Err(Interrupt::Busy(*key)),
+        match self.busy.named_by(query) {
+            Some(key) => Err(Interrupt::Busy(key)),
             None => Ok(()),
         }
     }

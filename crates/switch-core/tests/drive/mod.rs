@@ -2,13 +2,14 @@
 //! of one (named by DE 90), one a reversal. Terminals, issuer and clock are played, and cost next to nothing.
 
 use std::ops::Range;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::BytesMut;
 use iso8583_codec::{Draft, Mti, Spec};
 use refund_ledger::decide::Policy;
+use refund_ledger::store::Store;
 use refund_ledger::store::memory::MemoryStore;
-use refund_ledger::store::{Completion, Store};
 use refund_ledger::{Institution, KeyId, Name, Vault};
 use switch_core::{
     Core, CoreConfig, Limits, LinkConfig, ListenerConfig, Output, Routes, SafConfig, VoidAs,
@@ -27,7 +28,8 @@ const TERMINALS: usize = 1000;
 /// A core with everything around it.
 pub(crate) struct Drive {
     core: Core,
-    completions: Arc<Mutex<Vec<Completion>>>,
+    /// Whether the store has called.
+    called: Arc<AtomicBool>,
     now: u64,
     sale: Form,
     about: Form,
@@ -206,16 +208,16 @@ impl Drive {
     pub(crate) fn new() -> Drive {
         let key = |byte| Zeroizing::new([byte; 32]);
         let vault = Vault::new(&[(KeyId(1), key(1))], &[(KeyId(2), key(2))]).expect("keys");
-        let completions = Arc::new(Mutex::new(Vec::new()));
-        let filled = completions.clone();
-        let store = Arc::new(MemoryStore::new(Arc::new(move |fresh| {
-            filled.lock().expect("no panic").extend(fresh);
+        let called = Arc::new(AtomicBool::new(false));
+        let calls = called.clone();
+        let store = Arc::new(MemoryStore::new(Arc::new(move || {
+            calls.store(true, Ordering::Relaxed);
         })));
         let recovered = store.recovered();
         let core = Core::new(config(), store, Arc::new(vault), &recovered, 7, START);
         let mut drive = Drive {
             core,
-            completions,
+            called,
             now: START,
             sale: Form::new("0200", false),
             about: Form::new("0200", true),
@@ -242,7 +244,10 @@ impl Drive {
             self.number += 1;
             let number = self.number;
             let named = older.checked_sub(1 + at).map(|index| self.bought[index]);
-            let name = ((number % 1_000_000) as u32, time + (number / 1_000_000) as u64);
+            let name = (
+                (number % 1_000_000) as u32,
+                time + (number / 1_000_000) as u64,
+            );
             match (number % 10, named) {
                 (3 | 6 | 8, Some(original)) => {
                     self.about.write(200_000, 10, name, number, &mut frame);
@@ -280,9 +285,8 @@ impl Drive {
         loop {
             self.now += 100;
             self.core.flush();
-            let fresh = std::mem::take(&mut *self.completions.lock().expect("no panic"));
-            let mut quiet = fresh.is_empty();
-            self.core.completions(fresh, self.now);
+            let mut quiet = !self.called.swap(false, Ordering::Relaxed);
+            self.core.completions(self.now);
             let mut count = 0;
             for output in self.core.outputs() {
                 quiet = false;

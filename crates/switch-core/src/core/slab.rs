@@ -1,0 +1,72 @@
+//! Things by numbers that are given out here, without a search.
+
+/// Holds things under way; places are used again.
+pub(super) struct Slab<T> {
+    places: Vec<Option<(u32, T)>>,
+    free: Vec<u32>,
+    /// Tells apart who had the same place one after the other.
+    turn: u32,
+}
+
+impl<T> Slab<T> {
+    pub(super) fn new() -> Slab<T> {
+        Slab {
+            places: Vec::new(),
+            free: Vec::new(),
+            turn: 0,
+        }
+    }
+
+    /// Its number.
+    pub(super) fn insert(&mut self, thing: T) -> u64 {
+        self.turn = self.turn.wrapping_add(1);
+        let held = Some((self.turn, thing));
+        let place = match self.free.pop() {
+            Some(place) => {
+                self.places[place as usize] = held;
+                place
+            }
+            None => {
+                self.places.push(held);
+                (self.places.len() - 1) as u32
+            }
+        };
+        u64::from(self.turn) << 32 | u64::from(place)
+    }
+
+    pub(super) fn remove(&mut self, number: u64) -> Option<T> {
+        let (turn, place) = ((number >> 32) as u32, number as u32);
+        let held = self.places.get_mut(place as usize)?;
+        if !held.as_ref().is_some_and(|(known, _)| *known == turn) {
+            return None;
+        }
+        self.free.push(place);
+        held.take().map(|(_, thing)| thing)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.places.len() - self.free.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_good_once() {
+        let mut slab = Slab::new();
+        let (one, two) = (slab.insert(1), slab.insert(2));
+        assert_eq!((slab.remove(one), slab.remove(one)), (Some(1), None));
+        let three = slab.insert(3);
+        // The place is the same, the number is not.
+        assert_eq!(slab.places.len(), 2);
+        assert_eq!((slab.remove(one), slab.len()), (None, 2));
+        assert_eq!((slab.remove(three), slab.remove(two)), (Some(3), Some(2)));
+        assert!(slab.is_empty() && slab.remove(u64::MAX).is_none());
+    }
+}
