@@ -347,10 +347,7 @@ fn config() -> CoreConfig {
     let mut routes = Routes::new();
     routes.add(1, 4, 4, 0);
     CoreConfig {
-        acquirer: Institution {
-            number: 1,
-            digits: 11,
-        },
+        acquirer: Institution::new(1, 11),
         duplicate_window: 2 * DAY,
         policy: Policy {
             window: 180 * DAY / 1000,
