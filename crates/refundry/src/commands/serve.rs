@@ -19,8 +19,7 @@ pub fn run(args: &ServeArgs) -> Result<(), Failure> {
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
-    // For health, metrics and questions; terminals and issuers are served on a thread of their own.
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();
     let runtime =

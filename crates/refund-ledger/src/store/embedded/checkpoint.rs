@@ -14,8 +14,11 @@ use super::meta;
 use super::shared::{CheckpointQueue, Shared, lock};
 use crate::{AdviceKey, AdviceState, Key, Transaction};
 
-/// Records written, or removed, in one piece.
+/// Records written, or removed, in one piece through the library's journal.
 const CHUNK: usize = 1024;
+
+/// Records written in one piece as files of their own: more than a checkpoint has unless it lags far behind.
+const BULK: usize = 1 << 20;
 
 /// Records removed from memory while commits wait for it.
 const EVICTIONS: usize = 1024;
@@ -96,8 +99,13 @@ impl Checkpointer {
             (progress.meta.clone(), epoch, advices)
         };
         let keys = lock(&shared.progress).writing.clone();
-        for chunk in keys.chunks(CHUNK) {
-            self.write_chunk(shared, chunk, noted.last_event)?;
+        let bulk = keys.len() >= shared.options.bulk_min;
+        for chunk in keys.chunks(if bulk { BULK } else { CHUNK }) {
+            if bulk {
+                self.write_bulk(shared, chunk, noted.last_event)?;
+            } else {
+                self.write_chunk(shared, chunk, noted.last_event)?;
+            }
             at_step("chunk");
         }
         for chunk in advices.chunks(CHUNK) {
@@ -137,6 +145,33 @@ impl Checkpointer {
             written.push(record);
         }
         changes.set_counts(&self.counts);
+        changes.set_ahead();
+        changes.commit()?;
+        written.iter().for_each(|record| shared.hot.written(record));
+        Ok(())
+    }
+
+    /// As [`write_chunk`](Checkpointer::write_chunk), past the library's journal: sorted once and written once.
+    fn write_bulk(&mut self, shared: &Shared, keys: &[Key], now: u64) -> Result<(), ColdError> {
+        let mut changes = shared.cold.change();
+        changes.set_ahead();
+        changes.commit()?;
+        let mut bulk = shared.cold.bulk();
+        let mut written = Vec::with_capacity(keys.len());
+        let mut changes = shared.cold.change();
+        for key in keys {
+            // What changed is in memory until it is written.
+            let Some(entry) = shared.hot.entry(*key) else {
+                continue;
+            };
+            let record = entry.record;
+            bulk.put(&record, !entry.named)?;
+            self.counts.moved(entry.cold, Some(Bucket::of(&record)));
+            self.note_open(&mut changes, &record, now);
+            written.push(record);
+        }
+        bulk.finish(&self.counts.encode())?;
+        // Should it end here: what a start does not find listed, it meets in the journal.
         changes.commit()?;
         written.iter().for_each(|record| shared.hot.written(record));
         Ok(())
@@ -241,6 +276,8 @@ impl Checkpointer {
         }
         changes.set_counts(&self.counts);
         changes.commit()?;
+        // A name that is free again may be used at once: what had it must not come back after that.
+        shared.cold.sync()?;
         lock(&shared.progress).counts.less(&counts);
         drop(gate);
         Ok(())

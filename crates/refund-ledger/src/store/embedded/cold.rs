@@ -1,28 +1,41 @@
 //! What is older, on disk: sorted files by fjall. Written by checkpoints alone, read where memory has nothing.
 //!
 //! ```text
-//! keyspace      key                                             value
-//! transactions  key (16, big-endian)                            the record, as in the journal
-//! rrn           merchant (5) DE 37 (12) key (16)                -            purchases only
-//! time          merchant (5) DE 7 (5) key (16)                  -
-//! by_date       tombstone? (1) hour of the last move (4) key (16)  -         may lag: the record decides
+//! keyspace      key (big-endian)                                value
+//! transactions  key (16)                                        the record, as in the journal
+//!               17 bytes of 255                                 how many originals these are, see `meta.rs`
+//! rrn           merchant (40 bits) hash of DE 37 (32) rest of the key (88)       -    purchases only
+//! time          merchant (40 bits) DE 7 (34) STAN (20) rest of the key (34)      -
+//! by_date       tombstone? (1 bit) hour of the last move (31) key (128)          -    may lag: the record decides
 //! open          key (16)                                        -            what a start loads
 //! advices       key (16) ordinal (1)                            the advice
 //! meta          a word                                          see `meta.rs`
 //! ```
+//!
+//! Names are of 20 bytes at most, which the library keeps without allocating. What a name leads to is compared with what was asked for.
 
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::hot::matches;
-use super::sorted::{Batch, Entry, Sorted, Space};
+use super::sorted::{Batch, Entry, Range, Run, Sorted, Space};
 use crate::store::{By, CANDIDATES_MAX, Query};
 use crate::{
     Advice, AdviceKey, Key, Kind, MerchantKey, Reader, Rrn, Transaction, WireTime, Writer,
+    fingerprint,
 };
 
 const HOUR_MS: u64 = 3_600_000;
+
+/// Where the counts stand, behind every record: what is written with them is counted in them, at any moment of a crash.
+const COUNTS_KEY: [u8; 17] = [u8::MAX; 17];
+
+/// The last key that a record may have.
+const LAST_KEY: [u8; 16] = [u8::MAX; 16];
+
+/// The top bit of a date.
+const TOMBSTONE: u32 = 1 << 31;
 
 /// The cold store.
 pub(crate) struct Cold {
@@ -95,26 +108,22 @@ impl Dated {
         }
     }
 
-    fn encode(self) -> [u8; 21] {
-        let mut bytes = [0; 21];
-        let parts = [u8::from(self.tombstone)]
-            .into_iter()
-            .chain(self.hour.to_be_bytes());
-        let parts = parts.chain(key_bytes(self.key));
-        bytes
-            .iter_mut()
-            .zip(parts)
-            .for_each(|(to, from)| *to = from);
-        bytes
+    fn encode(self) -> [u8; 20] {
+        let kind = if self.tombstone { TOMBSTONE } else { 0 };
+        joined(
+            (self.hour & !TOMBSTONE | kind).to_be_bytes(),
+            key_bytes(self.key),
+        )
     }
 
     fn decode(bytes: &[u8]) -> Option<Dated> {
-        let (tombstone, rest) = bytes.split_first()?;
-        let (hour, rest) = rest.split_first_chunk()?;
+        let (date, key) = bytes.split_first_chunk()?;
+        let date = u32::from_be_bytes(*date);
+        let key: [u8; 16] = key.try_into().ok()?;
         Some(Dated {
-            tombstone: *tombstone == 1,
-            hour: u32::from_be_bytes(*hour),
-            key: Key::from_value(u128::from_be_bytes(*rest.first_chunk()?)),
+            tombstone: date & TOMBSTONE != 0,
+            hour: date & !TOMBSTONE,
+            key: Key::from_value(u128::from_be_bytes(key)),
         })
     }
 }
@@ -159,7 +168,7 @@ impl Cold {
             }
             found.len() < limit
         };
-        let (space, prefix) = match query.by {
+        let (space, range) = match query.by {
             By::StanTime(stan, _) | By::Stan(stan) => {
                 let first =
                     u128::from(query.merchant.value()) << 88 | u128::from(stan.0 & 0xF_FFFF) << 68;
@@ -176,11 +185,16 @@ impl Cold {
                 }
                 return Ok(found);
             }
-            By::Time(time) => (Space::Time, time_prefix(query.merchant, time)),
-            By::Rrn(rrn) => (Space::Rrn, rrn_prefix(query.merchant, rrn)),
+            By::Time(time) => (Space::Time, time_range(query.merchant, time)),
+            By::Rrn(rrn) => (Space::Rrn, rrn_range(query.merchant, rrn)),
         };
-        for entry in self.sorted.prefix(space, &prefix) {
-            if let Some(record) = self.get(last_key(&entry?.0)?)?
+        for entry in self.sorted.range(space, range) {
+            let (name, _) = entry?;
+            let key = match space {
+                Space::Time => key_of_time(&name)?,
+                _ => key_of_rrn(&name)?,
+            };
+            if let Some(record) = self.get(key)?
                 && !take(record)
             {
                 break;
@@ -195,7 +209,10 @@ impl Cold {
         first: Key,
         limit: usize,
     ) -> Result<Vec<Arc<Transaction>>, ColdError> {
-        let range = (Bound::Included(key_bytes(first).to_vec()), Bound::Unbounded);
+        let range = (
+            Bound::Included(key_bytes(first).to_vec()),
+            Bound::Included(LAST_KEY.to_vec()),
+        );
         let entries = self.sorted.range(Space::Transactions, range).take(limit);
         entries
             .map(|entry| {
@@ -211,7 +228,8 @@ impl Cold {
         record: &Transaction,
     ) -> Result<Vec<&'static str>, ColdError> {
         let mut missing = Vec::new();
-        if !self.sorted.contains(Space::Time, &time_name(record))? {
+        let time = time_name(record.key).to_be_bytes();
+        if !self.sorted.contains(Space::Time, &time)? {
             missing.push("name by DE 7");
         }
         if record.kind == Kind::Purchase && !self.sorted.contains(Space::Rrn, &rrn_name(record))? {
@@ -223,18 +241,28 @@ impl Cold {
         {
             missing.push("date");
         }
+        Ok(missing)
+    }
+
+    /// Whether a record stands wrongly among what is open, or wrongly does not.
+    pub(crate) fn is_misplaced(&self, record: &Transaction) -> Result<bool, ColdError> {
         let listed = self.sorted.contains(Space::Open, &key_bytes(record.key))?;
         let may_be_listed = record.is_open() || record.was_never_approved();
-        if listed && !may_be_listed || record.is_open() && !listed {
-            missing.push("right place among what is open");
-        }
-        Ok(missing)
+        Ok(listed && !may_be_listed || record.is_open() && !listed)
     }
 
     /// Keys of what was open at the last checkpoint.
     pub(crate) fn open_keys(&self) -> Result<Vec<Key>, ColdError> {
         let all = self.sorted.prefix(Space::Open, &[]);
-        all.map(|entry| last_key(&entry?.0)).collect()
+        let decode = |entry: Entry| {
+            let (key, _) = entry?;
+            let bytes: [u8; 16] = key.as_ref().try_into().map_err(|_| ColdError::Corrupt {
+                keyspace: "open",
+                key: key.to_vec(),
+            })?;
+            Ok(Key::from_value(u128::from_be_bytes(bytes)))
+        };
+        all.map(decode).collect()
     }
 
     /// All advices.
@@ -298,7 +326,7 @@ impl Cold {
             None => Bound::Included(
                 Dated {
                     tombstone,
-                    hour: u32::MAX,
+                    hour: !TOMBSTONE,
                     key: Key::from_value(u128::MAX),
                 }
                 .encode()
@@ -315,6 +343,24 @@ impl Cold {
         Ok(value.map(|value| value.to_vec()))
     }
 
+    /// What was written as [`Changes::set_counts`] does.
+    pub(crate) fn counts(&self) -> Result<Option<Vec<u8>>, ColdError> {
+        let value = self.sorted.get(Space::Transactions, &COUNTS_KEY)?;
+        Ok(value.map(|value| value.to_vec()))
+    }
+
+    /// Begins to write many records.
+    pub(crate) fn bulk(&self) -> Bulk<'_> {
+        Bulk {
+            sorted: &self.sorted,
+            transactions: self.sorted.run(Space::Transactions),
+            times: Vec::new(),
+            rrns: Vec::new(),
+            dates: Vec::new(),
+            buffer: Vec::new(),
+        }
+    }
+
     /// Begins changes.
     pub(crate) fn change(&self) -> Changes<'_> {
         Changes {
@@ -329,6 +375,58 @@ impl Cold {
     }
 }
 
+/// Many records that become visible together: sorted, and written as files of their own.
+pub(crate) struct Bulk<'a> {
+    sorted: &'a Sorted,
+    transactions: Run<'a>,
+    times: Vec<u128>,
+    rrns: Vec<[u8; 20]>,
+    dates: Vec<[u8; 20]>,
+    buffer: Vec<u8>,
+}
+
+impl Bulk<'_> {
+    /// The next record in the order of keys and, where the cold store has none of its key yet, its names.
+    pub(crate) fn put(&mut self, record: &Transaction, with_names: bool) -> Result<(), ColdError> {
+        self.buffer.clear();
+        Writer(&mut self.buffer).transaction(record);
+        self.transactions
+            .put(&key_bytes(record.key), &self.buffer)?;
+        self.dates.push(Dated::of(record).encode());
+        if with_names {
+            self.times.push(time_name(record.key));
+            if record.kind == Kind::Purchase {
+                self.rrns.push(rrn_name(record));
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the rest, and makes all of it visible and durable: the names first, then the records with their number, which is
+    /// `counts` from then on. A name that leads to nothing does no harm.
+    pub(crate) fn finish(mut self, counts: &[u8]) -> Result<(), ColdError> {
+        // A run makes earlier changes to its keyspace durable, and to no other.
+        self.sorted.sync()?;
+        self.times.sort_unstable();
+        self.rrns.sort_unstable();
+        self.dates.sort_unstable();
+        let mut times = self.sorted.run(Space::Time);
+        for name in &self.times {
+            times.put(&name.to_be_bytes(), &[])?;
+        }
+        times.finish()?;
+        for (space, names) in [(Space::Rrn, &self.rrns), (Space::ByDate, &self.dates)] {
+            let mut run = self.sorted.run(space);
+            for name in names {
+                run.put(name, &[])?;
+            }
+            run.finish()?;
+        }
+        self.transactions.put(&COUNTS_KEY, counts)?;
+        self.transactions.finish()
+    }
+}
+
 impl Changes<'_> {
     /// A record and, where the cold store has none of its key yet, its names.
     pub(crate) fn put(&mut self, record: &Transaction, with_names: bool) {
@@ -339,7 +437,8 @@ impl Changes<'_> {
         self.batch
             .insert(Space::ByDate, Dated::of(record).encode(), &[]);
         if with_names {
-            self.batch.insert(Space::Time, time_name(record), &[]);
+            let time = time_name(record.key).to_be_bytes();
+            self.batch.insert(Space::Time, time, &[]);
             if record.kind == Kind::Purchase {
                 self.batch.insert(Space::Rrn, rrn_name(record), &[]);
             }
@@ -350,7 +449,8 @@ impl Changes<'_> {
     pub(crate) fn remove(&mut self, record: &Transaction) {
         self.batch
             .remove(Space::Transactions, key_bytes(record.key));
-        self.batch.remove(Space::Time, time_name(record));
+        let time = time_name(record.key).to_be_bytes();
+        self.batch.remove(Space::Time, time);
         if record.kind == Kind::Purchase {
             self.batch.remove(Space::Rrn, rrn_name(record));
         }
@@ -384,9 +484,19 @@ impl Changes<'_> {
         self.batch.remove(Space::Advices, advice_bytes(key));
     }
 
+    /// How many originals of each kind there are after these changes.
+    pub(crate) fn set_counts_bytes(&mut self, counts: &[u8]) {
+        self.batch.insert(Space::Transactions, COUNTS_KEY, counts);
+    }
+
     /// A value of `meta`.
     pub(crate) fn set_meta(&mut self, word: &str, value: &[u8]) {
         self.batch.insert(Space::Meta, word, value);
+    }
+
+    /// Takes a value of `meta` out.
+    pub(crate) fn remove_meta(&mut self, word: &str) {
+        self.batch.remove(Space::Meta, word);
     }
 
     /// Makes the changes visible, all or none.
@@ -405,42 +515,97 @@ fn advice_bytes(key: AdviceKey) -> Vec<u8> {
     bytes
 }
 
-/// The low five bytes of a number, big-endian.
-fn five_bytes(number: u64) -> impl Iterator<Item = u8> {
-    number.to_be_bytes().into_iter().skip(3)
+/// Bits of a key below its merchant, below its STAN, and below its DE 7.
+const BELOW_MERCHANT: u32 = 88;
+const BELOW_STAN: u32 = 68;
+const BELOW_TIME: u32 = 34;
+
+const STAN_BITS: u32 = BELOW_MERCHANT - BELOW_STAN;
+const TIME_BITS: u32 = BELOW_STAN - BELOW_TIME;
+
+fn mask(bits: u32) -> u128 {
+    (1 << bits) - 1
 }
 
-fn time_prefix(merchant: MerchantKey, time: WireTime) -> Vec<u8> {
-    five_bytes(merchant.value())
-        .chain(five_bytes(time.0))
-        .collect()
+/// A key with STAN and DE 7 in turned places, so that it sorts by merchant, then DE 7.
+fn time_name(key: Key) -> u128 {
+    let key = key.value();
+    let (stan, time) = (
+        key >> BELOW_STAN & mask(STAN_BITS),
+        key >> BELOW_TIME & mask(TIME_BITS),
+    );
+    key >> BELOW_MERCHANT << BELOW_MERCHANT
+        | time << (BELOW_TIME + STAN_BITS)
+        | stan << BELOW_TIME
+        | key & mask(BELOW_TIME)
 }
 
-fn rrn_prefix(merchant: MerchantKey, rrn: Rrn) -> Vec<u8> {
-    five_bytes(merchant.value()).chain(rrn.0).collect()
+fn key_of_time(name: &[u8]) -> Result<Key, ColdError> {
+    let name: [u8; 16] = name.try_into().map_err(|_| no_name(name))?;
+    let name = u128::from_be_bytes(name);
+    let (time, stan) = (
+        name >> (BELOW_TIME + STAN_BITS) & mask(TIME_BITS),
+        name >> BELOW_TIME & mask(STAN_BITS),
+    );
+    Ok(Key::from_value(
+        name >> BELOW_MERCHANT << BELOW_MERCHANT
+            | stan << BELOW_STAN
+            | time << BELOW_TIME
+            | name & mask(BELOW_TIME),
+    ))
 }
 
-fn time_name(record: &Transaction) -> Vec<u8> {
-    let mut name = time_prefix(record.merchant_key(), record.key.time());
-    name.extend(key_bytes(record.key));
-    name
+fn time_range(merchant: MerchantKey, time: WireTime) -> Range {
+    let time = u128::from(time.0) & mask(TIME_BITS);
+    let first = u128::from(merchant.value()) << BELOW_MERCHANT | time << (BELOW_TIME + STAN_BITS);
+    let last = first | mask(BELOW_TIME + STAN_BITS);
+    (
+        Bound::Included(first.to_be_bytes().to_vec()),
+        Bound::Included(last.to_be_bytes().to_vec()),
+    )
 }
 
-fn rrn_name(record: &Transaction) -> Vec<u8> {
-    let mut name = rrn_prefix(record.merchant_key(), record.request.rrn);
-    name.extend(key_bytes(record.key));
-    name
+/// What the names by an RRN begin with.
+fn rrn_prefix(merchant: MerchantKey, rrn: Rrn) -> [u8; 9] {
+    let [_, _, _, merchant @ ..] = merchant.value().to_be_bytes();
+    let hash = (fingerprint(&[&rrn.0]) >> 32) as u32;
+    joined::<5, 4, 9>(merchant, hash.to_be_bytes())
 }
 
-/// The key at the end of a name.
-fn last_key(name: &[u8]) -> Result<Key, ColdError> {
-    let value = name.last_chunk().map(|bytes| u128::from_be_bytes(*bytes));
-    value
-        .map(Key::from_value)
-        .ok_or_else(|| ColdError::Corrupt {
-            keyspace: "names",
-            key: name.to_vec(),
-        })
+fn rrn_name(record: &Transaction) -> [u8; 20] {
+    let [_, _, _, _, _, rest @ ..] = key_bytes(record.key);
+    joined::<9, 11, 20>(rrn_prefix(record.merchant_key(), record.request.rrn), rest)
+}
+
+fn key_of_rrn(name: &[u8]) -> Result<Key, ColdError> {
+    let name: [u8; 20] = name.try_into().map_err(|_| no_name(name))?;
+    let [a, b, c, d, e, _, _, _, _, rest @ ..] = name;
+    let key = joined::<5, 11, 16>([a, b, c, d, e], rest);
+    Ok(Key::from_value(u128::from_be_bytes(key)))
+}
+
+fn rrn_range(merchant: MerchantKey, rrn: Rrn) -> Range {
+    let prefix = rrn_prefix(merchant, rrn);
+    (
+        Bound::Included(prefix.to_vec()),
+        Bound::Included(joined::<9, 11, 20>(prefix, [u8::MAX; 11]).to_vec()),
+    )
+}
+
+/// One array after the other.
+fn joined<const A: usize, const B: usize, const ALL: usize>(a: [u8; A], b: [u8; B]) -> [u8; ALL] {
+    const { assert!(A + B == ALL) };
+    let mut all = [0; ALL];
+    let bytes = a.into_iter().chain(b);
+    all.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
+    all
+}
+
+fn no_name(name: &[u8]) -> ColdError {
+    ColdError::Corrupt {
+        keyspace: "names",
+        key: name.to_vec(),
+    }
 }
 
 fn decode_dated(entries: impl Iterator<Item = Entry>) -> Result<Vec<Dated>, ColdError> {

@@ -3,13 +3,15 @@
 //! ```text
 //! word       value
 //! format     version of this layout (4)
+//! ahead      present while the cold store may hold newer records than `progress` says
 //! ledger     ledger id (16)
 //! journal    present once the journal was created
 //! key_ids    key ids (4 each)
-//! counts     originals by status and voided ones, exactly of what the cold store holds (8 each)
 //! progress   first journal record that a start replays (8) newest event (8) newest created (8), then of every link:
 //!            event (8) DE 7 (8) STAN (4) length of its name (2) name
 //! ```
+//!
+//! Beside the records, and written with them: originals by status and voided ones, exactly of what the cold store holds (8 each).
 
 use super::cold::{Changes, Cold, ColdError};
 use super::fields::Fields;
@@ -17,14 +19,18 @@ use super::hot::Counts;
 use super::journal::LedgerId;
 use crate::{KeyId, Name, Stan, WireTime};
 
-/// The only version of the cold store's layout so far.
-const FORMAT: u32 = 1;
+/// The version of the cold store's layout. Version 1 had longer names, and its counts here.
+const FORMAT: u32 = 2;
 
 const FORMAT_WORD: &str = "format";
 const LEDGER_WORD: &str = "ledger";
 const JOURNAL_WORD: &str = "journal";
 const KEY_IDS_WORD: &str = "key_ids";
-const COUNTS_WORD: &str = "counts";
+const AHEAD_WORD: &str = "ahead";
+
+/// What messages call the counts.
+const COUNTS: &str = "counts";
+
 const PROGRESS_WORD: &str = "progress";
 
 /// How far the ledger has come.
@@ -118,13 +124,15 @@ pub(crate) struct Meta {
     pub(crate) key_ids: Vec<KeyId>,
     pub(crate) counts: Counts,
     pub(crate) progress: Progress,
+    /// The cold store may hold newer records than `progress` says.
+    pub(crate) ahead: bool,
 }
 
 /// Why [`Meta`] was not read.
 #[derive(Debug)]
 pub(crate) enum MetaError {
     Cold(ColdError),
-    /// The cold store was written by a newer version of the program.
+    /// The cold store was written by another version of the program.
     Format(u32),
 }
 
@@ -150,7 +158,7 @@ impl Meta {
         counts
             .0
             .iter_mut()
-            .zip(numbers(cold, COUNTS_WORD)?)
+            .zip(split(COUNTS, cold.counts()?)?)
             .for_each(|(to, from)| *to = u64::from_le_bytes(from));
         let progress = match cold.meta(PROGRESS_WORD)? {
             Some(bytes) => Progress::decode(&bytes).ok_or(corrupt(PROGRESS_WORD))?,
@@ -159,6 +167,7 @@ impl Meta {
         Ok(Meta {
             ledger: Some(LedgerId(id.ok_or(corrupt(LEDGER_WORD))?)),
             has_journal: cold.meta(JOURNAL_WORD)?.is_some(),
+            ahead: cold.meta(AHEAD_WORD)?.is_some(),
             key_ids: key_ids
                 .map(|bytes| KeyId(u32::from_le_bytes(bytes)))
                 .collect(),
@@ -178,7 +187,14 @@ fn number(cold: &Cold, word: &'static str) -> Result<Option<u32>, ColdError> {
 
 /// A list of numbers of `N` bytes, empty where there is none.
 fn numbers<const N: usize>(cold: &Cold, word: &'static str) -> Result<Vec<[u8; N]>, ColdError> {
-    let bytes = cold.meta(word)?.unwrap_or_default();
+    split(word, cold.meta(word)?)
+}
+
+fn split<const N: usize>(
+    word: &'static str,
+    bytes: Option<Vec<u8>>,
+) -> Result<Vec<[u8; N]>, ColdError> {
+    let bytes = bytes.unwrap_or_default();
     match bytes.as_chunks::<N>() {
         (all, []) => Ok(all.to_vec()),
         _ => Err(corrupt(word)),
@@ -210,15 +226,24 @@ impl Changes<'_> {
     }
 
     pub(crate) fn set_counts(&mut self, counts: &Counts) {
-        let bytes: Vec<u8> = counts
-            .0
-            .iter()
-            .flat_map(|count| count.to_le_bytes())
-            .collect();
-        self.set_meta(COUNTS_WORD, &bytes);
+        self.set_counts_bytes(&counts.encode());
+    }
+
+    /// Notes that newer records than [`Progress`] says follow.
+    pub(crate) fn set_ahead(&mut self) {
+        self.set_meta(AHEAD_WORD, &[1]);
     }
 
     pub(crate) fn set_progress(&mut self, progress: &Progress) {
         self.set_meta(PROGRESS_WORD, &progress.encode());
+        self.remove_meta(AHEAD_WORD);
+    }
+}
+
+impl Counts {
+    /// As the cold store keeps them.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let counts = self.0.iter();
+        counts.flat_map(|count| count.to_le_bytes()).collect()
     }
 }

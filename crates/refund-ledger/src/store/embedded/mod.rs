@@ -60,6 +60,8 @@ pub struct EmbeddedOptions {
     pub retention_ms: u64,
     /// Journal bytes after which a checkpoint is made.
     pub checkpoint_bytes: u64,
+    /// Changed records from which on a checkpoint sorts them itself, once, and writes them as files of their own.
+    pub bulk_min: usize,
     /// Length of a journal file in bytes.
     pub segment_bytes: u64,
     /// A monotonic clock in nanoseconds, for [`observer`](EmbeddedOptions::observer).
@@ -90,6 +92,7 @@ impl EmbeddedOptions {
             cache_bytes: 256 << 20,
             retention_ms,
             checkpoint_bytes: 256 << 20,
+            bulk_min: 16_384,
             segment_bytes: journal::SEGMENT_BYTES,
             clock: None,
             observer: None,
@@ -100,7 +103,7 @@ impl EmbeddedOptions {
 
     /// Changes that make a checkpoint for the sake of memory worth while.
     fn changes_min(&self) -> u64 {
-        (self.hot_bytes / 4096).max(1)
+        (self.hot_bytes / 1024).max(1)
     }
 }
 

@@ -17,7 +17,7 @@ use super::open_error::OpenError;
 use super::shared::{AdviceEntry, Shared, lock};
 use super::{EmbeddedOptions, EmbeddedStore, cold_files, commit, reads, warm};
 use crate::store::{Recovered, StoreError, Waker};
-use crate::{AdviceState, ApplyError, Corrupt, Event, Key, Reader, Transaction, Working};
+use crate::{AdviceState, ApplyError, Change, Corrupt, Event, Key, Reader, Transaction, Working};
 
 const LOCK_NAME: &str = "ledger.lock";
 const JOURNAL_NAME: &str = "journal";
@@ -173,10 +173,16 @@ pub(crate) fn open_parts<D: Disk>(
         return Err(cold_error(cold_files::lost_ledger(places.cold)));
     };
     meta.progress.applied = meta.progress.applied.max(1);
-    let counts = meta.counts;
+    let (counts, ahead) = (meta.counts, meta.ahead);
     let shared = Shared::new(options, cold, meta, waker);
     let open_keys = load_open(&shared).map_err(cold_error)?;
-    let journal = replay(disk, &shared, places.journal, ledger, has_journal, heard)?;
+    let journal_options = JournalOptions {
+        ledger,
+        segment_bytes: shared.options.segment_bytes,
+        from: lock(&shared.progress).meta.applied,
+        must_exist: has_journal,
+    };
+    let journal = replay(disk, &shared, places.journal, journal_options, ahead, heard)?;
     if !has_journal {
         let mut changes = shared.cold.change();
         changes.set_has_journal();
@@ -244,26 +250,20 @@ fn load_open(shared: &Shared) -> Result<HashSet<Key>, ColdError> {
     Ok(keys)
 }
 
-/// Opens the journal and applies what the cold store may lack.
+/// Opens the journal and applies what the cold store lacks or, where it is `ahead`, may lack.
 fn replay<D: Disk>(
     disk: D,
     shared: &Shared,
     dir: &Path,
-    ledger: LedgerId,
-    must_exist: bool,
+    options: JournalOptions,
+    ahead: bool,
     heard: &mut dyn FnMut(u64, &[u8]),
 ) -> Result<Journal<D>, OpenError> {
     let mut progress = lock(&shared.progress);
-    let options = JournalOptions {
-        ledger,
-        segment_bytes: shared.options.segment_bytes,
-        from: progress.meta.applied,
-        must_exist,
-    };
     let journal = Journal::open(disk, dir, options, &mut |number, payload| {
         heard(number, payload);
         let event = decode(payload).map_err(Misfit::Corrupt)?;
-        apply(shared, &mut progress, &event)?;
+        apply(shared, &mut progress, &event, ahead)?;
         progress.journal_bytes = progress.journal_bytes.saturating_add(payload.len() as u64);
         Ok(())
     });
@@ -284,12 +284,23 @@ fn apply(
     shared: &Shared,
     progress: &mut super::shared::Progress,
     event: &Event,
+    ahead: bool,
 ) -> Result<(), Misfit> {
     let mut working = Working::new();
     let mut bases = HashMap::new();
-    for key in event.transactions() {
+    for change in &event.changes {
+        let (key, is_new) = match change {
+            // There was none before it, and the cold store has nothing of later.
+            Change::Create(made) => (made.key, made.version == 1 && !ahead),
+            Change::Update { key, .. } => (*key, false),
+            Change::CreateAdvice(_) | Change::UpdateAdvice { .. } | Change::Number { .. } => {
+                continue;
+            }
+        };
         if let Some(record) = shared.hot.get(key) {
             working.put(record);
+        } else if is_new {
+            continue;
         } else if let Some(record) = shared
             .cold
             .get(key)

@@ -148,7 +148,13 @@ impl Ledger {
         let mut cold_counts = Counts::default();
         self.every_cold(|ledger, record| {
             cold_counts.moved(None, Some(Bucket::of(record)));
-            for missing in ledger.cold.missing_names(record)? {
+            let mut missing = ledger.cold.missing_names(record)?;
+            // Written after the record: what a checkpoint had no time for, a start learns from the journal.
+            let follows = ledger.changed.contains_key(&record.key);
+            if !follows && ledger.cold.is_misplaced(record)? {
+                missing.push("right place among what is open");
+            }
+            for missing in missing {
                 ledger.problem(format!(
                     "transaction {}: its {missing} is missing in the cold store",
                     record.key

@@ -1,5 +1,5 @@
 //! The cold store's keyspaces in memory, with the crashes of a library that keeps whole batches in order: after one, any number
-//! of the batches since the last sync is there, from the first on.
+//! of the batches since the last sync is there, from the first on. A run of entries is there or not, and is then there to stay.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -10,10 +10,9 @@ use fjall::UserValue;
 
 use crate::store::embedded::cold::ColdError;
 use crate::store::embedded::shared::lock;
-use crate::store::embedded::sorted::{Entries, KEYSPACES, Range, Space};
+use crate::store::embedded::sorted::{Change, Entries, KEYSPACES, Range, Space};
 use crate::{Reader, Transaction};
 
-type Change = (Space, Vec<u8>, Option<Vec<u8>>);
 type Spaces = [BTreeMap<Vec<u8>, Vec<u8>>; KEYSPACES.len()];
 
 /// Whether the record of a transaction does not get into the cold store: a bug that is put in on purpose.
@@ -41,13 +40,13 @@ impl std::fmt::Debug for SimulatedCold {
 }
 
 impl SimulatedCold {
-    /// Batches and syncs so far.
+    /// Batches, runs and syncs so far.
     #[must_use]
     pub fn operations(&self) -> u64 {
         self.lock().operations
     }
 
-    /// Lets the batch or sync of this number fail: nothing of it happens.
+    /// Lets the batch, run or sync of this number fail: nothing of it happens.
     pub fn fail_at(&self, operation: u64) {
         self.lock().fails_at = Some(operation);
     }
@@ -101,7 +100,42 @@ impl SimulatedCold {
     pub(crate) fn commit(&self, mut changes: Vec<Change>) -> Result<(), ColdError> {
         let mut state = self.lock();
         state.step()?;
-        if let Some(loses) = state.loses {
+        state.lose_some(&mut changes);
+        apply(&mut state.visible, &changes);
+        state.waiting.push(changes);
+        Ok(())
+    }
+
+    /// A run of entries: durable at once, and no batch before it waits any longer. (Whoever writes one syncs first, and has no
+    /// use for what it makes durable of one keyspace alone.)
+    pub(crate) fn ingest(&self, mut changes: Vec<Change>) -> Result<(), ColdError> {
+        let mut state = self.lock();
+        state.step()?;
+        state.lose_some(&mut changes);
+        apply(&mut state.visible, &changes);
+        state.waiting.push(changes);
+        state.make_durable();
+        Ok(())
+    }
+
+    pub(crate) fn sync(&self) -> Result<(), ColdError> {
+        let mut state = self.lock();
+        state.step()?;
+        state.make_durable();
+        Ok(())
+    }
+}
+
+impl State {
+    fn make_durable(&mut self) {
+        let waiting = std::mem::take(&mut self.waiting);
+        waiting
+            .iter()
+            .for_each(|batch| apply(&mut self.durable, batch));
+    }
+
+    fn lose_some(&self, changes: &mut Vec<Change>) {
+        if let Some(loses) = self.loses {
             changes.retain(|(space, _, value)| {
                 let record = value
                     .as_ref()
@@ -110,23 +144,8 @@ impl SimulatedCold {
                 !record.is_some_and(|record| loses(&record))
             });
         }
-        apply(&mut state.visible, &changes);
-        state.waiting.push(changes);
-        Ok(())
     }
 
-    pub(crate) fn sync(&self) -> Result<(), ColdError> {
-        let mut state = self.lock();
-        state.step()?;
-        let waiting = std::mem::take(&mut state.waiting);
-        waiting
-            .iter()
-            .for_each(|batch| apply(&mut state.durable, batch));
-        Ok(())
-    }
-}
-
-impl State {
     fn step(&mut self) -> Result<(), ColdError> {
         self.operations = self.operations.saturating_add(1);
         if self.fails_at.is_some_and(|at| at < self.operations) {

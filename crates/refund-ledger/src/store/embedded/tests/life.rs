@@ -168,6 +168,7 @@ fn random_work_with_crashes_and_checkpoints_between() {
         let options = EmbeddedOptions {
             hot_bytes: [1, 20_000, 1 << 30][random.usize(..3)],
             checkpoint_bytes: [1, 10_000, 1 << 30][random.usize(..3)],
+            bulk_min: [1, 10, 1 << 30][random.usize(..3)],
             ..options(&dir)
         };
         let mut model = Model::default();
@@ -207,7 +208,12 @@ fn random_work_with_crashes_and_checkpoints_between() {
 #[test]
 fn a_crash_at_any_step_of_a_checkpoint() {
     let mut steps = BTreeMap::new();
-    for (seed, hot_bytes) in [(1, 1), (2, 1 << 30)] {
+    for (seed, hot_bytes, bulk_min) in [
+        (1, 1, usize::MAX),
+        (2, 1 << 30, usize::MAX),
+        (3, 1, 1),
+        (4, 1 << 30, 1),
+    ] {
         let mut random = Rng::with_seed(seed);
         let dir = folder();
         let (at_step, reached) = std::sync::mpsc::channel();
@@ -221,6 +227,7 @@ fn a_crash_at_any_step_of_a_checkpoint() {
             checkpoint_bytes: 1 << 40,
             segment_bytes: 8192,
             retention_ms: 400,
+            bulk_min,
             ..options(&dir)
         };
         let options = EmbeddedOptions {
@@ -510,9 +517,16 @@ fn items_that_break_the_invariant_are_refused() {
 /// than what was stored.
 #[test]
 fn a_flipped_bit_in_the_cold_store() {
+    // The library's own journal is where most is, but one file of many; or all is in its sorted files.
+    flip_bits(usize::MAX, 2);
+    flip_bits(1, 1);
+}
+
+fn flip_bits(bulk_min: usize, often: usize) {
     let dir = folder();
     let plain = EmbeddedOptions {
         segment_bytes: 8192,
+        bulk_min,
         ..options(&dir)
     };
     let mut random = Rng::with_seed(1);
@@ -534,8 +548,7 @@ fn a_flipped_bit_in_the_cold_store() {
         let copy = folder();
         let dir = copy.path().join("ledger");
         copy_folder(&plain.dir, &dir);
-        // The library's own journal is where most is, but one file of many.
-        let nth = random.usize(..2 * files.len());
+        let nth = random.usize(..often * files.len());
         let file = files.get(nth).unwrap_or(&files[0]);
         let path = dir.join(file.strip_prefix(&plain.dir).unwrap());
         let mut bytes = std::fs::read(&path).unwrap();

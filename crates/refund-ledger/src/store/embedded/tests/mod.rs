@@ -33,6 +33,7 @@ struct InFolder {
     dir: TempDir,
     hot_bytes: u64,
     checkpoint_bytes: u64,
+    bulk_min: usize,
     clean: bool,
 }
 
@@ -42,6 +43,7 @@ impl InFolder {
             dir: folder(),
             hot_bytes,
             checkpoint_bytes,
+            bulk_min: usize::MAX,
             clean,
         }
     }
@@ -54,6 +56,7 @@ impl Engine for InFolder {
         let options = EmbeddedOptions {
             hot_bytes: self.hot_bytes,
             checkpoint_bytes: self.checkpoint_bytes,
+            bulk_min: self.bulk_min,
             ..options(&self.dir)
         };
         EmbeddedStore::open(options, waker).unwrap()
@@ -78,6 +81,12 @@ fn the_suite_with_a_crash_for_every_stop() {
 
 #[test]
 fn the_suite_with_nearly_no_memory_and_constant_checkpoints() {
-    suite::run(|| InFolder::new(1, 1, true));
-    suite::run(|| InFolder::new(1, 1, false));
+    for bulk_min in [1, usize::MAX] {
+        let engine = |clean| InFolder {
+            bulk_min,
+            ..InFolder::new(1, 1, clean)
+        };
+        suite::run(|| engine(true));
+        suite::run(|| engine(false));
+    }
 }

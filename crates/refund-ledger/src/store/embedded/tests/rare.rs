@@ -19,8 +19,18 @@ fn stepped(
     cold: &SimulatedCold,
     hot_bytes: u64,
 ) -> Result<Stepped, OpenError> {
+    stepped_with(disk, cold, hot_bytes, usize::MAX)
+}
+
+fn stepped_with(
+    disk: &SimulatedDisk,
+    cold: &SimulatedCold,
+    hot_bytes: u64,
+    bulk_min: usize,
+) -> Result<Stepped, OpenError> {
     let options = EmbeddedOptions {
         hot_bytes,
+        bulk_min,
         segment_bytes: 8192,
         checkpoint_bytes: 1,
         ..EmbeddedOptions::new("ledger".into(), 1 << 40)
@@ -105,36 +115,42 @@ fn nothing_of_a_batch_that_failed_is_believed() {
 /// restart everything that was committed is there.
 #[test]
 fn a_checkpoint_that_fails_loses_nothing() {
-    let mut failed = 0;
-    for step in 0..8 {
-        let (disk, cold) = (SimulatedDisk::new(step), SimulatedCold::default());
-        let store = stepped(&disk, &cold, 1 << 30).unwrap();
-        let bought: Vec<_> = (1..=5).map(|number| purchase(number, 100)).collect();
-        let items = bought
-            .iter()
-            .map(|one| item(one.request.content, create(one)));
-        assert_eq!(commit(&store, items.collect()).len(), 5);
-        cold.fail_at(cold.operations() + step);
-        store.checkpoint(&|_| ());
-        let late = purchase(9, 300);
-        let later = commit(&store, vec![item(9, create(&late))]);
-        let poisoned = store.store().poisoned().is_some();
-        assert_eq!(later, [(9, if poisoned { "unknown" } else { "committed" })]);
-        failed += usize::from(poisoned);
-        for one in &bought {
-            assert_eq!(known(&store, one.key).as_ref(), Some(one));
-        }
-        drop(store);
-        disk.restart();
-        cold.crash(usize::from(step % 2 == 0));
-        let store = stepped(&disk, &cold, 1 << 30).unwrap();
-        let page = store.store().scan(&Cursor::default(), 100).unwrap();
-        let expected: BTreeSet<_> = bought.iter().map(|one| one.key).collect();
-        let there: BTreeSet<_> = page.transactions.iter().map(|one| one.key).collect();
-        assert!(there.is_superset(&expected), "step {step}");
-        assert_eq!(there.contains(&late.key), !poisoned, "step {step}");
+    let failed = |bulk_min, steps: std::ops::Range<u64>| {
+        let fails = |step: &u64| checkpoint_fails(*step, bulk_min);
+        steps.filter(fails).count()
+    };
+    assert!((3..8).contains(&failed(usize::MAX, 0..8)));
+    assert!((9..14).contains(&failed(1, 0..14)));
+}
+
+/// Whether it fails where the cold store fails at the operation `step` from its begin.
+fn checkpoint_fails(step: u64, bulk_min: usize) -> bool {
+    let (disk, cold) = (SimulatedDisk::new(step), SimulatedCold::default());
+    let store = stepped_with(&disk, &cold, 1 << 30, bulk_min).unwrap();
+    let bought: Vec<_> = (1..=5).map(|number| purchase(number, 100)).collect();
+    let items = bought
+        .iter()
+        .map(|one| item(one.request.content, create(one)));
+    assert_eq!(commit(&store, items.collect()).len(), 5);
+    cold.fail_at(cold.operations() + step);
+    store.checkpoint(&|_| ());
+    let late = purchase(9, 300);
+    let later = commit(&store, vec![item(9, create(&late))]);
+    let poisoned = store.store().poisoned().is_some();
+    assert_eq!(later, [(9, if poisoned { "unknown" } else { "committed" })]);
+    for one in &bought {
+        assert_eq!(known(&store, one.key).as_ref(), Some(one));
     }
-    assert!((3..8).contains(&failed), "{failed}");
+    drop(store);
+    disk.restart();
+    cold.crash(usize::from(step % 2 == 0));
+    let store = stepped_with(&disk, &cold, 1 << 30, bulk_min).unwrap();
+    let page = store.store().scan(&Cursor::default(), 100).unwrap();
+    let expected: BTreeSet<_> = bought.iter().map(|one| one.key).collect();
+    let there: BTreeSet<_> = page.transactions.iter().map(|one| one.key).collect();
+    assert!(there.is_superset(&expected), "step {step}");
+    assert_eq!(there.contains(&late.key), !poisoned, "step {step}");
+    poisoned
 }
 
 #[test]

@@ -1,0 +1,511 @@
+//! A ledger that grows: fills a folder with originals and measures what that costs, and then starts and reads in it.
+//!
+//! ```text
+//! cargo bench -p refundry-benches --bench growth -- --originals 10000000 --memory-mib 64
+//! ```
+//!
+//! Every original is a purchase as the switch records it: one durable event when it is relayed, one when it is answered. Times are
+//! wall time; what a thread cost is processor time by the kernel's count. One line of JSON goes to standard output for each part.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use refund_ledger::store::embedded::{EmbeddedOptions, EmbeddedStore};
+use refund_ledger::store::{By, Completion, Found, Item, Query, Request, Store};
+use refund_ledger::{
+    Answer, Books, Card, CardDigest, Cause, Change, Class, Column, Currency, Event, Institution,
+    Issuer, Key, KeyId, Kind, MerchantKey, MinorUnits, Name, Patch, Posting, Reason, Rrn, Sealed,
+    Stan, Status, Transaction, VoidState, WireTime, Working,
+};
+use serde_json::{Value, json};
+
+/// Items given to the store at a time.
+const BATCH: u64 = 4096;
+
+/// Items that may wait for the store.
+const WAITING_MAX: usize = 32_768;
+
+/// Merchants that the originals are spread over.
+const MERCHANTS: u64 = 5000;
+
+/// Where time begins, unix milliseconds, and how many originals come in a millisecond.
+const BEGIN: u64 = 1_700_000_000_000;
+const PER_MS: u64 = 100;
+
+struct Arguments {
+    originals: u64,
+    memory_mib: u64,
+    checkpoint_mib: Option<u64>,
+    /// Originals after the last checkpoint, for the start after a crash.
+    tail: u64,
+    reads: u64,
+    dir: PathBuf,
+    keep: bool,
+}
+
+fn arguments() -> Arguments {
+    let mut arguments = Arguments {
+        originals: 1_000_000,
+        memory_mib: 4096,
+        checkpoint_mib: None,
+        tail: 700_000,
+        reads: 20_000,
+        dir: std::env::temp_dir().join(format!("refundry-growth-{}", std::process::id())),
+        keep: false,
+    };
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        let mut number = || {
+            let value = words.next().and_then(|value| value.parse::<u64>().ok());
+            value.expect("a number")
+        };
+        match word.as_str() {
+            "--originals" => arguments.originals = number(),
+            "--memory-mib" => arguments.memory_mib = number(),
+            "--checkpoint-mib" => arguments.checkpoint_mib = Some(number()),
+            "--tail" => arguments.tail = number(),
+            "--reads" => arguments.reads = number(),
+            "--dir" => arguments.dir = words.next().expect("a folder").into(),
+            "--keep" => arguments.keep = true,
+            // What cargo passes on.
+            "--bench" => {}
+            other => panic!("unknown argument {other}"),
+        }
+    }
+    arguments
+}
+
+/// Where an original stands among all, scattered as hashes of merchants are.
+struct Name37 {
+    merchant: [u8; 15],
+    key: Key,
+    rrn: Rrn,
+    stan: Stan,
+    time: WireTime,
+}
+
+fn name(number: u64) -> Name37 {
+    let (realm, terminal) = ("default", *b"TERM0001");
+    let mut merchant = *b"MERCHANT0000000";
+    put_digits(&mut merchant[8..], number % MERCHANTS);
+    let mut rrn = [0; 12];
+    put_digits(&mut rrn, number);
+    let stan = Stan((number / MERCHANTS % 1_000_000) as u32);
+    let time = WireTime(1_121_000_000 + number / PER_MS / 1000);
+    let merchant_key = MerchantKey::new(realm, &merchant);
+    let key = Key::new(merchant_key, realm, &terminal, Class::FINANCIAL, stan, time);
+    Name37 {
+        merchant,
+        key,
+        rrn: Rrn(rrn),
+        stan,
+        time,
+    }
+}
+
+fn put_digits(to: &mut [u8], mut number: u64) {
+    for digit in to.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+    }
+}
+
+/// A purchase that is about to be relayed.
+fn purchase(number: u64) -> Transaction {
+    let name = name(number);
+    let at = BEGIN + number / PER_MS;
+    Transaction {
+        key: name.key,
+        version: 1,
+        kind: Kind::Purchase,
+        status: Status::InFlight,
+        request: refund_ledger::Request {
+            realm: Name::new("default"),
+            merchant: name.merchant,
+            terminal: *b"TERM0001",
+            mti: 200,
+            processing_code: *b"000000",
+            amount: MinorUnits(1000),
+            currency: Currency(978),
+            stan: name.stan,
+            time: name.time,
+            local_time: Some(134_501),
+            local_date: Some(1121),
+            entry_mode: Some(51),
+            condition: Some(0),
+            acquirer: None,
+            forwarder: None,
+            rrn: name.rrn,
+            rrn_given: true,
+            replacement: None,
+            content: number,
+        },
+        card: Some(Card {
+            digest: CardDigest {
+                key: KeyId(1),
+                bytes: [7; 16],
+            },
+            sealed: Some(Sealed::from_bytes(&[9; 44])),
+            in_de2: true,
+        }),
+        original: None,
+        issuer: Some(Issuer {
+            link: Name::new("bank-a"),
+            mti: 200,
+            stan: name.stan,
+            time: name.time,
+            acquirer: Institution::new(1, 11),
+        }),
+        books: Books::default(),
+        counted: MinorUnits::ZERO,
+        column: Column::None,
+        void: VoidState::None,
+        answer: None,
+        was_approved: false,
+        created: at,
+        decided: 0,
+        moved: at,
+        advices: 0,
+        reused: 0,
+    }
+}
+
+/// Its two events, the second on top of the first.
+fn items(number: u64, requests: &mut Vec<Request>) {
+    let record = purchase(number);
+    let (key, at) = (record.key, record.created);
+    let opened = Event {
+        cause: Cause::Opened,
+        at,
+        changes: vec![Change::Create(Arc::new(record))],
+    };
+    let approved = Event {
+        cause: Cause::Approved,
+        at,
+        changes: vec![Change::Update {
+            key,
+            version: 2,
+            patch: Box::new(Patch {
+                status: Some(Status::Approved),
+                posting: Posting {
+                    approved: 1000,
+                    ..Posting::default()
+                },
+                answer: Some(Answer {
+                    reason: Reason::Approved,
+                    code: *b"00",
+                    approval: Some(*b"123456"),
+                    amount: None,
+                    extra: None,
+                }),
+                was_approved: true,
+                ..Patch::default()
+            }),
+        }],
+    };
+    let mut next = Working::new();
+    next.apply(&opened).expect("a new record");
+    let first = Item {
+        id: number * 2,
+        event: opened,
+        next: next.clone(),
+    };
+    next.apply(&approved).expect("a record to approve");
+    let second = Item {
+        id: number * 2 + 1,
+        event: approved,
+        next,
+    };
+    requests.extend([Request::Commit(first), Request::Commit(second)]);
+}
+
+/// An open store, and where it answers.
+struct Open {
+    store: EmbeddedStore,
+    woken: Receiver<()>,
+}
+
+impl Open {
+    fn new(arguments: &Arguments) -> Open {
+        let mut options = EmbeddedOptions::new(arguments.dir.clone(), u64::MAX);
+        options.hot_bytes = arguments.memory_mib << 20;
+        if let Some(mib) = arguments.checkpoint_mib {
+            options.checkpoint_bytes = mib << 20;
+        }
+        let (sender, woken) = channel();
+        let waker = Arc::new(move || {
+            // Nobody listens any more when the part has ended.
+            let _ = sender.send(());
+        });
+        let store = EmbeddedStore::open(options, waker).expect("a ledger");
+        Open { store, woken }
+    }
+
+    fn answers(&self) -> Vec<Completion> {
+        let mut answers = Vec::new();
+        loop {
+            self.store.completed(&mut answers);
+            if !answers.is_empty() {
+                return answers;
+            }
+            self.woken.recv().expect("the store answers");
+        }
+    }
+
+    fn fill(&self, from: u64, to: u64) {
+        let mut requests = Vec::new();
+        let mut waiting = 0_usize;
+        for number in from..to {
+            items(number, &mut requests);
+            if requests.len() as u64 >= BATCH || number + 1 == to {
+                waiting += requests.len();
+                self.store.submit(&mut requests);
+            }
+            while waiting > WAITING_MAX || number + 1 == to && waiting > 0 {
+                for answer in self.answers() {
+                    assert!(matches!(answer, Completion::Committed { .. }), "{answer:?}");
+                    waiting -= 1;
+                }
+            }
+        }
+    }
+
+    /// Reads one after the other, by turns by key, RRN and STAN; microseconds each, sorted.
+    fn reads(&self, originals: u64, count: u64, salt: u64) -> BTreeMap<&'static str, Vec<f64>> {
+        let mut times = BTreeMap::<_, Vec<f64>>::new();
+        for ticket in 0..count {
+            let name = name(scattered(ticket + salt) % originals);
+            let merchant = name.key.merchant();
+            let query = |by| Request::Find {
+                ticket,
+                query: Query { merchant, by },
+            };
+            let (kind, request) = match ticket % 4 {
+                0 | 1 => (
+                    "get",
+                    Request::Get {
+                        ticket,
+                        key: name.key,
+                    },
+                ),
+                2 => ("find_by_rrn", query(By::Rrn(name.rrn))),
+                _ => ("find_by_stan", query(By::StanTime(name.stan, name.time))),
+            };
+            let began = Instant::now();
+            self.store.submit(&mut vec![request]);
+            for answer in self.answers() {
+                let is_there = match &answer {
+                    Completion::Got { record, .. } => matches!(record, Ok(Some(_))),
+                    Completion::Found { found, .. } => {
+                        matches!(found, Ok(Found::All(all)) if all.len() == 1)
+                    }
+                    _ => false,
+                };
+                assert!(is_there, "{answer:?}");
+            }
+            let micros = began.elapsed().as_secs_f64() * 1e6;
+            times.entry(kind).or_default().push(micros);
+        }
+        times
+            .values_mut()
+            .for_each(|times| times.sort_by(f64::total_cmp));
+        times
+    }
+}
+
+/// As good as random.
+fn scattered(number: u64) -> u64 {
+    let mut mixed = number.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    mixed = (mixed ^ mixed >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+    mixed ^ mixed >> 31
+}
+
+fn quantiles(times: &BTreeMap<&'static str, Vec<f64>>) -> Value {
+    let of = |times: &Vec<f64>| {
+        let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize].round();
+        json!({"p50_us": at(0.5), "p99_us": at(0.99), "max_us": at(1.0)})
+    };
+    let all: serde_json::Map<_, _> = times
+        .iter()
+        .map(|(kind, times)| ((*kind).to_owned(), of(times)))
+        .collect();
+    Value::Object(all)
+}
+
+/// Processor seconds of this process's threads by their names, those of this program's own as "main".
+fn threads() -> BTreeMap<String, f64> {
+    let mut seconds = BTreeMap::new();
+    for task in fs::read_dir("/proc/self/task")
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
+        let read = |file| fs::read_to_string(task.path().join(file)).unwrap_or_default();
+        let nanoseconds = read("schedstat")
+            .split(' ')
+            .next()
+            .and_then(|ns| ns.parse::<f64>().ok());
+        let name = read("comm").trim().to_owned();
+        *seconds.entry(name).or_insert(0.0) += nanoseconds.unwrap_or(0.0) / 1e9;
+    }
+    seconds
+}
+
+/// What threads cost since `before`, in microseconds for each of `count`.
+fn cost(before: &BTreeMap<String, f64>, count: u64) -> Value {
+    let each = |(name, seconds): (String, f64)| {
+        let spent = seconds - before.get(&name).copied().unwrap_or(0.0);
+        (name, json!(round(spent * 1e6 / count as f64)))
+    };
+    Value::Object(threads().into_iter().map(each).collect())
+}
+
+fn round(number: f64) -> f64 {
+    (number * 1000.0).round() / 1000.0
+}
+
+fn resident_mib() -> f64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
+    (kib.unwrap_or(0.0) / 1024.0).round()
+}
+
+fn bytes_below(path: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(path) else {
+        return fs::metadata(path).map_or(0, |file| file.len());
+    };
+    entries
+        .flatten()
+        .map(|entry| bytes_below(&entry.path()))
+        .sum()
+}
+
+/// Waits until the cold store's files are merged: until the background rests.
+fn settle() {
+    let busy = || {
+        threads()
+            .into_iter()
+            .filter(|(name, _)| name != "growth")
+            .map(|(_, s)| s)
+            .sum::<f64>()
+    };
+    loop {
+        let before = busy();
+        std::thread::sleep(Duration::from_millis(500));
+        if busy() - before < 0.005 {
+            return;
+        }
+    }
+}
+
+fn report(part: &str, figures: Value) {
+    println!("{}", json!({"part": part, "figures": figures}));
+}
+
+fn main() {
+    let arguments = arguments();
+    let (originals, tail) = (arguments.originals, arguments.tail);
+    fs::create_dir_all(&arguments.dir).expect("a folder");
+
+    let open = Open::new(&arguments);
+    let (began, before) = (Instant::now(), threads());
+    open.fill(0, originals);
+    let filled = began.elapsed().as_secs_f64();
+    let fill_cost = cost(&before, originals);
+    let resident = resident_mib();
+    let (began, before) = (Instant::now(), threads());
+    open.store.checkpoint().expect("a checkpoint");
+    let checkpoint = began.elapsed().as_secs_f64();
+    settle();
+    let cold = bytes_below(&arguments.dir.join("cold"));
+    report(
+        "fill",
+        json!({
+            "originals": originals,
+            "seconds": round(filled),
+            "originals_per_second": (originals as f64 / filled).round(),
+            "processor_us_per_original": fill_cost,
+            "last_checkpoint_seconds": round(checkpoint),
+            "last_checkpoint_and_merging_us_per_original": cost(&before, originals),
+            "cold_bytes_per_original": round(cold as f64 / originals as f64),
+            "resident_mib": resident,
+            "hot": open.store.stats().hot,
+            "hot_mib": open.store.stats().hot_bytes >> 20,
+        }),
+    );
+
+    let before = threads();
+    open.fill(originals, originals + tail);
+    let fill_cost = cost(&before, tail);
+    let (began, before) = (Instant::now(), threads());
+    open.store.checkpoint().expect("a checkpoint");
+    report(
+        "checkpoint",
+        json!({
+            "onto": originals,
+            "records": tail,
+            "seconds": round(began.elapsed().as_secs_f64()),
+            "processor_us_per_record": cost(&before, tail),
+            "before_it_us_per_record": fill_cost,
+        }),
+    );
+    settle();
+
+    let began = Instant::now();
+    open.store.close().expect("a clean stop");
+    drop(open);
+    let stop = began.elapsed().as_secs_f64();
+    start(&arguments, "start after a clean stop", originals, stop);
+
+    let open = Open::new(&arguments);
+    open.fill(originals + tail, originals + 2 * tail);
+    // Dropped without a stop, it is as after a crash.
+    let began = Instant::now();
+    drop(open);
+    let drop_seconds = began.elapsed().as_secs_f64();
+    start(
+        &arguments,
+        "start after a crash under load",
+        originals,
+        drop_seconds,
+    );
+
+    if !arguments.keep {
+        fs::remove_dir_all(&arguments.dir).expect("an end");
+    }
+}
+
+/// Opens the ledger, reads at once, and again when memory is warm.
+fn start(arguments: &Arguments, part: &str, originals: u64, stop_seconds: f64) {
+    let before = threads();
+    let began = Instant::now();
+    let open = Open::new(arguments);
+    let opened = began.elapsed().as_secs_f64();
+    let cost_of_start = cost(&before, 1_000_000);
+    let at_once = open.reads(originals, arguments.reads / 10, 0);
+    let began = Instant::now();
+    settle();
+    let warm = began.elapsed().as_secs_f64();
+    let later = open.reads(originals, arguments.reads, 1 << 40);
+    report(
+        part,
+        json!({
+            "stop_seconds": round(stop_seconds),
+            "seconds": round(opened),
+            "processor_seconds": cost_of_start,
+            "reads_at_once": quantiles(&at_once),
+            "warm_after_seconds": round(warm),
+            "reads": quantiles(&later),
+            "resident_mib": resident_mib(),
+            "hot": open.store.stats().hot,
+            "originals": open.store.stats().originals,
+        }),
+    );
+    open.store.close().expect("a clean stop");
+}
