@@ -39,7 +39,7 @@ async fn live() -> Response {
 
 /// 200 while the ledger takes changes and at least one issuer link is up.
 async fn ready(State(engine): State<Arc<Engine>>) -> Response {
-    let (ready, failed) = engine.with(|core, _| (core.ready(), core.failed()));
+    let (ready, failed) = engine.look(|core| (core.ready(), core.failed()));
     let stage = *engine.stage().borrow();
     let reason = match (ready, failed, stage) {
         (true, ..) => return json(StatusCode::OK, r#"{"status":"ready"}"#.to_owned()),

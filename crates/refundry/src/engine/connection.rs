@@ -1,20 +1,20 @@
 //! One connection: frames in, gathered writes out.
+//!
+//! What belongs to a connection stands in the table of the data plane, so that whoever has an answer for it writes it at once, on
+//! the spot. A task of its own reads it, and writes what the socket did not take at once.
 
-use std::borrow::Cow;
 use std::io;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::BytesMut;
-use iso8583_framing::{Deframer, FrameError, Framing, Step, Tpdu};
+use iso8583_framing::{FrameError, Framing};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout, timeout_at};
 
-use super::outbox::Outbox;
-use super::{Engine, Stage};
-
-/// Room for one read. Small enough for many idle connections, large enough for many frames.
-const READ_BYTES: usize = 64 * 1024;
+use super::frames::{Frames, Incoming, Input, READ_BYTES};
+use super::outbox::{Outbox, Spare};
+use super::return_path::TpduNumber;
 
 /// A frame that has begun must be whole within this time, or within the idle time where that is shorter: a peer that sends a
 /// byte now and then does not hold a connection.
@@ -30,21 +30,8 @@ pub(crate) struct Rules {
     pub(crate) max_frame: usize,
     /// Silence after which the connection is closed; none: never.
     pub(crate) idle_timeout: Option<Duration>,
-}
-
-/// What came in one read.
-pub(crate) enum Incoming<'a> {
-    /// A message, and the TPDU that it came with.
-    Message {
-        body: Cow<'a, [u8]>,
-        tpdu: Option<Tpdu>,
-    },
-    /// The head of a message over the limit; the rest is skipped.
-    Oversize {
-        head: &'a [u8],
-        bytes: usize,
-        tpdu: Option<Tpdu>,
-    },
+    /// A peer that does not take its answers is not heard until it does.
+    pub(crate) answers_first: bool,
 }
 
 /// Why a connection ended.
@@ -61,146 +48,202 @@ pub(crate) enum End {
     Io(io::Error),
 }
 
-/// Carries a connection until it ends. `deliver` gets all that one read brought, in one call.
-pub(crate) async fn carry(
-    engine: &Arc<Engine>,
-    stream: &TcpStream,
-    outbox: &Outbox,
-    rules: Rules,
-    mut deliver: impl FnMut(&[Incoming<'_>]),
-) -> End {
-    let mut deframer = Deframer::new(rules.framing, rules.max_frame);
-    let mut input = BytesMut::new();
-    let mut output = BytesMut::new();
-    let mut stage = engine.stage();
-    let mut heard = Instant::now();
-    let mut frame_began = None;
-    let write_timeout = (rules.idle_timeout).map_or(WRITE_TIMEOUT, |idle| idle.min(WRITE_TIMEOUT));
-    loop {
-        let deadline = deadline(rules.idle_timeout, heard, frame_began);
-        let readable = async {
-            match deadline {
-                Some(deadline) => timeout_at(deadline, stream.readable()).await.ok(),
-                None => Some(stream.readable().await),
-            }
-        };
-        tokio::select! {
-            () = outbox.woken() => {
-                let close = outbox.take(&mut output);
-                match timeout(write_timeout, write_all(stream, &mut output)).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => return End::Io(error),
-                    Err(_) => return End::Slow,
-                }
-                outbox.written();
-                if close {
-                    return End::Closed;
-                }
-            }
-            ready = readable => {
-                let Some(ready) = ready else {
-                    return if frame_began.is_some() { End::Slow } else { End::Idle };
-                };
-                if let Err(error) = ready {
-                    return End::Io(error);
-                }
-                input.reserve(READ_BYTES);
-                match stream.try_read_buf(&mut input) {
-                    Ok(0) => return End::Closed,
-                    Ok(_) => {}
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-                    Err(error) => return End::Io(error),
-                }
-                heard = Instant::now();
-                let whole_frames = match take_frames(&mut deframer, &mut input, &mut deliver) {
-                    Ok(any) => any,
-                    Err(error) => return End::Frame(error),
-                };
-                if input.is_empty() {
-                    // An idle connection keeps no buffer.
-                    input = BytesMut::new();
-                }
-                frame_began = if input.is_empty() && !deframer.is_inside_frame() {
-                    None
-                } else if whole_frames {
-                    Some(heard)
-                } else {
-                    frame_began.or(Some(heard))
-                };
-            }
-            () = Engine::reached(&mut stage, Stage::Closing) => return End::Closed,
+/// One connection.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    stream: TcpStream,
+    idle_timeout: Option<Duration>,
+    answers_first: bool,
+    frames: Frames,
+    pub(crate) outbox: Outbox,
+    /// Whether it is noted that something is to be written.
+    noted: bool,
+    /// When it was heard last. All times here are of the data plane's clock.
+    heard: Duration,
+    /// Since when a frame is not whole.
+    frame_began: Option<Duration>,
+    /// The socket is full.
+    stuck: Option<Stuck>,
+    end: Option<End>,
+    /// Wakes the task.
+    waker: Option<Waker>,
+}
+
+/// What a socket did not take.
+#[derive(Copy, Clone, Debug)]
+struct Stuck {
+    since: Duration,
+    /// So many bytes waited then and still do.
+    bytes: usize,
+}
+
+impl Connection {
+    pub(crate) fn new(
+        stream: TcpStream,
+        rules: Rules,
+        outbox: Outbox,
+        now: Duration,
+    ) -> Connection {
+        Connection {
+            stream,
+            idle_timeout: rules.idle_timeout,
+            answers_first: rules.answers_first,
+            frames: Frames::new(rules.framing, rules.max_frame),
+            outbox,
+            noted: false,
+            heard: now,
+            frame_began: None,
+            stuck: None,
+            end: None,
+            waker: None,
         }
     }
-}
 
-fn deadline(
-    idle: Option<Duration>,
-    heard: Instant,
-    frame_began: Option<Instant>,
-) -> Option<Instant> {
-    let whole = idle.map_or(FRAME_TIMEOUT, |idle| idle.min(FRAME_TIMEOUT));
-    let idle = idle.map(|idle| heard + idle);
-    let frame = frame_began.map(|began| began + whole);
-    idle.into_iter().chain(frame).min()
-}
-
-/// Delivers all whole frames and leaves the rest; whether there was any.
-fn take_frames(
-    deframer: &mut Deframer,
-    input: &mut BytesMut,
-    deliver: &mut impl FnMut(&[Incoming<'_>]),
-) -> Result<bool, FrameError> {
-    let framing = deframer.framing();
-    let header = framing.header_len();
-    let mut incoming = Vec::new();
-    let mut at = 0;
-    let mut any = false;
-    let result = loop {
-        match deframer.next(&input[at..]) {
-            Ok(Step::Incomplete { .. }) => break Ok(()),
-            Ok(Step::Message { body, consumed }) => {
-                let tpdu = framing.tpdu_of(&input[at..at + consumed]);
-                let body = Cow::Borrowed(body);
-                incoming.push(Incoming::Message { body, tpdu });
-                at += consumed;
-            }
-            Ok(Step::Rebuilt { body, consumed }) => {
-                let (body, tpdu) = (Cow::Owned(body), None);
-                incoming.push(Incoming::Message { body, tpdu });
-                at += consumed;
-            }
-            Ok(Step::Oversize { len, consumed }) => {
-                let head = &input[at + header..at + consumed];
-                let (bytes, tpdu) = (len, framing.tpdu_of(&input[at..at + consumed]));
-                incoming.push(Incoming::Oversize { head, bytes, tpdu });
-                at += consumed;
-            }
-            Ok(Step::KeepAlive { consumed }) => at += consumed,
-            Ok(Step::Skipped { consumed }) => {
-                // No whole frame: a peer that sends a byte of it now and then does not hold the connection.
-                at += consumed;
-                continue;
-            }
-            Err(error) => break Err(error),
+    /// What its task does when it is woken: writes what was stuck, then reads once and delivers what came. Ready when the
+    /// connection has ended.
+    pub(crate) fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        now: Duration,
+        input: &mut Input,
+        spare: &mut Spare,
+        deliver: &mut impl FnMut(&mut Outbox, Incoming<'_>),
+    ) -> Poll<End> {
+        match &mut self.waker {
+            Some(waker) => waker.clone_from(context.waker()),
+            None => self.waker = Some(context.waker().clone()),
         }
-        any = true;
-    };
-    if !incoming.is_empty() {
-        deliver(&incoming);
+        if self.stuck.is_some() {
+            self.poll_write(context, now, spare);
+        }
+        if let Some(end) = self.end.take() {
+            return Poll::Ready(end);
+        }
+        if self.stuck.is_some() && self.answers_first {
+            return Poll::Pending;
+        }
+        loop {
+            let mut buffer = ReadBuf::new(input.room(&self.frames));
+            match Pin::new(&mut self.stream).poll_read(context, &mut buffer) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(error)) => return Poll::Ready(End::Io(error)),
+                Poll::Ready(Ok(())) => {}
+            }
+            let bytes = buffer.filled().len();
+            if bytes == 0 {
+                return Poll::Ready(End::Closed);
+            }
+            self.heard = now;
+            let (frames, outbox) = (&mut self.frames, &mut self.outbox);
+            let taken = frames.take(input, bytes, &mut |incoming| deliver(outbox, incoming));
+            self.frame_began = match taken {
+                Err(error) => return Poll::Ready(End::Frame(error)),
+                Ok(taken) if !taken.inside => None,
+                Ok(taken) => self.frame_began.filter(|_| !taken.any_whole).or(Some(now)),
+            };
+            if bytes == READ_BYTES {
+                // There is more, after the others.
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            // Less than asked for: there is no more, and asking again costs no call of the system.
+        }
     }
-    drop(incoming);
-    let _ = input.split_to(at);
-    result.map(|()| any)
-}
 
-async fn write_all(stream: &TcpStream, output: &mut BytesMut) -> io::Result<()> {
-    while !output.is_empty() {
-        stream.writable().await?;
-        match stream.try_write(output) {
-            Ok(written) => drop(output.split_to(written)),
+    /// Adds a message to what is to be written; whether that is to be noted. `tpdu`: of the message that it answers.
+    pub(crate) fn say(&mut self, message: &[u8], tpdu: TpduNumber, spare: &mut Spare) -> bool {
+        self.outbox.push(message, tpdu, spare);
+        !std::mem::replace(&mut self.noted, true)
+    }
+
+    /// Asks for the connection to be closed once everything is written; whether that is to be noted.
+    pub(crate) fn close(&mut self) -> bool {
+        self.outbox.close();
+        !std::mem::replace(&mut self.noted, true)
+    }
+
+    /// Writes what has gathered, as much as the socket takes.
+    pub(crate) fn write(&mut self, now: Duration, spare: &mut Spare) {
+        self.noted = false;
+        if self.outbox.is_closed() && self.outbox.is_empty() {
+            self.ends(End::Closed);
+        }
+        if self.stuck.is_some() || self.end.is_some() || self.outbox.is_empty() {
+            return;
+        }
+        match self.stream.try_write(self.outbox.bytes()) {
+            Ok(written) => self.outbox.written(written, spare),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
+            Err(error) => return self.ends(End::Io(error)),
+        }
+        if !self.outbox.is_empty() {
+            let bytes = self.outbox.bytes().len();
+            self.stuck = Some(Stuck { since: now, bytes });
+            self.wake();
+        } else if self.outbox.is_closed() {
+            self.ends(End::Closed);
         }
     }
-    Ok(())
+
+    /// Writes what was stuck, as far as it goes now.
+    fn poll_write(&mut self, context: &mut Context<'_>, now: Duration, spare: &mut Spare) {
+        while !self.outbox.is_empty() {
+            let stream = Pin::new(&mut self.stream);
+            match stream.poll_write(context, self.outbox.bytes()) {
+                Poll::Pending => return,
+                Poll::Ready(Err(error)) => return self.ends(End::Io(error)),
+                Poll::Ready(Ok(written)) => {
+                    self.outbox.written(written, spare);
+                    if let Some(stuck) = &mut self.stuck {
+                        stuck.bytes = stuck.bytes.saturating_sub(written);
+                        if stuck.bytes == 0 {
+                            // What came behind it has its own time.
+                            stuck.since = now;
+                            stuck.bytes = self.outbox.bytes().len();
+                        }
+                    }
+                }
+            }
+        }
+        self.stuck = None;
+        if self.outbox.is_closed() {
+            self.ends(End::Closed);
+        }
+    }
+
+    /// Ends the connection where its time is over.
+    pub(crate) fn check_time(&mut self, now: Duration) {
+        let idle = self.idle_timeout;
+        let limited = |limit: Duration| idle.map_or(limit, |idle| idle.min(limit));
+        if let Some(stuck) = self.stuck {
+            if now > stuck.since + limited(WRITE_TIMEOUT) {
+                self.ends(End::Slow);
+            }
+            if self.answers_first {
+                return;
+            }
+        }
+        let silent = idle.map(|idle| self.heard + idle);
+        let frame = self.frame_began.map(|began| began + limited(FRAME_TIMEOUT));
+        if silent.into_iter().chain(frame).any(|end| now > end) {
+            let began = self.frame_began.is_some();
+            self.ends(if began { End::Slow } else { End::Idle });
+        }
+    }
+
+    /// Whether everything said has been written to the socket's buffer.
+    pub(crate) fn is_written(&self) -> bool {
+        self.outbox.is_empty()
+    }
+
+    fn ends(&mut self, end: End) {
+        self.end.get_or_insert(end);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = &self.waker {
+            waker.wake_by_ref();
+        }
+    }
 }

@@ -8,9 +8,10 @@ use iso8583_codec::Spec;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-use super::connection::{self, End, Incoming, Rules};
+use super::Engine;
+use super::connection::{End, Rules};
+use super::frames::Incoming;
 use super::outbox::Outbox;
-use super::{Engine, Stage};
 use crate::config::Address;
 
 /// A connection that is not there by then is not coming.
@@ -29,25 +30,18 @@ pub(crate) struct Line {
     pub(crate) reconnect_max: Duration,
 }
 
-/// Keeps the connection up until the node closes.
+/// Keeps the connection up for the life of the node.
 pub(crate) async fn run(engine: Arc<Engine>, line: Line) {
-    let mut stage = engine.stage();
     let mut wait = line.reconnect_min;
     loop {
-        let heard = tokio::select! {
-            heard = carry(&engine, &line) => heard,
-            () = Engine::reached(&mut stage, Stage::Closing) => return,
-        };
+        let heard = carry(&engine, &line).await;
         if heard {
             wait = line.reconnect_min;
         }
         // Between three quarters and all of the wait, so that the links of many nodes do not come back in step.
         let spread = u64::try_from(wait.as_micros() / 4).unwrap_or(u64::MAX);
         let pause = wait - Duration::from_micros(random_below(spread));
-        tokio::select! {
-            () = sleep(pause) => {}
-            () = Engine::reached(&mut stage, Stage::Closing) => return,
-        }
+        sleep(pause).await;
         wait = (wait * 2).min(line.reconnect_max);
     }
 }
@@ -61,8 +55,8 @@ async fn carry(engine: &Arc<Engine>, line: &Line) -> bool {
             return false;
         }
     };
-    let outbox = Arc::new(Outbox::for_link(line.rules.framing, line.dialect));
-    let connection = engine.register(outbox.clone());
+    let outbox = Outbox::for_link(line.rules.framing, line.dialect);
+    let connection = engine.register(stream, line.rules, outbox);
     tracing::info!(issuer = %line.name, address = %line.address, connection, "connected");
     engine.with(|core, now| core.link_connected(line.link, connection, now));
     let mut heard = false;
@@ -71,22 +65,18 @@ async fn carry(engine: &Arc<Engine>, line: &Line) -> bool {
         connection,
         link: line.link,
     };
-    let end = connection::carry(engine, &stream, &outbox, line.rules, |incoming| {
+    let carried = engine.carry(connection, |core, outbox, incoming, now| {
         heard = true;
-        engine.with(|core, now| {
-            for message in incoming {
-                let frame = match message {
-                    Incoming::Message { body, tpdu } => {
-                        outbox.heard(body, *tpdu);
-                        body.as_ref()
-                    }
-                    Incoming::Oversize { head, .. } => *head,
-                };
-                core.link_frame(line.link, connection, frame, now);
+        let frame = match &incoming {
+            Incoming::Message { body, tpdu } => {
+                outbox.heard(body, *tpdu);
+                body.as_ref()
             }
-        });
-    })
-    .await;
+            Incoming::Oversize { head, .. } => *head,
+        };
+        core.link_frame(line.link, connection, frame, now);
+    });
+    let end = carried.await;
     drop(guard);
     match end {
         End::Io(error) => tracing::warn!(issuer = %line.name, connection, %error, "broken"),

@@ -1,14 +1,15 @@
 //! Where terminals and gateways connect.
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use std::{io, net};
 
 use metrics::{Counter, counter, gauge};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::connection::{self, End, Incoming, Rules};
+use super::connection::{End, Rules};
+use super::frames::Incoming;
 use super::outbox::Outbox;
 use super::return_path::ReturnPath;
 use super::{Engine, Stage};
@@ -17,14 +18,27 @@ use crate::metrics::{CONNECTIONS, MALFORMED};
 /// Wait before accepting again when the system refuses (out of descriptors, say).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// One open listener.
-pub(crate) struct Listener {
-    pub(crate) socket: TcpListener,
+/// One open listener, whose socket belongs to a runtime or not yet.
+pub(crate) struct Listener<S> {
+    pub(crate) socket: S,
     pub(crate) name: String,
     /// As counted in the configuration.
     pub(crate) index: usize,
     pub(crate) rules: Rules,
     pub(crate) connections_max: usize,
+}
+
+impl Listener<net::TcpListener> {
+    /// The same, with a socket of the runtime that calls it.
+    pub(crate) fn into_async(self) -> io::Result<Listener<TcpListener>> {
+        Ok(Listener {
+            socket: TcpListener::from_std(self.socket)?,
+            name: self.name,
+            index: self.index,
+            rules: self.rules,
+            connections_max: self.connections_max,
+        })
+    }
 }
 
 /// Connections of one listener, counted.
@@ -45,7 +59,7 @@ impl Open {
 }
 
 /// Accepts connections until the node drains.
-pub(crate) async fn run(engine: Arc<Engine>, listener: Listener) {
+pub(crate) async fn run(engine: Arc<Engine>, listener: Listener<TcpListener>) {
     let open = Arc::new(Open {
         name: listener.name.clone(),
         count: AtomicUsize::new(0),
@@ -90,28 +104,21 @@ async fn serve(
     rules: Rules,
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let outbox = Arc::new(Outbox::new(rules.framing));
-    let connection = engine.register(outbox.clone());
+    let connection = engine.register(stream, rules, Outbox::new(rules.framing));
     tracing::debug!(listener = %name, connection, "connected");
-    let end = connection::carry(engine, &stream, &outbox, rules, |incoming| {
-        engine.with(|core, now| {
-            for message in incoming {
-                match message {
-                    Incoming::Message { body, tpdu } => {
-                        let path = ReturnPath::new(connection, outbox.number(*tpdu));
-                        core.terminal_frame(path.0, index, body, now);
-                    }
-                    Incoming::Oversize { head, bytes, tpdu } => {
-                        let path = ReturnPath::new(connection, outbox.number(*tpdu));
-                        tracing::warn!(listener = %name, connection, bytes, "a message over max_frame");
-                        malformed(name, "oversize").increment(1);
-                        core.terminal_oversize(path.0, index, head, now);
-                    }
-                }
-            }
-        });
-    })
-    .await;
+    let carried = engine.carry(connection, |core, outbox, incoming, now| match incoming {
+        Incoming::Message { body, tpdu } => {
+            let path = ReturnPath::new(connection, outbox.number(tpdu));
+            core.terminal_frame(path.0, index, &body, now);
+        }
+        Incoming::Oversize { head, bytes, tpdu } => {
+            let path = ReturnPath::new(connection, outbox.number(tpdu));
+            tracing::warn!(listener = %name, connection, bytes, "a message over max_frame");
+            malformed(name, "oversize").increment(1);
+            core.terminal_oversize(path.0, index, head, now);
+        }
+    });
+    let end = carried.await;
     engine.unregister(connection);
     match end {
         End::Closed => tracing::debug!(listener = %name, connection, "closed"),

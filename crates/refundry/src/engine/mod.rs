@@ -1,34 +1,47 @@
 //! The edges of the switch: sockets, tasks and timers around the core.
 //!
-//! One core behind one lock. Whoever has inputs (a connection with the frames of one read, the store's completions, the
-//! timer) takes the lock, gives them all, takes what comes out into the outboxes of the connections, and lets go before it
-//! awaits anything. Each connection is one task that reads, writes what its outbox gathered, and waits for either.
+//! The **data plane** is one thread: the core, the sockets of terminals and issuers, what the store completed, the timer. What is ready
+//! makes a *turn*: each connection that has something to read gives it to the core, frame by frame; then, once for all of them, what
+//! was decided goes to the store, and what was said goes to the sockets, one write for each. Everything else (health, metrics,
+//! questions) runs on threads of its own and borrows the core for a moment.
+//!
+//! Why so: `docs/decisions/one-thread-data-plane.md`.
 
 mod admin;
 mod build;
 mod connection;
+mod frames;
 mod issuer_link;
 mod listener;
 mod operator;
 mod outbox;
+mod plane;
 mod questions;
 mod return_path;
 mod switch;
+mod table;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
 
 use refund_ledger::store::Store;
 use switch_core::{Core, OperationError, Output};
+use tokio::net::TcpStream;
 use tokio::sync::{Notify, watch};
 
-use self::outbox::Outbox;
+use self::connection::{Connection, End, Rules};
+use self::frames::{Incoming, Input};
+use self::outbox::{Outbox, Spare};
 pub use self::questions::{Question, SafQuestion, ask_node, socket_path};
 use self::return_path::ReturnPath;
 pub use self::switch::{Switch, SwitchError};
+use self::table::Table;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 
@@ -36,24 +49,42 @@ use crate::metrics::Metrics;
 pub(crate) struct Engine {
     state: Mutex<State>,
     clock: Clock,
-    /// The store has called: something is completed.
-    completed: Arc<Notify>,
+    due: Arc<Due>,
     store: Arc<dyn Store>,
     metrics: Option<Metrics>,
-    last_connection: AtomicU64,
     last_ticket: AtomicU64,
     stage: watch::Sender<Stage>,
 }
 
+/// What the data plane works on. Others hold it for a moment, now and then.
 struct State {
     core: Core,
-    outboxes: HashMap<u64, Arc<Outbox>>,
+    connections: Table<Box<Connection>>,
+    /// Connections with something to write.
+    noted: Vec<u64>,
+    input: Input,
+    spare: Spare,
+    /// How long the data plane has been running: the clock of the connections' time-outs. Time in which it did not come to run is
+    /// not counted, since it heard nobody then.
+    running: Duration,
+    /// The slot of `connections` whose time is looked at next.
+    sweep: usize,
     /// Who waits for what came of an operation on a dead letter, by its ticket.
     operators: HashMap<u64, SyncSender<Operated>>,
 }
 
 /// What came of an operation on a dead letter.
 type Operated = Result<(), OperationError>;
+
+/// What calls for a turn of the data plane.
+#[derive(Default)]
+pub(crate) struct Due {
+    /// One is called for already.
+    called: AtomicBool,
+    wake: Notify,
+    /// The store has completed something that the core has not heard of.
+    completed: AtomicBool,
+}
 
 /// How far the end of the node is.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -72,11 +103,31 @@ impl fmt::Debug for Engine {
     }
 }
 
+impl Due {
+    /// Calls for a turn, on whatever thread. Within the data plane it comes after all that is ready now.
+    fn call(&self) {
+        if !self.called.swap(true, Ordering::AcqRel) {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Waits for a call.
+    async fn called(&self) {
+        self.wake.notified().await;
+    }
+
+    /// The store has completed something.
+    pub(crate) fn completed(&self) {
+        self.completed.store(true, Ordering::Release);
+        self.call();
+    }
+}
+
 impl Engine {
     pub(crate) fn new(
         core: Core,
         clock: Clock,
-        completed: Arc<Notify>,
+        due: Arc<Due>,
         store: Arc<dyn Store>,
         metrics: Option<Metrics>,
     ) -> Engine {
@@ -85,24 +136,40 @@ impl Engine {
         Engine {
             state: Mutex::new(State {
                 core,
-                outboxes: HashMap::new(),
+                connections: Table::default(),
+                noted: Vec::new(),
+                input: Input::default(),
+                spare: Spare::default(),
+                running: Duration::ZERO,
+                sweep: 0,
                 operators: HashMap::new(),
             }),
             clock,
-            completed,
+            due,
             store,
             metrics,
-            last_connection: AtomicU64::new(0),
             last_ticket: AtomicU64::new(0),
             stage: watch::Sender::new(Stage::Serving),
         }
     }
 
-    /// Gives inputs to the core, submits what it decided, and hands out what it says. Wakes the connections that have something
-    /// to write.
+    /// Gives inputs to the core. What comes of them follows in the turn that is called for.
     pub(crate) fn with<T>(&self, inputs: impl FnOnce(&mut Core, u64) -> T) -> T {
         let mut state = self.lock();
-        // Under the lock, so that the core never sees a time go back.
+        let now = self.now(&mut state.core);
+        let result = inputs(&mut state.core, now);
+        drop(state);
+        self.due.call();
+        result
+    }
+
+    /// Looks at the core.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&Core) -> T) -> T {
+        look(&self.lock().core)
+    }
+
+    /// The time, under the lock, so that the core never sees it go back.
+    fn now(&self, core: &mut Core) -> u64 {
         let now = self.clock.microseconds();
         let set_forward = self.clock.set_forward();
         if set_forward > 0 {
@@ -110,61 +177,74 @@ impl Engine {
                 seconds = set_forward / 1_000_000,
                 "the clock was set forward"
             );
-            state.core.clock_set_forward(set_forward);
+            core.clock_set_forward(set_forward);
         }
-        let result = inputs(&mut state.core, now);
-        let State {
-            core,
-            outboxes,
-            operators,
-        } = &mut *state;
-        core.flush();
-        for (ticket, operated) in core.operated() {
-            if let Some(operator) = operators.remove(&ticket) {
-                // Nobody there: it took too long for whoever asked.
-                let _ = operator.try_send(operated);
-            }
+        now
+    }
+
+    /// One turn: the core hears what the store completed, the store gets what was decided, the sockets what was said.
+    /// `passed`: how much time since the timer went off before, where it went off.
+    fn turn(&self, passed: Option<Duration>) {
+        let mut state = self.lock();
+        // Whoever calls from here on is heard in the next turn.
+        self.due.called.swap(false, Ordering::AcqRel);
+        let now = self.now(&mut state.core);
+        if self.due.completed.swap(false, Ordering::AcqRel) {
+            state.core.completions(now);
         }
-        let mut woken: Vec<Arc<Outbox>> = Vec::new();
-        for output in core.outputs() {
-            let (connection, message) = match output {
-                Output::ToTerminal {
-                    connection,
-                    message,
-                }
-                | Output::ToLink {
-                    connection,
-                    message,
-                } => (connection, Some(message)),
-                Output::CloseLink { connection } => (connection, None),
-            };
-            let path = ReturnPath(connection);
-            let Some(outbox) = outboxes.get(&path.connection()) else {
-                continue;
-            };
-            let first = match message {
-                Some(message) => outbox.push(&message, path.tpdu()),
-                None => outbox.close(),
-            };
-            if first {
-                woken.push(outbox.clone());
-            }
+        if let Some(passed) = passed {
+            state.time_passed(passed, now);
         }
-        drop(state);
-        woken.iter().for_each(|outbox| outbox.wake());
-        result
+        state.core.flush();
+        state.hand_out();
     }
 
     /// Registers a connection under a number of its own.
-    pub(crate) fn register(&self, outbox: Arc<Outbox>) -> u64 {
-        let connection = self.last_connection.fetch_add(1, Ordering::Relaxed) + 1;
-        self.lock().outboxes.insert(connection, outbox);
-        connection
+    pub(crate) fn register(&self, stream: TcpStream, rules: Rules, outbox: Outbox) -> u64 {
+        let mut state = self.lock();
+        let connection = Connection::new(stream, rules, outbox, state.running);
+        state.connections.insert(Box::new(connection))
     }
 
     /// Forgets a connection: what is still said to it is dropped.
     pub(crate) fn unregister(&self, connection: u64) {
-        self.lock().outboxes.remove(&connection);
+        let gone = self.lock().connections.remove(connection);
+        // The socket is closed without the lock.
+        drop(gone);
+    }
+
+    /// Carries a connection until it ends. `deliver` gets each message.
+    pub(crate) async fn carry(
+        &self,
+        number: u64,
+        mut deliver: impl FnMut(&mut Core, &mut Outbox, Incoming<'_>, u64),
+    ) -> End {
+        poll_fn(|context| {
+            let mut state = self.lock();
+            let State {
+                core,
+                connections,
+                input,
+                spare,
+                running,
+                ..
+            } = &mut *state;
+            let Some(connection) = connections.get_mut(number) else {
+                return Poll::Ready(End::Closed);
+            };
+            let mut now = None;
+            let polled =
+                connection.poll(context, *running, input, spare, &mut |outbox, incoming| {
+                    let now = *now.get_or_insert_with(|| self.now(core));
+                    deliver(core, outbox, incoming, now);
+                });
+            drop(state);
+            if now.is_some() {
+                self.due.call();
+            }
+            polled
+        })
+        .await
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -174,15 +254,19 @@ impl Engine {
 
     /// Brings the gauges up to date.
     pub(crate) fn observe(&self) {
-        self.with(|core, now| core.observe(now));
+        let mut state = self.lock();
+        let now = self.now(&mut state.core);
+        state.core.observe(now);
     }
 
     /// Whether everything said has been written to the sockets' buffers.
     pub(crate) fn all_written(&self) -> bool {
-        self.lock()
-            .outboxes
-            .values()
-            .all(|outbox| outbox.is_empty())
+        let mut state = self.lock();
+        !self.due.called.load(Ordering::Acquire)
+            && state
+                .connections
+                .values_mut()
+                .all(|connection| connection.is_written())
     }
 
     pub(crate) fn stage(&self) -> watch::Receiver<Stage> {
@@ -198,12 +282,73 @@ impl Engine {
     pub(crate) fn enter(&self, stage: Stage) {
         self.stage.send_replace(stage);
     }
+}
 
-    /// Has the core take what the store completed, for the life of the node.
-    async fn feed_completions(self: Arc<Engine>) {
-        loop {
-            self.completed.notified().await;
-            self.with(Core::completions);
+impl State {
+    /// Hands out what the core says.
+    fn hand_out(&mut self) {
+        let State {
+            core,
+            connections,
+            noted,
+            spare,
+            running,
+            operators,
+            ..
+        } = self;
+        for (ticket, operated) in core.operated() {
+            if let Some(operator) = operators.remove(&ticket) {
+                // Nobody there: it took too long for whoever asked.
+                let _ = operator.try_send(operated);
+            }
         }
+        for output in core.outputs() {
+            let (number, message) = match output {
+                Output::ToTerminal {
+                    connection,
+                    message,
+                }
+                | Output::ToLink {
+                    connection,
+                    message,
+                } => (connection, Some(message)),
+                Output::CloseLink { connection } => (connection, None),
+            };
+            let path = ReturnPath(number);
+            let Some(connection) = connections.get_mut(path.connection()) else {
+                continue;
+            };
+            let note = match message {
+                Some(message) => connection.say(&message, path.tpdu(), spare),
+                None => connection.close(),
+            };
+            if note {
+                noted.push(path.connection());
+            }
+        }
+        for number in noted.drain(..) {
+            if let Some(connection) = connections.get_mut(number) {
+                connection.write(*running, spare);
+            }
+        }
+    }
+
+    /// The timer went off, `passed` after it did before.
+    fn time_passed(&mut self, passed: Duration, now: u64) {
+        if self.core.next_timeout().is_some_and(|due| due <= now) {
+            self.core.tick(now);
+        }
+        self.running += passed.min(plane::TICK_LONGEST);
+        // Every connection once a sweep, a few at a time.
+        let slots = self
+            .connections
+            .len()
+            .div_ceil(plane::SWEEP_TICKS)
+            .max(plane::SWEEP_SLOTS_MIN);
+        let (from, to) = (self.sweep, self.sweep + slots);
+        for connection in self.connections.part_mut(from, to) {
+            connection.check_time(self.running);
+        }
+        self.sweep = if to < self.connections.len() { to } else { 0 };
     }
 }

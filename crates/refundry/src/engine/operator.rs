@@ -62,7 +62,7 @@ pub(super) fn answer(
                 progress: &|keys| engine.progress(keys),
                 message: &|advice| {
                     engine
-                        .with(|core, _| core.advice_message(advice))
+                        .look(|core| core.advice_message(advice))
                         .ok_or_else(|| "its link is not in the configuration, or its text was sealed with a key that is not there".to_owned())
                 },
             };
@@ -95,7 +95,7 @@ impl Engine {
 
     fn progress(&self, keys: &[AdviceKey]) -> Vec<Option<Progress>> {
         let some = |some: &[AdviceKey]| -> Vec<Option<Progress>> {
-            self.with(|core, _| some.iter().map(|key| core.progress(*key)).collect())
+            self.look(|core| some.iter().map(|key| core.progress(*key)).collect())
         };
         keys.chunks(LOOKED_AT_ONCE).flat_map(some).collect()
     }

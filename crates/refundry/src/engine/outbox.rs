@@ -1,16 +1,22 @@
 //! What waits to be written to one connection: gathered, so that all that is ready leaves in one write.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use iso8583_codec::Spec;
 use iso8583_framing::{Framing, Tpdu};
-use tokio::sync::Notify;
 
 use super::return_path::{TpduNumber, Tpdus};
 
 /// Bytes that may wait for a peer that does not read; then the connection is closed.
 const OUTBOX_BYTES_MAX: usize = 8 << 20;
+
+/// Bytes of the empty buffers that are kept for whoever writes next.
+const SPARE_BYTES_MAX: usize = 8 << 20;
+
+/// A buffer that has grown beyond this is not kept.
+const SPARE_BUFFER_BYTES_MAX: usize = 256 * 1024;
+
+/// A buffer begins with this.
+const BUFFER_BYTES: usize = 4096;
 
 /// Framed messages on their way to a socket.
 #[derive(Debug)]
@@ -18,20 +24,42 @@ pub(crate) struct Outbox {
     framing: Framing,
     /// Of a link whose messages have TPDUs: its dialect, in which requests and answers are told apart.
     link: Option<&'static Spec>,
-    queue: Mutex<Queue>,
-    wake: Notify,
-}
-
-#[derive(Debug, Default)]
-struct Queue {
+    /// Without room of its own while nothing waits.
     bytes: BytesMut,
-    /// Taken by the writer and not yet written.
-    writing: bool,
     closed: bool,
     /// What came with the messages of terminals.
-    tpdus: Tpdus,
+    tpdus: Option<Box<Tpdus>>,
     /// What came with the last request of an issuer.
     asked: Option<Tpdu>,
+}
+
+/// Empty buffers, so that an idle connection has none and a busy one makes none.
+#[derive(Debug, Default)]
+pub(crate) struct Spare {
+    buffers: Vec<BytesMut>,
+    bytes: usize,
+}
+
+impl Spare {
+    fn take(&mut self) -> BytesMut {
+        match self.buffers.pop() {
+            Some(buffer) => {
+                self.bytes -= buffer.capacity();
+                buffer
+            }
+            None => BytesMut::with_capacity(BUFFER_BYTES),
+        }
+    }
+
+    fn give(&mut self, mut buffer: BytesMut) {
+        buffer.clear();
+        let bytes = buffer.capacity();
+        let fits = (BUFFER_BYTES..=SPARE_BUFFER_BYTES_MAX).contains(&bytes);
+        if fits && self.bytes + bytes <= SPARE_BYTES_MAX {
+            self.bytes += bytes;
+            self.buffers.push(buffer);
+        }
+    }
 }
 
 impl Outbox {
@@ -40,8 +68,10 @@ impl Outbox {
         Outbox {
             framing,
             link: None,
-            queue: Mutex::default(),
-            wake: Notify::new(),
+            bytes: BytesMut::new(),
+            closed: false,
+            tpdus: None,
+            asked: None,
         }
     }
 
@@ -53,19 +83,17 @@ impl Outbox {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The number under which the answer to a message finds its way to the TPDU that it came with.
-    pub(crate) fn number(&self, tpdu: Option<Tpdu>) -> TpduNumber {
-        tpdu.map_or(TpduNumber::NONE, |tpdu| self.lock().tpdus.number(tpdu))
+    pub(crate) fn number(&mut self, tpdu: Option<Tpdu>) -> TpduNumber {
+        tpdu.map_or(TpduNumber::NONE, |tpdu| {
+            self.tpdus.get_or_insert_default().number(tpdu)
+        })
     }
 
     /// Keeps the TPDU of a message of an issuer for our answer, if it is a request.
-    pub(crate) fn heard(&self, message: &[u8], tpdu: Option<Tpdu>) {
+    pub(crate) fn heard(&mut self, message: &[u8], tpdu: Option<Tpdu>) {
         if tpdu.is_some() && self.is_response(message) == Some(false) {
-            self.lock().asked = tpdu;
+            self.asked = tpdu;
         }
     }
 
@@ -75,73 +103,69 @@ impl Outbox {
         Some(decoded.mti().is_response())
     }
 
-    /// Adds a message; whether the writer must be woken. `tpdu`: of the message that it answers.
-    pub(crate) fn push(&self, message: &[u8], tpdu: TpduNumber) -> bool {
-        let answers_issuer = self.is_response(message) == Some(true);
-        let mut queue = self.lock();
+    /// Adds a message. `tpdu`: of the message that it answers.
+    pub(crate) fn push(&mut self, message: &[u8], tpdu: TpduNumber, spare: &mut Spare) {
         let asked = match tpdu {
-            TpduNumber::NONE => queue.asked.filter(|_| answers_issuer),
+            TpduNumber::NONE => self
+                .asked
+                .filter(|_| self.is_response(message) == Some(true)),
             number => {
-                let asked = queue.tpdus.get(number);
+                let asked = self.tpdus.as_ref().and_then(|tpdus| tpdus.get(number));
                 if asked.is_none() {
                     tracing::warn!(
                         "an answer is dropped: its TPDU is forgotten, so many others came after it"
                     );
-                    return false;
+                    return;
                 }
                 asked
             }
         };
-        if queue.closed {
-            return false;
+        if self.closed {
+            return;
         }
-        if queue.bytes.len() + message.len() > OUTBOX_BYTES_MAX {
+        if self.bytes.len() + message.len() > OUTBOX_BYTES_MAX {
             tracing::warn!("a peer does not read its answers: the connection is closed");
-            queue.closed = true;
-            queue.bytes.clear();
-            return true;
+            self.closed = true;
+            self.bytes = BytesMut::new();
+            return;
         }
-        let first = queue.bytes.is_empty();
+        if self.bytes.capacity() == 0 {
+            self.bytes = spare.take();
+        }
         let tpdu = asked.map(|asked| self.framing.answering(asked));
-        let mark = self.framing.begin_with(&mut queue.bytes, tpdu);
-        queue.bytes.extend_from_slice(message);
-        if let Err(error) = self.framing.finish(&mut queue.bytes, mark) {
+        let mark = self.framing.begin_with(&mut self.bytes, tpdu);
+        self.bytes.extend_from_slice(message);
+        if let Err(error) = self.framing.finish(&mut self.bytes, mark) {
             tracing::error!(%error, "a message does not fit its frame");
         }
-        first
     }
 
-    /// Asks for the connection to be closed; whether the writer must be woken.
-    pub(crate) fn close(&self) -> bool {
-        let mut queue = self.lock();
-        !std::mem::replace(&mut queue.closed, true)
+    /// Takes no more; the connection is to close once everything is written.
+    pub(crate) fn close(&mut self) {
+        self.closed = true;
     }
 
-    pub(crate) fn wake(&self) {
-        self.wake.notify_one();
+    /// Whether the connection is to close once everything is written.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed
     }
 
-    /// Waits for something to write, or to close.
-    pub(crate) async fn woken(&self) {
-        self.wake.notified().await;
+    /// What waits, in frames.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 
-    /// Takes everything into `out` (which is empty); whether the connection is to close after it.
-    pub(crate) fn take(&self, out: &mut BytesMut) -> bool {
-        let mut queue = self.lock();
-        std::mem::swap(&mut queue.bytes, out);
-        queue.writing = !out.is_empty();
-        queue.closed
-    }
-
-    /// What was taken is written.
-    pub(crate) fn written(&self) {
-        self.lock().writing = false;
+    /// The first `bytes` bytes have been written.
+    pub(crate) fn written(&mut self, bytes: usize, spare: &mut Spare) {
+        if bytes == self.bytes.len() {
+            spare.give(std::mem::take(&mut self.bytes));
+        } else {
+            self.bytes.advance(bytes);
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        let queue = self.lock();
-        queue.bytes.is_empty() && !queue.writing
+        self.bytes.is_empty()
     }
 }
 
@@ -151,69 +175,88 @@ mod tests {
 
     #[test]
     fn more_than_may_wait_closes_the_connection() {
-        let outbox = Outbox::new(Framing::LEN2);
+        let (mut outbox, mut spare) = (Outbox::new(Framing::LEN2), Spare::default());
         let message = [b'0'; 8000];
-        let mut pushed = 0;
-        while pushed + message.len() <= OUTBOX_BYTES_MAX {
-            assert_eq!(
-                outbox.push(&message, TpduNumber::NONE),
-                pushed == 0,
-                "whom to wake"
-            );
-            pushed = outbox.lock().bytes.len();
+        while outbox.bytes.len() + message.len() <= OUTBOX_BYTES_MAX {
+            outbox.push(&message, TpduNumber::NONE, &mut spare);
+            assert!(!outbox.is_closed());
         }
-        assert!(
-            outbox.push(&message, TpduNumber::NONE),
-            "the writer is to close"
-        );
-        let mut out = BytesMut::new();
-        assert!(outbox.take(&mut out) && out.is_empty());
+        outbox.push(&message, TpduNumber::NONE, &mut spare);
+        assert!(outbox.is_closed() && outbox.is_empty());
         // Nothing more is kept for it.
-        assert!(!outbox.push(&message, TpduNumber::NONE) && outbox.is_empty());
+        outbox.push(&message, TpduNumber::NONE, &mut spare);
+        assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn buffers_go_round_and_large_ones_are_given_back() {
+        let (mut outbox, mut spare) = (Outbox::new(Framing::LEN2), Spare::default());
+        outbox.push(b"0210", TpduNumber::NONE, &mut spare);
+        let buffer = outbox.bytes().as_ptr();
+        outbox.written(2, &mut spare);
+        assert_eq!(outbox.bytes(), b"0210");
+        outbox.push(b"0410", TpduNumber::NONE, &mut spare);
+        assert_eq!(outbox.bytes(), b"0210\x00\x040410");
+        outbox.written(10, &mut spare);
+        assert!(outbox.is_empty() && outbox.bytes.capacity() == 0);
+
+        let mut other = Outbox::new(Framing::LEN2);
+        spare.buffers.clear();
+        spare.bytes = 0;
+        outbox.push(b"0210", TpduNumber::NONE, &mut spare);
+        outbox.written(6, &mut spare);
+        other.push(b"0810", TpduNumber::NONE, &mut spare);
+        assert!(spare.buffers.is_empty() && other.bytes().len() == 6 && !buffer.is_null());
+        for _ in 0..100 {
+            other.push(&[b'0'; 8000], TpduNumber::NONE, &mut spare);
+        }
+        other.written(other.bytes().len(), &mut spare);
+        assert!(spare.buffers.is_empty() && spare.bytes == 0);
     }
 
     /// A message in the frame of a link with TPDUs.
-    fn pushed(outbox: &Outbox, message: &[u8], tpdu: TpduNumber) -> Vec<u8> {
-        let mut out = BytesMut::new();
-        outbox.push(message, tpdu);
-        outbox.take(&mut out);
-        out.to_vec()
+    fn pushed(outbox: &mut Outbox, message: &[u8], tpdu: TpduNumber) -> Vec<u8> {
+        let mut spare = Spare::default();
+        outbox.push(message, tpdu, &mut spare);
+        let out = outbox.bytes().to_vec();
+        outbox.written(out.len(), &mut spare);
+        out
     }
 
     #[test]
     fn an_issuer_is_answered_under_the_tpdu_of_its_request() {
         let nac = Framing::by_name("nac").unwrap();
-        let outbox = Outbox::for_link(nac, Spec::iso87_ascii());
+        let mut outbox = Outbox::for_link(nac, Spec::iso87_ascii());
         let message = |mti: &str| format!("{mti}0020000000000000000001").into_bytes();
         let frame = |tpdu: &str, mti: &str| [b"\x00\x1F", tpdu.as_bytes(), &message(mti)].concat();
         let own = "\x60\0\0\0\0";
         let issuers = Tpdu(*b"\x60\x00\x01\x12\x34");
 
         assert_eq!(
-            pushed(&outbox, &message("0810"), TpduNumber::NONE),
+            pushed(&mut outbox, &message("0810"), TpduNumber::NONE),
             frame(own, "0810")
         );
         outbox.heard(&message("0210"), Some(Tpdu([9; 5])));
         outbox.heard(&message("0800"), Some(issuers));
         outbox.heard(&message("0210"), Some(Tpdu([9; 5])));
         assert_eq!(
-            pushed(&outbox, &message("0810"), TpduNumber::NONE),
+            pushed(&mut outbox, &message("0810"), TpduNumber::NONE),
             frame("\x60\x12\x34\x00\x01", "0810")
         );
         assert_eq!(
-            pushed(&outbox, &message("0200"), TpduNumber::NONE),
+            pushed(&mut outbox, &message("0200"), TpduNumber::NONE),
             frame(own, "0200")
         );
     }
 
     #[test]
     fn an_answer_whose_tpdu_is_forgotten_is_dropped() {
-        let outbox = Outbox::new(Framing::by_name("nac").unwrap());
+        let mut outbox = Outbox::new(Framing::by_name("nac").unwrap());
         let first = outbox.number(Some(Tpdu([0; 5])));
         for terminal in 1..=16_384_u16 {
             let [high, low] = terminal.to_be_bytes();
             outbox.number(Some(Tpdu([0x60, 0, 0, high, low])));
         }
-        assert!(!outbox.push(b"0210", first) && outbox.is_empty());
+        assert!(pushed(&mut outbox, b"0210", first).is_empty());
     }
 }

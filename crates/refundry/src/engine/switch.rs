@@ -13,21 +13,18 @@ use refund_ledger::{KeyId, Name, Vault};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use switch_core::Core;
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::connection::Rules;
 use super::issuer_link::Line;
 use super::listener::Listener;
-use super::{Engine, Stage, admin, build, issuer_link, listener, questions};
+use super::plane::{Plane, TICK};
+use super::{Due, Engine, Stage, admin, build, issuer_link, questions};
 use crate::clock::{self, Clock};
 use crate::config::{Address, Config};
 use crate::metrics::{LEDGER_BATCH, LEDGER_COMMIT, Metrics};
 use crate::secrets::{self, SecretsError};
-
-/// How often the core is told that time has passed.
-const TICK: Duration = Duration::from_millis(10);
 
 /// How often gauges are brought up to date.
 const OBSERVE: Duration = Duration::from_secs(1);
@@ -58,6 +55,8 @@ pub enum SwitchError {
     },
     /// The Unix socket for questions.
     Socket(io::Error),
+    /// The thread that terminals and issuers are served on.
+    Thread(io::Error),
 }
 
 impl fmt::Display for SwitchError {
@@ -75,6 +74,7 @@ impl fmt::Display for SwitchError {
                 f,
                 "cannot open the socket for questions in the data folder: {error}"
             ),
+            SwitchError::Thread(error) => write!(f, "cannot start a thread: {error}"),
         }
     }
 }
@@ -86,6 +86,8 @@ impl std::error::Error for SwitchError {}
 pub struct Switch {
     engine: Arc<Engine>,
     store: Arc<EmbeddedStore>,
+    plane: Plane,
+    /// What else runs, on the runtime of whoever started the node.
     tasks: JoinSet<()>,
     drain_timeout: Duration,
     listeners: Vec<(String, SocketAddr)>,
@@ -99,9 +101,9 @@ impl Switch {
     /// [`SwitchError`]; nothing runs then.
     pub async fn start(config: &Config, metrics: Option<Metrics>) -> Result<Switch, SwitchError> {
         raise_descriptor_limit(config);
-        let completed = Arc::new(Notify::new());
+        let due = Arc::new(Due::default());
         let clock = Clock::start();
-        let store = open_store(config, completed.clone())?;
+        let store = open_store(config, due.clone())?;
         let recovered = store.recovered();
         let vault = open_vault(config, &*store, recovered.is_empty)?;
         let core_config = build::core_config(config);
@@ -116,9 +118,8 @@ impl Switch {
             now ^ issuer_link::random_bits(),
             now,
         );
-        let engine = Arc::new(Engine::new(core, clock, completed, store.clone(), metrics));
+        let engine = Arc::new(Engine::new(core, clock, due, store.clone(), metrics));
 
-        let mut tasks = JoinSet::new();
         let mut listeners = Vec::new();
         let mut doors = Vec::new();
         for (index, listen) in config.listen.iter().enumerate() {
@@ -130,8 +131,10 @@ impl Switch {
                 framing: listen.framing,
                 max_frame: listen.max_frame,
                 idle_timeout: Some(listen.idle_timeout),
+                answers_first: true,
             };
             let connections_max = listen.max_connections;
+            let socket = socket.into_std().map_err(SwitchError::Socket)?;
             doors.push(Listener {
                 socket,
                 name: listen.name.clone(),
@@ -144,13 +147,12 @@ impl Switch {
         let admin = admin_socket.local_addr().map_err(SwitchError::Socket)?;
         let socket = questions::open(&config.node.data_dir).map_err(SwitchError::Socket)?;
 
-        tasks.spawn(engine.clone().feed_completions());
-        tasks.spawn(keep_time(engine.clone()));
         // What the recovery decided goes to the ledger before anybody can ask.
         engine.with(|core, now| core.tick(now));
-        for line in lines(config) {
-            tasks.spawn(issuer_link::run(engine.clone(), line));
-        }
+        let plane =
+            Plane::start(engine.clone(), doors, lines(config)).map_err(SwitchError::Thread)?;
+        let mut tasks = JoinSet::new();
+        tasks.spawn(observe(engine.clone()));
         tasks.spawn(admin::run(engine.clone(), admin_socket));
         let realms = config
             .listen
@@ -158,12 +160,10 @@ impl Switch {
             .map(|listen| Name::new(&listen.realm))
             .collect();
         tasks.spawn(questions::run(engine.clone(), socket, realms));
-        for door in doors {
-            tasks.spawn(listener::run(engine.clone(), door));
-        }
         Ok(Switch {
             engine,
             store,
+            plane,
             tasks,
             drain_timeout: config.node.drain_timeout,
             listeners,
@@ -186,12 +186,12 @@ impl Switch {
     /// Whether an issuer link is up and the ledger takes changes.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.engine.with(|core, _| core.ready())
+        self.engine.look(Core::ready)
     }
 
     /// Waits until the ledger fails; a node whose ledger is well waits for ever.
     pub async fn failed(&self) {
-        while !self.engine.with(|core, _| core.failed()) {
+        while !self.engine.look(Core::failed) {
             sleep(TICK * 5).await;
         }
     }
@@ -216,47 +216,42 @@ impl Switch {
         self.engine.enter(Stage::Closing);
         self.tasks.abort_all();
         while self.tasks.join_next().await.is_some() {}
-        let store = self.store;
-        let closed = tokio::task::spawn_blocking(move || store.close()).await;
+        let (mut plane, store) = (self.plane, self.store);
+        let close = move || {
+            plane.join();
+            store.close()
+        };
+        let closed = tokio::task::spawn_blocking(close).await;
         closed.map_err(|error| StoreError {
             message: error.to_string(),
         })?
     }
 
     async fn wait_until(&self, end: Instant, done: impl Fn(&Core) -> bool) {
-        while !self.engine.with(|core, _| done(core) || core.failed()) && Instant::now() < end {
+        while !self.engine.look(|core| done(core) || core.failed()) && Instant::now() < end {
             sleep(TICK).await;
         }
     }
 }
 
-/// Ticks the core and brings gauges up to date.
-async fn keep_time(engine: Arc<Engine>) {
-    let mut ticks = interval(TICK);
+/// Brings gauges up to date, and has an eye on the store.
+async fn observe(engine: Arc<Engine>) {
+    let mut ticks = interval(OBSERVE);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut observed = Instant::now();
     loop {
         ticks.tick().await;
-        engine.with(|core, now| {
-            if core.next_timeout().is_some_and(|due| due <= now) {
-                core.tick(now);
-            }
-        });
-        if observed.elapsed() >= OBSERVE {
-            observed = Instant::now();
-            engine.observe();
-            // A failure in the background (a checkpoint, say) stops the node as one on the hot path does.
-            if let Some(error) = engine.store.poisoned() {
-                engine.with(|core, _| core.fail(&error.message));
-            }
-            if let Some(metrics) = &engine.metrics {
-                metrics.upkeep();
-            }
+        engine.observe();
+        // A failure in the background (a checkpoint, say) stops the node as one on the hot path does.
+        if let Some(error) = engine.store.poisoned() {
+            engine.with(|core, _| core.fail(&error.message));
+        }
+        if let Some(metrics) = &engine.metrics {
+            metrics.upkeep();
         }
     }
 }
 
-fn open_store(config: &Config, completed: Arc<Notify>) -> Result<Arc<EmbeddedStore>, SwitchError> {
+fn open_store(config: &Config, due: Arc<Due>) -> Result<Arc<EmbeddedStore>, SwitchError> {
     let mut options = EmbeddedOptions::new(
         config.node.data_dir.clone(),
         build::millis(build::retention(config)),
@@ -268,7 +263,7 @@ fn open_store(config: &Config, completed: Arc<Notify>) -> Result<Arc<EmbeddedSto
         seconds.record(stats.nanoseconds as f64 / 1e9);
         items.record(stats.items as f64);
     }));
-    let waker = Arc::new(move || completed.notify_one());
+    let waker = Arc::new(move || due.completed());
     EmbeddedStore::open(options, waker)
         .map(Arc::new)
         .map_err(SwitchError::Ledger)
@@ -324,6 +319,7 @@ fn lines(config: &Config) -> Vec<Line> {
                 framing: issuer.framing,
                 max_frame: issuer.framing.message_bytes_max().min(ISSUER_FRAME_MAX),
                 idle_timeout: None,
+                answers_first: false,
             },
             reconnect_min: issuer.reconnect_min,
             reconnect_max: issuer.reconnect_max,

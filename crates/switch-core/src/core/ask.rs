@@ -515,7 +515,7 @@ impl Slot {
 /// The record that an event opens.
 fn opened(event: &mut Event) -> Option<&mut Transaction> {
     event.changes.iter_mut().find_map(|change| match change {
-        Change::Create(new) => Some(&mut **new),
+        Change::Create(new) => Some(Arc::make_mut(new)),
         _ => None,
     })
 }
