@@ -443,6 +443,12 @@ fn chosen(image: &Image) -> Vec<Damage> {
     }
     // The library's journal, from its first byte on.
     damages.extend([0, 1, 5, 12, 13, 15, 26, 30, 34].map(|at| flip(&library, at)));
+    // Its highest bit makes the library's next sequence number one too many.
+    damages.push(Damage::Flip {
+        file: library.clone(),
+        at: 12,
+        bit: 7,
+    });
     let used = image.0[&library].head.len();
     damages.extend([used / 3, used / 2, used - 1].map(|at| Damage::Cut {
         file: library.clone(),

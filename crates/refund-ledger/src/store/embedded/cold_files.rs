@@ -220,6 +220,9 @@ fn whole_batches(bytes: &[u8], sequence: &mut Option<u64>) -> usize {
     bytes.len().saturating_sub(rest.len())
 }
 
+/// The library's sequence numbers lie below.
+const SEQUENCES: u64 = 1 << 63;
+
 /// The sequence number of the batch that `bytes` begins with, and what comes after it; `None` where no whole batch stands there.
 fn batch(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let ([BEGIN, header @ ..], items) = bytes.split_first_chunk::<13>()? else {
@@ -228,6 +231,9 @@ fn batch(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let (count, sequence) = header.split_first_chunk::<4>()?;
     let count = u32::from_le_bytes(*count);
     let sequence = u64::from_le_bytes(*sequence.first_chunk()?);
+    if sequence >= SEQUENCES {
+        return None; // the library ends the process where it meets one
+    }
     let mut rest = items;
     for _ in 0..count {
         rest = item(rest)?;
