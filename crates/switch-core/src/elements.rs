@@ -86,6 +86,22 @@ pub(crate) fn written_where(
     Ok(parts)
 }
 
+/// Puts the wanted elements into a draft as they are. Nothing, and `false`, where they are more than it holds.
+pub(crate) fn set_all<'a>(
+    draft: &mut Draft<'a>,
+    bytes: &'a [u8],
+    wanted: impl Fn(u8) -> bool,
+) -> bool {
+    let all = || iter(bytes).filter(|(de, _)| wanted(*de));
+    let fits = all().count() <= PART;
+    if fits {
+        for (de, value) in all() {
+            draft.set(de, value);
+        }
+    }
+    fits
+}
+
 /// Puts all elements of `parts` into a draft.
 pub(crate) fn copy_all<'a>(draft: &mut Draft<'a>, parts: &'a [Message<'a>]) {
     for part in parts {

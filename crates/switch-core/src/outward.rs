@@ -27,6 +27,24 @@ const SECRET: [u8; 4] = [35, 36, 45, 52];
 /// MACs are of one leg.
 const MACS: [u8; 2] = [64, 128];
 
+/// Elements of an issuer's answer that need not be kept for a repeat: they are in the record, or in no answer.
+const KEPT_ELSEWHERE: u128 = bits(&ECHOED) | bits(&SECRET) | bits(&MACS) | bits(&[37, 38, 39]);
+
+/// A set of elements up to 128.
+const fn bits(elements: &[u8]) -> u128 {
+    let mut all = 0;
+    let mut rest = elements;
+    while let [de, more @ ..] = rest {
+        all |= bit(*de);
+        rest = more;
+    }
+    all
+}
+
+const fn bit(de: u8) -> u128 {
+    1 << (de - 1)
+}
+
 /// `code` as a four-digit MTI.
 pub(crate) fn mti(code: u16) -> Mti {
     Mti::new(&digits(u64::from(code))).unwrap_or(Mti::literal("0000"))
@@ -236,13 +254,11 @@ pub(crate) fn extra(
     transaction: &Transaction,
     vault: &Vault,
 ) -> Result<Option<Arc<Sealed>>, VaultError> {
-    let elsewhere = |de: &u8| {
-        ECHOED.contains(de)
-            || SECRET.contains(de)
-            || MACS.contains(de)
-            || matches!(de, 37..=39 | 129..)
-    };
-    let mut others = answer.elements().filter(|de| !elsewhere(de)).peekable();
+    let mut others = answer
+        .elements()
+        .take_while(|de| *de <= elements::ELEMENT_MAX)
+        .filter(|de| KEPT_ELSEWHERE & bit(*de) == 0)
+        .peekable();
     if others.peek().is_none() {
         return Ok(None);
     }
@@ -387,14 +403,19 @@ pub(crate) fn advice_message(
     let text = vault
         .open(&advice.sealed, &advice_context(advice.key))
         .map_err(AdviceError::Sealed)?;
+    let many;
     let first = elements::mti(&text).ok_or(AdviceError::Text)?;
     let (time, stan): ([u8; 10], [u8; 6]) =
         (digits(advice.time.0), digits(u64::from(advice.stan.0)));
-    let parts = elements::written_where(&text, spec, |de| !is_left_out(de, spec))
-        .map_err(AdviceError::Encode)?;
-    let parts = elements::read(&parts, spec);
+    let wanted = |de| !is_left_out(de, spec);
     let mut draft = Draft::new(if repeat { first.as_repeat() } else { first });
-    elements::copy_all(&mut draft, &parts);
+    let parts;
+    if !elements::set_all(&mut draft, &text, wanted) {
+        let written = elements::written_where(&text, spec, wanted);
+        many = written.map_err(AdviceError::Encode)?;
+        parts = elements::read(&many, spec);
+        elements::copy_all(&mut draft, &parts);
+    }
     // Without numbers it is only looked at: they come with the first attempt.
     if advice.stan.0 != 0 {
         draft.set(7, &time).set(11, &stan);
@@ -433,6 +454,45 @@ pub(crate) fn belongs(answer: &Message<'_>, sent: &Message<'_>) -> bool {
     answer.mti() == sent.mti().response()
         && [3, 7, 11, 41, 42].into_iter().all(as_sent)
         && (partial || as_sent(4))
+}
+
+/// What an answer echoes of a relayed request, as both have it in nearly all cases: where it all agrees, the answer belongs to the
+/// request; where it does not, [`belongs`] looks closer.
+#[derive(Debug)]
+pub(crate) struct Expected {
+    mti: Mti,
+    code: [u8; 6],
+    amount: [u8; 12],
+    time: [u8; 10],
+    stan: [u8; 6],
+    terminal: [u8; 8],
+    merchant: [u8; 15],
+}
+
+impl Expected {
+    pub(crate) fn of(transaction: &Transaction, issuer: &Issuer) -> Expected {
+        let request = &transaction.request;
+        Expected {
+            mti: mti(issuer.mti).response(),
+            code: request.processing_code,
+            amount: digits(request.amount.0),
+            time: digits(issuer.time.0),
+            stan: digits(u64::from(issuer.stan.0)),
+            terminal: request.terminal,
+            merchant: request.merchant,
+        }
+    }
+
+    pub(crate) fn is_echoed_by(&self, answer: &Message<'_>) -> bool {
+        let agrees = |de: u8, value: &[u8]| answer.text(de).is_none_or(|text| *text == *value);
+        answer.mti() == self.mti
+            && agrees(11, &self.stan)
+            && agrees(7, &self.time)
+            && agrees(3, &self.code)
+            && agrees(4, &self.amount)
+            && agrees(41, &self.terminal)
+            && agrees(42, &self.merchant)
+    }
 }
 
 /// Writes what of a relayed request its answer is compared with; for requests that were relayed before a restart.

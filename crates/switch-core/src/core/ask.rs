@@ -11,13 +11,14 @@ use refund_ledger::{
 
 use super::Core;
 use super::find::Named;
-use super::flight::Leaving;
+use super::flight::Flight;
+use super::link::Turn;
 use super::own::{Own, Slot};
 use super::terminal::Asking;
 use super::work::{After, Decision, Interrupt, Outcome, Task, Work};
 use crate::asked::Asked;
 use crate::config::VoidAs;
-use crate::outward;
+use crate::outward::{self, Expected};
 
 /// Most messages that wait for the answer to one request.
 const WAITERS_MAX: usize = 64;
@@ -239,14 +240,19 @@ impl Core {
         };
         (new.issuer, new.request.rrn) = (Some(issuer), rrn);
         let written = self.write_relay(asking, message, new, &issuer, original.as_deref(), link);
-        let leaving = Leaving {
-            key: slot.key,
-            link,
-            issuer,
-            came: new.created,
-            message: written,
+        let mut flight = Flight::new(slot.key, link, asking.asker.listener);
+        flight.turn = Turn::of(&issuer, new.created);
+        flight.stan = issuer.stan.0;
+        flight.expected = Some(Expected::of(new, &issuer));
+        let fault = match written {
+            Ok(message) => {
+                flight.sent = message;
+                None
+            }
+            Err(reason) => Some(reason),
         };
-        self.decided(event, slot, original, After::Relay(leaving))
+        let flight = self.spare_flights.boxed(flight);
+        self.decided(event, slot, original, After::Relay(flight, fault))
     }
 
     fn hold(

@@ -1,6 +1,6 @@
 //! Requests toward issuers: relayed, answered, timed out, answered late.
 
-use iso8583_codec::Message;
+use iso8583_codec::{Message, Spec};
 use refund_ledger::decide;
 use refund_ledger::{
     Answer, Issuer, Key, LATE_MS, MinorUnits, Reason, Stan, Status, Transaction, Working,
@@ -12,7 +12,7 @@ use super::reversal::order_of;
 use super::terminal::{Asker, Asking};
 use super::work::{After, Decision, Interrupt, Outcome, Task, Work};
 use super::{Core, Output, Timer};
-use crate::outward::{self, ReversalText};
+use crate::outward::{self, Expected, ReversalText};
 
 /// How long a timed-out request is remembered for a late answer; microseconds.
 pub(super) const LATE_WINDOW: u64 = LATE_MS * 1000;
@@ -28,10 +28,14 @@ pub(super) struct Flight {
     /// The issuer connection it went over.
     pub(super) connection: u64,
     pub(super) stan: u32,
+    /// What decides over which connection it goes.
+    pub(super) turn: Turn,
     /// Who waits for the answer.
     pub(super) waiters: Waiters,
     /// The message as sent, to compare answers with.
     pub(super) sent: Frame,
+    /// What a usual answer echoes of it, which is compared sooner; not of what was relayed before a restart.
+    pub(super) expected: Option<Expected>,
     pub(super) sent_at: u64,
     pub(super) state: FlightState,
     /// An approval that came while the time-out was being recorded.
@@ -40,18 +44,6 @@ pub(super) struct Flight {
     pub(super) reversal_reason: Option<[u8; 2]>,
     /// Answers that the switch gives go by this listener's codes.
     pub(super) listener: usize,
-}
-
-/// A request that leaves once its record is durable.
-#[derive(Debug)]
-pub(super) struct Leaving {
-    pub(super) key: Key,
-    pub(super) link: usize,
-    pub(super) issuer: Issuer,
-    /// When it came, unix milliseconds.
-    pub(super) came: u64,
-    /// As it was written while the terminal's message was at hand, or why that could not be.
-    pub(super) message: Result<Frame, Reason>,
 }
 
 /// An issuer's answer as it was written for the terminal.
@@ -100,6 +92,34 @@ pub(super) enum FlightState {
 }
 
 impl Flight {
+    /// Over a link, with answers by a listener's codes; nothing else is known yet.
+    pub(super) fn new(key: Key, link: usize, listener: usize) -> Flight {
+        Flight {
+            key,
+            link,
+            connection: 0,
+            stan: 0,
+            turn: Turn::any(0),
+            waiters: Waiters::default(),
+            sent: Frame::default(),
+            expected: None,
+            sent_at: 0,
+            state: FlightState::Waiting,
+            late: None,
+            reversal_reason: None,
+            listener,
+        }
+    }
+
+    /// Whether a message is the answer to this one.
+    pub(super) fn is_answered_by(&self, answer: &Message<'_>, spec: &Spec) -> bool {
+        let is_expected = |expected: &Expected| expected.is_echoed_by(answer);
+        self.expected.as_ref().is_some_and(is_expected)
+            || spec
+                .decode(&self.sent)
+                .is_ok_and(|sent| outward::belongs(answer, &sent))
+    }
+
     pub(super) fn is_late(&self) -> bool {
         self.state == FlightState::Late
     }
@@ -107,44 +127,25 @@ impl Flight {
 
 impl Core {
     /// The record is durable: the request leaves.
-    pub(super) fn relay(&mut self, leaving: Leaving, asker: &Asker) {
-        let Leaving {
-            key,
-            link,
-            issuer,
-            came,
-            message,
-        } = leaving;
-        let mut flight = Flight {
-            key,
-            link,
-            connection: 0,
-            stan: issuer.stan.0,
-            waiters: Waiters {
-                first: Some(asker.clone()),
-                more: Vec::new(),
-            },
-            sent: Frame::default(),
-            sent_at: self.now,
-            state: FlightState::Waiting,
-            late: None,
-            reversal_reason: None,
-            listener: asker.listener,
-        };
-        let left = match self.links[link].pick(Turn::of(&issuer, came)) {
-            None => Err(Reason::LinkDown),
-            Some(connection) => message.map(|message| (connection, message)),
+    pub(super) fn relay(&mut self, mut flight: Box<Flight>, fault: Option<Reason>, asker: Asker) {
+        let (key, link) = (flight.key, flight.link);
+        flight.waiters.push(asker);
+        flight.sent_at = self.now;
+        let left = match (self.links[link].pick(flight.turn), fault) {
+            (None, _) => Err(Reason::LinkDown),
+            (Some(_), Some(fault)) => Err(fault),
+            (Some(connection), None) => Ok(connection),
         };
         match left {
-            Ok((connection, message)) => {
+            Ok(connection) => {
                 flight.connection = connection;
-                flight.sent = message.clone();
-                self.links[link].expect(issuer.stan, Pending::Request(key));
+                self.links[link].expect(Stan(flight.stan), Pending::Request(key));
                 let deadline = self.now + self.config.links[link].response_timeout;
                 self.links[link].push_timeout(deadline, key);
+                let message = flight.sent.clone().into();
                 self.outputs.push(Output::ToLink {
                     connection,
-                    message: message.into(),
+                    message,
                 });
             }
             Err(reason) => {
@@ -445,7 +446,7 @@ impl Core {
     /// Who asked gets the issuer's answer, who waits with a repeat the same from the record; without it, all get what is on
     /// record.
     pub(super) fn finish(&mut self, key: Key, passed: Option<Passed>, next: &Working) {
-        let Some(flight) = self.remove_flight(key) else {
+        let Some(mut flight) = self.remove_flight(key) else {
             return;
         };
         let mut waiters = flight.waiters.iter();
@@ -455,9 +456,14 @@ impl Core {
             self.metrics.refusal(first.label, passed.reason);
             self.send_answer(first, passed.code, Ok(passed.message.into()));
         }
-        if let Some(record) = next.get(key) {
-            waiters.for_each(|asker| self.answer_stored(asker, record));
+        for asker in waiters {
+            if let Some(record) = next.get(key) {
+                self.answer_stored(asker, record);
+            }
         }
+        // Its messages are let go; the block is used again.
+        (flight.waiters, flight.sent, flight.late) = Default::default();
+        self.spare_flights.keep(flight);
     }
 
     /// The time-out is durable: who waits is answered; the flight stays for a late approval.
@@ -521,12 +527,16 @@ impl Core {
     }
 
     pub(super) fn forget(&mut self, key: Key) {
-        if self.flights.get(&key).is_some_and(Flight::is_late) {
+        if self
+            .flights
+            .get(&key)
+            .is_some_and(|flight| flight.is_late())
+        {
             self.remove_flight(key);
         }
     }
 
-    pub(super) fn remove_flight(&mut self, key: Key) -> Option<Flight> {
+    pub(super) fn remove_flight(&mut self, key: Key) -> Option<Box<Flight>> {
         let flight = self.flights.remove(&key)?;
         self.links[flight.link].answered(flight.stan, key);
         Some(flight)

@@ -311,10 +311,8 @@ impl Core {
         match (pending, stan) {
             (Some(Pending::Request(key) | Pending::Late(key)), _) => {
                 let spec = self.config.links[link].spec;
-                let belongs = self.flights.get(&key).is_some_and(|flight| {
-                    let sent = spec.decode(&flight.sent);
-                    sent.is_ok_and(|sent| outward::belongs(answer, &sent))
-                });
+                let flight = self.flights.get(&key);
+                let belongs = flight.is_some_and(|flight| flight.is_answered_by(answer, spec));
                 match (belongs, code) {
                     (true, Some(_)) if answer.validate().is_ok() => {
                         self.flight_answered(key, answer)

@@ -13,6 +13,7 @@ mod recover;
 mod reversal;
 mod saf;
 mod slab;
+mod spare;
 mod terminal;
 #[cfg(test)]
 mod tests;
@@ -35,6 +36,7 @@ use self::link::Link;
 use self::saf::Saf;
 pub use self::saf::{Operation, OperationError, Progress, advice_message};
 use self::slab::Slab;
+use self::spare::Spare;
 use self::terminal::Asking;
 use self::work::{Committing, Task, Wanted};
 use crate::config::CoreConfig;
@@ -93,7 +95,7 @@ pub struct Core {
     random: u64,
     rrns: RrnSource,
     links: Vec<Link>,
-    flights: HashMap<Key, Flight>,
+    flights: HashMap<Key, Box<Flight>>,
     saf: Saf,
     busy: Busy,
     fetching: Slab<(Task, Wanted)>,
@@ -103,8 +105,8 @@ pub struct Core {
     waiting: usize,
     /// How many of them are requests of this name, and of this name whatever the DE 7.
     asking: HashMap<Key, u32>,
-    /// Blocks of requests that are over.
-    spare: Vec<Box<Asking>>,
+    spare_askings: Spare<Asking>,
+    spare_flights: Spare<Flight>,
     requests: Vec<Request>,
     /// What the store answered; kept for the next time.
     completions: Vec<Completion>,
@@ -180,7 +182,8 @@ impl Core {
             ready: VecDeque::new(),
             waiting: 0,
             asking: HashMap::new(),
-            spare: Vec::new(),
+            spare_askings: Spare::new(),
+            spare_flights: Spare::new(),
             requests: Vec::new(),
             completions: Vec::new(),
             timers: BinaryHeap::new(),
@@ -247,7 +250,7 @@ impl Core {
     pub fn is_idle(&self) -> bool {
         self.waiting == 0
             && self.committing.is_empty()
-            && self.flights.values().all(Flight::is_late)
+            && self.flights.values().all(|flight| flight.is_late())
     }
 
     /// Ends the wait for every request in flight, as if its time had come.

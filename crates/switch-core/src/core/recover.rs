@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use refund_ledger::store::Recovered;
 use refund_ledger::{AdviceKind, Key, Kind, LATE_MS, Status, Transaction};
 
-use super::flight::{Flight, FlightState, LATE_WINDOW, Waiters};
+use super::flight::{Flight, FlightState, LATE_WINDOW};
 use super::link::Pending;
 use super::work::Work;
 use super::{Core, Timer};
@@ -82,19 +82,10 @@ impl Core {
         let sent = Core::written(&mut self.arena, |out| {
             outward::as_sent(record, &issuer, original, spec, out)
         });
-        let flight = Flight {
-            key: record.key,
-            link,
-            connection: 0,
-            stan: issuer.stan.0,
-            waiters: Waiters::default(),
-            sent: sent.unwrap_or_default().into(),
-            sent_at: self.now,
-            state,
-            late: None,
-            reversal_reason: None,
-            listener: listener.unwrap_or(0),
-        };
+        let mut flight = Box::new(Flight::new(record.key, link, listener.unwrap_or(0)));
+        flight.stan = issuer.stan.0;
+        flight.sent = sent.unwrap_or_default().into();
+        (flight.sent_at, flight.state) = (self.now, state);
         if state == FlightState::Late {
             let pending = Pending::Late(record.key);
             if !self.links[link].expect_if_free(issuer.stan, pending) {

@@ -34,6 +34,14 @@ pub(super) struct Asker {
     pub(super) refreshed: bool,
 }
 
+impl Asker {
+    /// Moves on to where the answer comes from.
+    pub(super) fn take(&mut self) -> Asker {
+        let frame = std::mem::take(&mut self.frame);
+        Asker { frame, ..*self }
+    }
+}
+
 impl Core {
     /// A frame came from a terminal, without its header. `listener` counts as in the configuration.
     pub fn terminal_frame(&mut self, connection: u64, listener: usize, frame: &[u8], now: u64) {
@@ -158,7 +166,7 @@ impl Core {
             refreshed: false,
         };
         let known_only = self.failed || self.draining;
-        let asking = self.boxed(Asking {
+        let asking = self.spare_askings.boxed(Asking {
             asker,
             asked,
             known_only,

@@ -9,7 +9,7 @@ use iso8583_codec::Message;
 use refund_ledger::store::{Completion, Found, Item, Peek, Query, Request, StoreError};
 use refund_ledger::{AdviceKey, Cause, Change, Event, Key, Reason, Stan, Transaction, Working};
 
-use super::flight::{Leaving, Passed};
+use super::flight::{Flight, Passed};
 use super::frame::Frame;
 use super::link::Probe;
 use super::own::timeless;
@@ -18,9 +18,6 @@ use super::{Core, terminal::Asking};
 
 /// Tries of a decision that met a newer state in the store, before `system` is answered.
 const CONFLICTS_MAX: u8 = 16;
-
-/// Blocks of requests that are kept to be used again.
-const SPARE_MAX: usize = 1024;
 
 /// A unit of work, and what it has read that was not in memory.
 #[derive(Debug)]
@@ -110,8 +107,8 @@ pub(super) struct Decision {
 /// What follows a commit (beside new advices, which always go into the queue).
 #[derive(Debug)]
 pub(super) enum After {
-    /// The new transaction is relayed.
-    Relay(Leaving),
+    /// The new transaction is relayed; or not, where it cannot be written for the issuer.
+    Relay(Box<Flight>, Option<Reason>),
     /// Who asked gets the answer that is on record.
     Reply(Key),
     /// Who asked gets the answer on record, and so do those who wait for the reversed request.
@@ -411,12 +408,14 @@ impl Core {
     }
 
     /// What follows a commit; `next` are the records as they are now.
-    fn follow(&mut self, task: Task, after: After, next: &Working) {
+    fn follow(&mut self, mut task: Task, after: After, next: &Working) {
         if let After::Again = after {
             return self.ready.push_back(Task::new(task.work));
         }
-        match (after, &task.work) {
-            (After::Relay(leaving), Work::Ask(asking)) => self.relay(leaving, &asking.asker),
+        match (after, &mut task.work) {
+            (After::Relay(flight, fault), Work::Ask(asking)) => {
+                self.relay(flight, fault, asking.asker.take());
+            }
             (After::Reply(key), Work::Ask(asking)) => self.reply_stored(key, asking, next),
             (
                 After::ReplyAndRelease {
@@ -445,7 +444,10 @@ impl Core {
                 },
             ) => self.operation_done(*ticket, *key, *operation, next),
             (
-                After::Relay(_) | After::Reply(_) | After::ReplyAndRelease { .. } | After::Operated,
+                After::Relay(..)
+                | After::Reply(_)
+                | After::ReplyAndRelease { .. }
+                | After::Operated,
                 _,
             ) => {}
         }
@@ -454,23 +456,10 @@ impl Core {
 
     /// The task is over: the block of its request is used again.
     fn retire(&mut self, task: Task) {
-        if let Work::Ask(mut asking) = task.work
-            && self.spare.len() < SPARE_MAX
-        {
+        if let Work::Ask(mut asking) = task.work {
             asking.asker.frame = Frame::default();
             asking.asked.pan = None;
-            self.spare.push(asking);
-        }
-    }
-
-    /// A request in a block of its own.
-    pub(super) fn boxed(&mut self, asking: Asking) -> Box<Asking> {
-        match self.spare.pop() {
-            Some(mut spare) => {
-                *spare = asking;
-                spare
-            }
-            None => Box::new(asking),
+            self.spare_askings.keep(asking);
         }
     }
 
