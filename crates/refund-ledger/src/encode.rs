@@ -1,10 +1,14 @@
 //! The bytes of records and events: what journal and cold store hold. Drawn in `docs/journal-format.md`.
 //!
-//! Integers are little-endian; optional parts are announced by a bit in a leading word; texts and boxes carry their length in
-//! two bytes. Every form begins with a format number, so that a later version can read what this one wrote.
+//! Numbers take as few bytes as they need; optional parts are announced by a bit in a leading word, and what is as usual is left
+//! out; texts and boxes carry their length before them. Every record is readable alone, and every form begins with a format
+//! number, so that a later version can read what this one wrote.
 
 use std::fmt;
 
+mod digits;
+mod flags;
+mod number;
 mod reader;
 mod writer;
 
@@ -12,7 +16,7 @@ pub use reader::Reader;
 pub use writer::Writer;
 
 /// Format number of what this version writes.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 
 /// Stored bytes that are not a record or event of a known format.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]

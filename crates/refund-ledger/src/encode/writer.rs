@@ -1,6 +1,6 @@
 //! Values to their stored form.
 
-use super::FORMAT;
+use super::{FORMAT, digits, flags, number};
 use crate::{
     Advice, Answer, Books, Change, Event, Institution, Issuer, Key, Name, Patch, Posting, Request,
     Transaction,
@@ -10,45 +10,51 @@ use crate::{
 #[derive(Debug)]
 pub struct Writer<'a>(pub &'a mut Vec<u8>);
 
+/// Most records are shorter: the buffer grows once for all their parts.
+const ROOM: usize = 512;
+
 impl Writer<'_> {
     fn u8(&mut self, value: u8) {
         self.0.push(value);
     }
-    fn u16(&mut self, value: u16) {
-        self.0.extend_from_slice(&value.to_le_bytes());
+    fn number(&mut self, value: impl Into<u64>) {
+        number::write(value.into(), self.0);
     }
-    fn u32(&mut self, value: u32) {
-        self.0.extend_from_slice(&value.to_le_bytes());
+    /// The way from one time to another.
+    fn since(&mut self, time: u64, from: u64) {
+        self.number(number::folded(time.wrapping_sub(from).cast_signed()));
     }
-    fn u64(&mut self, value: u64) {
-        self.0.extend_from_slice(&value.to_le_bytes());
-    }
-    fn i64(&mut self, value: i64) {
-        self.0.extend_from_slice(&value.to_le_bytes());
+    fn fixed<const N: usize>(&mut self, bytes: &[u8; N]) {
+        self.0.extend_from_slice(bytes);
     }
     fn key(&mut self, key: Key) {
-        self.0.extend_from_slice(&key.value().to_le_bytes());
+        self.fixed(&key.value().to_le_bytes());
     }
-    /// At most 65,535 bytes: what is longer does not fit an ISO 8583 frame and cannot come here.
     fn bytes(&mut self, bytes: &[u8]) {
-        let length = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
-        self.u16(length);
-        self.0
-            .extend_from_slice(bytes.get(..usize::from(length)).unwrap_or(bytes));
+        self.number(bytes.len() as u64);
+        self.0.extend_from_slice(bytes);
     }
     fn name(&mut self, name: Name) {
         self.bytes(name.as_str().as_bytes());
     }
     fn institution(&mut self, institution: Institution) {
         self.u8(institution.digits());
-        self.u64(institution.number());
+        self.number(institution.number());
+    }
+    /// As a number where it is digits, else as it is.
+    fn text<const N: usize>(&mut self, text: &[u8; N], digits: Option<u64>) {
+        match digits {
+            Some(number) => self.number(number),
+            None => self.fixed(text),
+        }
     }
 
     /// An event.
     pub fn event(&mut self, event: &Event) {
+        self.0.reserve(ROOM);
         self.u8(FORMAT);
         self.u8(event.cause as u8);
-        self.u64(event.at);
+        self.number(event.at);
         self.u8(u8::try_from(event.changes.len()).unwrap_or(u8::MAX));
         for change in &event.changes {
             match change {
@@ -63,7 +69,7 @@ impl Writer<'_> {
                 } => {
                     self.u8(1);
                     self.key(*key);
-                    self.u32(*version);
+                    self.number(*version);
                     self.patch(patch);
                 }
                 Change::CreateAdvice(advice) => {
@@ -81,61 +87,65 @@ impl Writer<'_> {
                     self.u8(3);
                     self.key(key.transaction);
                     self.u8(key.ordinal);
-                    self.u32(*version);
+                    self.number(*version);
                     self.u8(*state as u8);
                     self.u8(u8::from(sent.is_some()) | u8::from(code.is_some()) << 1);
                     if let Some((stan, time)) = sent {
-                        self.u32(stan.0);
-                        self.u64(time.0);
+                        self.number(stan.0);
+                        self.number(time.0);
                     }
-                    self.u32(*attempts);
+                    self.number(*attempts);
                     if let Some(code) = code {
-                        self.0.extend_from_slice(code);
+                        self.fixed(code);
                     }
                 }
                 Change::Number { link, stan, time } => {
                     self.u8(4);
                     self.name(*link);
-                    self.u32(stan.0);
-                    self.u64(time.0);
+                    self.number(stan.0);
+                    self.number(time.0);
                 }
             }
         }
     }
 
     fn patch(&mut self, patch: &Patch) {
-        let posting = !patch.posting.is_empty();
-        self.u16(
-            u16::from(patch.status.is_some())
-                | u16::from(patch.void.is_some()) << 1
-                | u16::from(posting) << 2
-                | u16::from(patch.counted.is_some()) << 3
-                | u16::from(patch.answer.is_some()) << 4
-                | u16::from(patch.was_approved) << 5
-                | u16::from(patch.advices > 0) << 6
-                | u16::from(patch.reused.is_some()) << 7
-                | u16::from(patch.issuer.is_some()) << 8,
-        );
+        use flags::patch as flag;
+        let Posting {
+            approved,
+            settled,
+            pending,
+            taken,
+            partial,
+        } = patch.posting;
+        let posting = [approved, settled, pending, taken, partial];
+        let mut flags = [
+            (patch.status.is_some(), flag::STATUS),
+            (patch.void.is_some(), flag::VOID),
+            (patch.counted.is_some(), flag::COUNTED),
+            (patch.answer.is_some(), flag::ANSWER),
+            (patch.was_approved, flag::WAS_APPROVED),
+            (patch.advices > 0, flag::ADVICES),
+            (patch.reused.is_some(), flag::REUSED),
+            (patch.issuer.is_some(), flag::ISSUER),
+        ]
+        .into_iter()
+        .fold(0, |all, (set, flag)| all | u16::from(set) * flag);
+        for (place, difference) in posting.into_iter().enumerate() {
+            flags |= u16::from(difference != 0) * flag::POSTING << place;
+        }
+        self.fixed(&flags.to_le_bytes());
         if let Some(status) = patch.status {
             self.u8(status as u8);
         }
         if let Some(void) = patch.void {
             self.u8(void as u8);
         }
-        if posting {
-            let Posting {
-                approved,
-                settled,
-                pending,
-                taken,
-                partial,
-            } = patch.posting;
-            [approved, settled, pending, taken, partial]
-                .into_iter()
-                .for_each(|amount| self.i64(amount));
+        for difference in posting.into_iter().filter(|difference| *difference != 0) {
+            self.number(number::folded(difference));
         }
         if let Some((counted, column)) = patch.counted {
-            self.u64(counted.0);
+            self.number(counted.0);
             self.u8(column as u8);
         }
         if let Some(answer) = &patch.answer {
@@ -153,16 +163,23 @@ impl Writer<'_> {
     }
 
     fn answer(&mut self, answer: &Answer) {
+        use flags::answer as flag;
+        let approval = answer.approval.and_then(|code| digits::number(&code));
         self.u8(answer.reason as u8);
-        self.0.extend_from_slice(&answer.code);
-        self.u8(u8::from(answer.approval.is_some())
-            | u8::from(answer.amount.is_some()) << 1
-            | u8::from(answer.extra.is_some()) << 2);
-        if let Some(approval) = &answer.approval {
-            self.0.extend_from_slice(approval);
+        self.fixed(&answer.code);
+        self.u8([
+            (answer.approval.is_some(), flag::APPROVAL),
+            (approval.is_some(), flag::APPROVAL_DIGITS),
+            (answer.amount.is_some(), flag::AMOUNT),
+            (answer.extra.is_some(), flag::EXTRA),
+        ]
+        .into_iter()
+        .fold(0, |all, (set, flag)| all | u8::from(set) * flag));
+        if let Some(code) = &answer.approval {
+            self.text(code, approval);
         }
         if let Some(amount) = answer.amount {
-            self.u64(amount.0);
+            self.number(amount.0);
         }
         if let Some(extra) = &answer.extra {
             self.bytes(extra.as_bytes());
@@ -171,42 +188,104 @@ impl Writer<'_> {
 
     fn issuer(&mut self, issuer: &Issuer) {
         self.name(issuer.link);
-        self.u16(issuer.mti);
-        self.u32(issuer.stan.0);
-        self.u64(issuer.time.0);
+        self.number(issuer.mti);
+        self.number(issuer.stan.0);
+        self.number(issuer.time.0);
         self.institution(issuer.acquirer);
     }
 
-    fn request(&mut self, request: &Request) {
-        self.u16(
-            u16::from(request.local_time.is_some())
-                | u16::from(request.local_date.is_some()) << 1
-                | u16::from(request.entry_mode.is_some()) << 2
-                | u16::from(request.condition.is_some()) << 3
-                | u16::from(request.acquirer.is_some()) << 4
-                | u16::from(request.forwarder.is_some()) << 5
-                | u16::from(request.rrn_given) << 6
-                | u16::from(request.replacement.is_some()) << 7,
-        );
-        self.name(request.realm);
-        self.0.extend_from_slice(&request.merchant);
-        self.0.extend_from_slice(&request.terminal);
-        self.u16(request.mti);
-        self.0.extend_from_slice(&request.processing_code);
-        self.u64(request.amount.0);
-        self.u16(request.currency.0);
-        self.u32(request.stan.0);
-        self.u64(request.time.0);
-        self.0.extend_from_slice(&request.rrn.0);
-        self.u64(request.content);
-        if let Some(time) = request.local_time {
-            self.u32(time);
+    /// A transaction.
+    pub fn transaction(&mut self, transaction: &Transaction) {
+        use flags::record as flag;
+        self.0.reserve(ROOM);
+        let form = Form::of(transaction);
+        let Transaction {
+            key,
+            request,
+            created,
+            ..
+        } = transaction;
+        self.u8(FORMAT);
+        self.fixed(&form.flags.to_le_bytes());
+        let has = |flag: u32| form.flags & flag != 0;
+        self.key(*key);
+        self.number(transaction.version);
+        self.u8(transaction.kind as u8 | (transaction.status as u8) << 4);
+        self.number(*created);
+        if has(flag::DECIDED) {
+            self.since(transaction.decided, *created);
         }
-        if let Some(date) = request.local_date {
-            self.u16(date);
+        if has(flag::MOVED) {
+            self.since(transaction.moved, *created);
+        }
+        if has(flag::RARE) {
+            self.fixed(&[
+                transaction.void as u8,
+                transaction.advices,
+                transaction.reused,
+            ]);
+        }
+        if has(flag::COUNTED) {
+            self.number(transaction.counted.0);
+            self.u8(transaction.column as u8);
+        }
+        self.request(request, &form);
+        if let Some(card) = &transaction.card {
+            self.number(card.digest.key.0);
+            self.fixed(&card.digest.bytes);
+            if let Some(sealed) = &card.sealed {
+                self.bytes(sealed.as_bytes());
+            }
+        }
+        if let Some(original) = transaction.original {
+            self.key(original);
+        }
+        if let Some(issuer) = &transaction.issuer {
+            self.issuer(issuer);
+        }
+        if let Some(answer) = &transaction.answer {
+            self.answer(answer);
+        }
+        if has(flag::BOOKS) {
+            let Books {
+                approved,
+                settled,
+                pending,
+                taken,
+                partial,
+            } = transaction.books;
+            for amount in [approved, settled, pending, taken, partial] {
+                self.number(amount.0);
+            }
+        }
+    }
+
+    fn request(&mut self, request: &Request, form: &Form) {
+        use flags::record as flag;
+        let has = |flag: u32| form.flags & flag != 0;
+        self.name(request.realm);
+        self.fixed(&request.merchant);
+        self.fixed(&request.terminal);
+        self.number(request.mti);
+        self.text(&request.processing_code, form.code);
+        self.number(request.amount.0);
+        self.number(request.currency.0);
+        if has(flag::NUMBERS) {
+            self.number(request.stan.0);
+            self.number(request.time.0);
+        }
+        self.text(&request.rrn.0, form.rrn);
+        self.fixed(&request.content.to_le_bytes());
+        if !has(flag::LOCAL_IS_DE7) {
+            if let Some(time) = request.local_time {
+                self.number(time);
+            }
+            if let Some(date) = request.local_date {
+                self.number(date);
+            }
         }
         if let Some(mode) = request.entry_mode {
-            self.u16(mode);
+            self.number(mode);
         }
         if let Some(condition) = request.condition {
             self.u8(condition);
@@ -218,87 +297,91 @@ impl Writer<'_> {
             self.institution(forwarder);
         }
         if let Some(replacement) = request.replacement {
-            self.u64(replacement.0);
-        }
-    }
-
-    /// A transaction.
-    pub fn transaction(&mut self, transaction: &Transaction) {
-        self.u8(FORMAT);
-        self.key(transaction.key);
-        self.u32(transaction.version);
-        self.u8(transaction.kind as u8);
-        self.u8(transaction.status as u8);
-        self.u8(transaction.void as u8);
-        let sealed = transaction
-            .card
-            .as_ref()
-            .and_then(|card| card.sealed.as_ref());
-        self.u8(u8::from(transaction.card.is_some())
-            | u8::from(transaction.original.is_some()) << 1
-            | u8::from(transaction.issuer.is_some()) << 2
-            | u8::from(transaction.answer.is_some()) << 3
-            | u8::from(transaction.was_approved) << 4
-            | u8::from(sealed.is_some()) << 5
-            | u8::from(transaction.card.as_ref().is_some_and(|card| card.in_de2)) << 6
-            | u8::from(transaction.books != Books::default()) << 7);
-        self.u64(transaction.created);
-        self.u64(transaction.decided);
-        self.u64(transaction.moved);
-        self.u8(transaction.advices);
-        self.u8(transaction.reused);
-        self.u64(transaction.counted.0);
-        self.u8(transaction.column as u8);
-        self.request(&transaction.request);
-        if let Some(card) = &transaction.card {
-            self.u32(card.digest.key.0);
-            self.0.extend_from_slice(&card.digest.bytes);
-        }
-        if let Some(sealed) = sealed {
-            self.bytes(sealed.as_bytes());
-        }
-        if let Some(original) = transaction.original {
-            self.key(original);
-        }
-        if let Some(issuer) = &transaction.issuer {
-            self.issuer(issuer);
-        }
-        if let Some(answer) = &transaction.answer {
-            self.answer(answer);
-        }
-        if transaction.books != Books::default() {
-            let Books {
-                approved,
-                settled,
-                pending,
-                taken,
-                partial,
-            } = transaction.books;
-            [approved, settled, pending, taken, partial]
-                .into_iter()
-                .for_each(|amount| self.u64(amount.0));
+            self.number(replacement.0);
         }
     }
 
     /// An advice.
     pub fn advice(&mut self, advice: &Advice) {
+        self.0.reserve(ROOM);
         self.u8(FORMAT);
         self.key(advice.key.transaction);
         self.u8(advice.key.ordinal);
-        self.u32(advice.version);
+        self.number(advice.version);
         self.u8(advice.kind as u8);
         self.u8(advice.state as u8);
         self.name(advice.link);
         self.key(advice.order);
-        self.u32(advice.stan.0);
-        self.u64(advice.time.0);
-        self.u32(advice.attempts);
+        self.number(advice.stan.0);
+        self.number(advice.time.0);
+        self.number(advice.attempts);
         self.u8(u8::from(advice.code.is_some()));
         if let Some(code) = &advice.code {
-            self.0.extend_from_slice(code);
+            self.fixed(code);
         }
-        self.u64(advice.created);
-        self.u64(advice.moved);
+        self.number(advice.created);
+        self.since(advice.moved, advice.created);
         self.bytes(advice.sealed.as_bytes());
+    }
+}
+
+/// What of a transaction is there, or as usual.
+struct Form {
+    flags: u32,
+    /// DE 3, where it is digits.
+    code: Option<u64>,
+    /// DE 37, where it is digits.
+    rrn: Option<u64>,
+}
+
+impl Form {
+    fn of(transaction: &Transaction) -> Form {
+        use flags::record as flag;
+        let Transaction { key, request, .. } = transaction;
+        let card = transaction.card.as_ref();
+        let code = digits::number(&request.processing_code);
+        let rrn = digits::number(&request.rrn.0);
+        let local = (request.local_time, request.local_date);
+        let local_is_de7 = digits::local(request.time) == Some(local);
+        let rare = [
+            transaction.void as u8,
+            transaction.advices,
+            transaction.reused,
+        ];
+        let flags = [
+            (card.is_some(), flag::CARD),
+            (card.is_some_and(|card| card.sealed.is_some()), flag::SEALED),
+            (card.is_some_and(|card| card.in_de2), flag::IN_DE2),
+            (transaction.original.is_some(), flag::ORIGINAL),
+            (transaction.issuer.is_some(), flag::ISSUER),
+            (transaction.answer.is_some(), flag::ANSWER),
+            (transaction.was_approved, flag::WAS_APPROVED),
+            (transaction.books != Books::default(), flag::BOOKS),
+            (
+                transaction.counted.0 != 0 || transaction.column as u8 != 0,
+                flag::COUNTED,
+            ),
+            (transaction.decided != 0, flag::DECIDED),
+            (transaction.moved != transaction.created, flag::MOVED),
+            (rare != [0; 3], flag::RARE),
+            (
+                (request.stan, request.time) != (key.stan(), key.time()),
+                flag::NUMBERS,
+            ),
+            (request.rrn_given, flag::RRN_GIVEN),
+            (rrn.is_some(), flag::RRN_DIGITS),
+            (code.is_some(), flag::CODE_DIGITS),
+            (request.local_time.is_some(), flag::LOCAL_TIME),
+            (request.local_date.is_some(), flag::LOCAL_DATE),
+            (local_is_de7, flag::LOCAL_IS_DE7),
+            (request.entry_mode.is_some(), flag::ENTRY_MODE),
+            (request.condition.is_some(), flag::CONDITION),
+            (request.acquirer.is_some(), flag::ACQUIRER),
+            (request.forwarder.is_some(), flag::FORWARDER),
+            (request.replacement.is_some(), flag::REPLACEMENT),
+        ]
+        .into_iter()
+        .fold(0, |all, (set, flag)| all | u32::from(set) * flag);
+        Form { flags, code, rrn }
     }
 }

@@ -22,8 +22,8 @@ impl fmt::Debug for LedgerId {
     }
 }
 
-/// The only version of the format so far.
-pub(crate) const FORMAT_VERSION: u32 = 1;
+/// The version of the format. Journals of version 1, whose events were longer, are refused.
+pub(crate) const FORMAT_VERSION: u32 = 2;
 
 /// Batches begin at multiples of this, so that a sector, once synced, is never written again.
 pub(crate) const SECTOR_BYTES: usize = 512;

@@ -330,7 +330,7 @@ fn an_older_copy_of_the_last_file() {
 fn an_unknown_version_is_not_damage() {
     let mut sample = Sample::new(false);
     let bytes = sample.image.values_mut().next().unwrap();
-    bytes[8] = 2;
+    bytes[8] = 1;
     bytes[12..16].copy_from_slice(&[0; 4]);
     let checksum = crc32c::crc32c_append(
         crc32c::crc32c(&bytes[..12]),
@@ -342,7 +342,7 @@ fn an_unknown_version_is_not_damage() {
     let outcome = open(&disk, Path::new(DIR), options(1));
     assert!(matches!(
         outcome,
-        Err(JournalError::UnknownVersion { version: 2, .. })
+        Err(JournalError::UnknownVersion { version: 1, .. })
     ));
 }
 
