@@ -189,7 +189,7 @@ fn items(number: u64, requests: &mut Vec<Request>) {
         changes: vec![Change::Update {
             key,
             version: 2,
-            patch: Box::new(Patch {
+            patch: Patch {
                 status: Some(Status::Approved),
                 posting: Posting {
                     approved: 1000,
@@ -204,7 +204,7 @@ fn items(number: u64, requests: &mut Vec<Request>) {
                 }),
                 was_approved: true,
                 ..Patch::default()
-            }),
+            },
         }],
     };
     let mut next = Working::new();
