@@ -60,6 +60,7 @@ impl Checkpointer {
                     return self;
                 }
                 let wanted = (queue.wanted != queue.done).then_some(queue.wanted);
+                queue.working = true;
                 (wanted, std::mem::take(&mut queue.evict))
             };
             if let Some(wanted) = wanted {
@@ -69,6 +70,7 @@ impl Checkpointer {
             if wanted.is_some() || evict {
                 make_room(shared);
             }
+            shared.checkpoints.change(|queue| queue.working = false);
         }
     }
 

@@ -34,6 +34,7 @@ pub(crate) fn run<D: Disk>(shared: &Shared, mut journal: Journal<D>) -> Journal<
             .map(|item| Completion::Never { item: *item })
             .collect();
         while !requests.is_empty() {
+            shared.wait_for_room();
             let rest = requests.split_off(requests.len().min(ITEMS_MAX));
             round.commit(shared, &mut journal, &mut requests, &mut completions);
             // What did not fit goes first in the next round.

@@ -20,6 +20,9 @@ pub(crate) const COMMITS_WAITING_MAX: usize = 1 << 20;
 /// Reads that may wait. What comes beyond is answered with an error.
 pub(crate) const READS_WAITING_MAX: usize = 1 << 17;
 
+/// What memory may be over its limit at least before commits wait, in bytes.
+const EXCESS_MIN: u64 = 1 << 20;
+
 pub(crate) struct Shared {
     pub(crate) options: EmbeddedOptions,
     pub(crate) hot: Hot,
@@ -118,6 +121,8 @@ pub(crate) struct CheckpointQueue {
     pub(crate) done: u64,
     /// Memory is over its limit.
     pub(crate) evict: bool,
+    /// A checkpoint is made, or room in memory.
+    pub(crate) working: bool,
     pub(crate) stop: bool,
 }
 
@@ -327,6 +332,24 @@ impl Shared {
             queue.evict |= full;
             drop(queue);
             self.checkpoints.wake();
+        }
+    }
+
+    /// Holds up who commits while memory is a quarter over its limit and the checkpoints can change that: a peak that they do not
+    /// keep up with makes the node slower, and answer that it is too busy, instead of larger.
+    pub(crate) fn wait_for_room(&self) {
+        let limit = self.options.hot_bytes;
+        let limit = limit.saturating_add((limit / 4).max(EXCESS_MIN));
+        if self.hot.bytes() <= limit {
+            return;
+        }
+        let mut queue = self.checkpoints.lock();
+        while (queue.working || queue.evict || queue.wanted != queue.done)
+            && !queue.stop
+            && self.poisoned().is_none()
+            && self.hot.bytes() > limit
+        {
+            queue = self.checkpoints.wait(queue);
         }
     }
 

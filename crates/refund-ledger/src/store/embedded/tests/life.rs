@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use fastrand::Rng;
 
 use super::*;
-use crate::store::Completion;
 use crate::store::embedded::disk::{Fault, SimulatedDisk};
 use crate::store::suite::{Client, advance, advice, change, create, hold, patch, purchase, refund};
+use crate::store::{Completion, Item};
 use crate::{Change, MinorUnits, Patch, Posting, Status};
 
 /// What must be in the store.
@@ -295,6 +295,66 @@ fn a_crash_at_any_step_of_a_checkpoint() {
         ["advices", "chunk", "forgotten", "noted", "synced"],
         "{steps:?}"
     );
+}
+
+/// A peak that the checkpoints do not keep up with: commits wait for them, and memory stays within its bound.
+#[test]
+fn memory_is_bounded_while_checkpoints_lag() {
+    let dir = folder();
+    let (held, hold) = std::sync::mpsc::channel::<()>();
+    let hold = std::sync::Mutex::new(hold);
+    let hot_bytes = 4 << 20;
+    let options = EmbeddedOptions {
+        hot_bytes,
+        // Every step waits until the test lets all go.
+        at_step: Some(Arc::new(move |_| {
+            let _ = hold.lock().unwrap().recv();
+        })),
+        ..options(&dir)
+    };
+    let (wake, woken) = std::sync::mpsc::channel();
+    let waker = Arc::new(move || {
+        let _ = wake.send(());
+    });
+    let store = EmbeddedStore::open(options, waker).unwrap();
+    let (mut submitted, mut committed, mut largest) = (0, 0, 0);
+    // So many at a time; whether they were committed in time.
+    let mut work = |wait| {
+        if submitted == committed {
+            for number in submitted..submitted + 32 {
+                let (event, next) = create(&purchase(number, u64::from(number)));
+                let id = u64::from(number);
+                store.submit(&mut vec![Request::Commit(Item { id, event, next })]);
+            }
+            submitted += 32;
+        }
+        while committed < submitted && woken.recv_timeout(wait).is_ok() {
+            let mut completions = Vec::new();
+            store.completed(&mut completions);
+            let is_committed = |one: &Completion| matches!(one, Completion::Committed { .. });
+            assert!(completions.iter().all(is_committed));
+            committed += completions.len() as u32;
+            largest = largest.max(store.stats().hot_bytes);
+        }
+        assert!(largest < hot_bytes * 4 / 3, "{largest} of {hot_bytes}");
+        (committed == submitted, committed)
+    };
+    let short = std::time::Duration::from_millis(300);
+    while let (true, committed) = work(short) {
+        assert!(committed < 30_000, "nothing holds it up");
+    }
+    drop(held);
+    let mut count = 0;
+    while count < 20_000 {
+        let (in_time, committed) = work(std::time::Duration::from_secs(20));
+        assert!(in_time, "held up for ever");
+        count = committed;
+    }
+    store.close().unwrap();
+    drop(store);
+    let report = verify(&dir.path().join("ledger")).unwrap();
+    let found = (report.transactions, report.problem_count);
+    assert_eq!(found, (u64::from(count), 0));
 }
 
 pub(super) fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
