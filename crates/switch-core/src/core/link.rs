@@ -30,6 +30,9 @@ pub(super) struct Link {
     signed_off: bool,
 }
 
+/// So many STANs in a row go over one connection: what is decided together leaves in few writes, and is answered in few.
+const RUN: u32 = 64;
+
 /// What decides over which connection a message goes.
 #[derive(Copy, Clone, Debug)]
 pub(super) struct Turn {
@@ -42,7 +45,7 @@ impl Turn {
     /// The turn of a message that came at `came` (unix milliseconds), and of everything about it.
     pub(super) fn of(issuer: &Issuer, came: u64) -> Turn {
         Turn {
-            number: u64::from(issuer.stan.0),
+            number: u64::from(issuer.stan.0 / RUN),
             came,
         }
     }

@@ -293,7 +293,7 @@ fn a_number_that_is_pending_is_not_used_again() {
 fn a_lost_connection_ends_the_wait() {
     story(|w| {
         w.connect(0, BANK_A + 1);
-        let purchases: Vec<Msg> = (0..40).map(|_| w.purchase(1000)).collect();
+        let purchases: Vec<Msg> = (0..400).map(|_| w.purchase(1000)).collect();
         let mut over = Vec::new();
         for purchase in &purchases {
             w.send(purchase);
@@ -327,12 +327,12 @@ fn a_lost_connection_ends_the_wait() {
 
 #[test]
 fn an_advice_goes_over_the_connection_of_its_message() {
-    let setup = |config: &mut CoreConfig| config.saf.in_flight_max = 100;
+    let setup = |config: &mut CoreConfig| config.saf.in_flight_max = 1000;
     story_with(setup, |w| {
         for connection in 1..4 {
             w.connect(0, BANK_A + connection);
         }
-        let purchases: Vec<Msg> = (0..30).map(|_| w.purchase(1000)).collect();
+        let purchases: Vec<Msg> = (0..300).map(|_| w.purchase(1000)).collect();
         let mut over = Vec::new();
         for (index, purchase) in purchases.iter().enumerate() {
             w.send(purchase);
@@ -343,6 +343,7 @@ fn an_advice_goes_over_the_connection_of_its_message() {
                 w.answer();
             }
         }
+        assert!(over.iter().any(|connection| *connection != over[0]));
         // What comes up later takes no part.
         w.pass(SECOND);
         w.connect(0, BANK_A + 5);
@@ -359,7 +360,7 @@ fn an_advice_goes_over_the_connection_of_its_message() {
             w.issuer_sends_over(carries, &issuer_answer(&advice, "00"));
         }
         w.pass(15 * SECOND);
-        for _ in 0..15 {
+        for _ in 0..purchases.len() / 2 {
             let (carries, advice) = w.issuer_gets_over();
             assert!(carries < BANK_A + 5);
             w.issuer_sends_over(carries, &issuer_answer(&advice, "00"));
