@@ -11,7 +11,7 @@ use crate::general::head;
 use crate::message::Message;
 use crate::mti::Mti;
 use crate::packed;
-use crate::presence::{self, Elements};
+use crate::presence::{self, ElementSet, Elements};
 use crate::spec::{ELEMENTS, HeadEncoding, Spec};
 use crate::writer::Writer;
 
@@ -157,6 +157,38 @@ impl<'a> Draft<'a> {
             de,
             max: SOURCES_MAX,
         });
+        self
+    }
+
+    /// Takes the elements of a set as they are in `from`, like [`copy`](Self::copy) for each of them.
+    #[inline]
+    pub fn copy_set(&mut self, set: ElementSet, from: &'a Message<'a>) -> &mut Self {
+        self.remove_set(set);
+        let there = set.0 & from.present();
+        if there == 0 {
+            return self;
+        }
+        for (source, taken) in self.sources.iter_mut().zip(&mut self.taken) {
+            if source.is_none_or(|source| ptr::eq(source, from)) {
+                *source = Some(from);
+                *taken |= there;
+                return self;
+            }
+        }
+        self.fault.get_or_insert(EncodeError::TooManySources {
+            de: presence::first(there),
+            max: SOURCES_MAX,
+        });
+        self
+    }
+
+    /// Removes the elements of a set.
+    #[inline]
+    pub fn remove_set(&mut self, set: ElementSet) -> &mut Self {
+        self.set &= !set.0;
+        for taken in &mut self.taken {
+            *taken &= !set.0;
+        }
         self
     }
 

@@ -84,6 +84,7 @@ pub use general::subfield::Subfield;
 pub use message::Message;
 pub use mti::Mti;
 pub use original::OriginalData;
+pub use presence::ElementSet;
 pub use record::{Group, Record, Value};
 pub use spec::{FieldSpec, Format, Length, PrefixEncoding, Spec, ValueEncoding};
 pub use spec_error::{SpecError, SpecErrorKind};

@@ -11,7 +11,7 @@ use crate::error::FieldError;
 use crate::mti::Mti;
 use crate::original::OriginalData;
 use crate::packed;
-use crate::presence::{self, Elements};
+use crate::presence::{self, ElementSet, Elements};
 use crate::spec::{ELEMENTS, Format, Spec, StepKind, ValueEncoding};
 use crate::text::Text;
 use crate::value::{self, Currency, Pan, Rrn, Stan, TransmissionTime};
@@ -121,6 +121,12 @@ impl<'a> Message<'a> {
     pub fn elements(&self) -> impl Iterator<Item = u8> + use<> {
         let near = self.present & !self.spec.carrier();
         Elements(near).chain(decode::far_elements(self.far))
+    }
+
+    /// The data elements up to 128 that are present and not in a set, ascending. The bitmaps are none of them.
+    #[inline]
+    pub fn elements_but(&self, others: ElementSet) -> impl Iterator<Item = u8> + use<> {
+        Elements(self.present & !self.spec.carrier() & !others.0)
     }
 
     /// Where a present element starts, with its length prefix; the end for 129.

@@ -9,6 +9,36 @@ pub(crate) const fn bit(de: u8) -> u128 {
     }
 }
 
+/// Data elements from 1 to 128 as a set: what is done with many elements is done at once.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub struct ElementSet(pub(crate) u128);
+
+impl ElementSet {
+    /// The set of these; numbers that are none of 1 to 128 are not in it.
+    #[must_use]
+    pub const fn of(elements: &[u8]) -> Self {
+        let mut all = 0;
+        let mut rest = elements;
+        while let [de, more @ ..] = rest {
+            all |= bit(*de);
+            rest = more;
+        }
+        Self(all)
+    }
+
+    /// What is in either of two sets.
+    #[must_use]
+    pub const fn and(self, others: Self) -> Self {
+        Self(self.0 | others.0)
+    }
+
+    /// Whether an element is in the set.
+    #[must_use]
+    pub const fn has(self, de: u8) -> bool {
+        self.0 & bit(de) != 0
+    }
+}
+
 /// The lowest data element of a set; 129 if it is empty.
 #[inline]
 pub(crate) const fn first(set: u128) -> u8 {
@@ -45,6 +75,9 @@ mod tests {
     fn sets_of_elements() {
         let set = bit(2) | bit(64) | bit(65) | bit(128);
         assert_eq!(Elements(set).collect::<Vec<_>>(), [2, 64, 65, 128]);
+        let both = ElementSet::of(&[2, 64, 0]).and(ElementSet::of(&[65, 128, 129]));
+        assert_eq!(both, ElementSet(set));
+        assert!(both.has(128) && !both.has(3) && !both.has(129));
         assert_eq!((bit(0), bit(129), first(0)), (0, 0, 129));
     }
 }

@@ -1,7 +1,7 @@
 //! Outgoing messages: what is set, copied and removed, and what cannot be written.
 
 use bytes::BytesMut;
-use iso8583_codec::{Draft, EncodeError, Message, Mti, Spec};
+use iso8583_codec::{Draft, ElementSet, EncodeError, Message, Mti, Spec};
 
 const REQUEST: Mti = Mti::literal("0200");
 const PAN: &[u8] = b"4761739001010119";
@@ -54,6 +54,34 @@ fn padding() {
     assert_eq!(binary(28, b"D00000123"), [b'D', 0, 0, 1, 0x23]);
     assert_eq!(binary(48, b"ab"), [0x00, 0x02, b'a', b'b']);
     assert_eq!(binary(49, b"978"), *b"978");
+}
+
+#[test]
+fn sets_are_taken_and_removed_as_their_elements_one_by_one() {
+    const SET: [u8; 6] = [2, 4, 11, 37, 49, 70];
+    for spec in [Spec::iso87_ascii(), Spec::iso87_binary()] {
+        let first = of_elements(spec, &[(2, PAN), (3, b"000000"), (11, b"7"), (70, b"301")]);
+        let second = of_elements(spec, &[(3, b"200000"), (4, b"5"), (37, b"000000000001")]);
+        let (first, second) = (spec.decode(&first).unwrap(), spec.decode(&second).unwrap());
+        let draft = || {
+            let mut draft = Draft::from_message(&first, REQUEST);
+            draft.set(49, b"978").set(39, b"00");
+            draft
+        };
+        let (mut at_once, mut each) = (draft(), draft());
+        at_once.copy_set(ElementSet::of(&SET), &second);
+        for de in SET {
+            each.copy(de, &second);
+        }
+        let bytes = encoded(&at_once, spec).unwrap();
+        assert_eq!(bytes, encoded(&each, spec).unwrap());
+        let left = spec.decode(&bytes).unwrap();
+        assert_eq!(elements(&left), [3, 4, 37, 39]);
+        assert!(left.elements_but(ElementSet::of(&[4, 39, 64])).eq([3, 37]));
+        at_once.remove_set(ElementSet::of(&[4, 39, 64]));
+        let bytes = encoded(&at_once, spec).unwrap();
+        assert_eq!(elements(&spec.decode(&bytes).unwrap()), [3, 37]);
+    }
 }
 
 #[test]

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use iso8583_codec::{
-    Draft, EncodeError, Message, Mti, OriginalData, Spec, Stan as WireStan, TransmissionTime,
+    Draft, ElementSet, EncodeError, Message, Mti, OriginalData, Spec, Stan as WireStan,
+    TransmissionTime,
 };
 use refund_ledger::{
     Advice, AdviceKey, AdviceKind, Answer, Institution, Issuer, MinorUnits, Rrn, Sealed,
@@ -16,34 +17,28 @@ use crate::dialect::{NEEDED_BY_ISSUERS, is_left_out};
 use crate::elements::{self, Elements};
 
 /// Elements of an answer that are the request's: unchanged, and absent where it lacked them.
-const ECHOED: [u8; 13] = [2, 3, 4, 7, 11, 12, 13, 32, 41, 42, 49, 70, 90];
+const ECHOED: ElementSet = ElementSet::of(&[2, 3, 4, 7, 11, 12, 13, 32, 41, 42, 49, 70, 90]);
+
+/// Those of them that a record does not keep otherwise.
+const ECHOED_FROM_REPEATS: ElementSet = ElementSet::of(&[3, 4, 7, 11, 41, 42, 49, 70, 90]);
 
 /// Elements of an answer that it cannot do without: those of the request, and the switch's.
 const OWN: [u8; 15] = [2, 3, 4, 7, 11, 12, 13, 32, 37, 39, 41, 42, 49, 70, 90];
 
 /// Never stored, never in an answer.
-const SECRET: [u8; 4] = [35, 36, 45, 52];
+const SECRET: ElementSet = ElementSet::of(&[35, 36, 45, 52]);
 
 /// MACs are of one leg.
-const MACS: [u8; 2] = [64, 128];
+const MACS: ElementSet = ElementSet::of(&[64, 128]);
 
 /// Elements of an issuer's answer that need not be kept for a repeat: they are in the record, or in no answer.
-const KEPT_ELSEWHERE: u128 = bits(&ECHOED) | bits(&SECRET) | bits(&MACS) | bits(&[37, 38, 39]);
+const KEPT_ELSEWHERE: ElementSet = ECHOED
+    .and(SECRET)
+    .and(MACS)
+    .and(ElementSet::of(&[37, 38, 39]));
 
-/// A set of elements up to 128.
-const fn bits(elements: &[u8]) -> u128 {
-    let mut all = 0;
-    let mut rest = elements;
-    while let [de, more @ ..] = rest {
-        all |= bit(*de);
-        rest = more;
-    }
-    all
-}
-
-const fn bit(de: u8) -> u128 {
-    1 << (de - 1)
-}
+/// Elements of a request that no relay has, unless they are set.
+const NOT_RELAYED: ElementSet = MACS.and(ElementSet::of(&[90]));
 
 /// `code` as a four-digit MTI.
 pub(crate) fn mti(code: u16) -> Mti {
@@ -102,15 +97,12 @@ pub(crate) fn relay(
         .set(7, &time)
         .set(11, &stan)
         .set(37, &transaction.request.rrn.0)
-        .remove(90);
+        .remove_set(NOT_RELAYED);
     if !request.has(32) {
         draft.set(32, institution(issuer.acquirer, &mut acquirer));
     }
     if let Some(named) = &named {
         draft.set(90, named);
-    }
-    for de in MACS {
-        draft.remove(de);
     }
     if let (400, Some(original)) = (issuer.mti, original) {
         // A void that goes as a reversal: the processing code is the original's, the reason a customer's cancellation.
@@ -135,17 +127,12 @@ pub(crate) fn pass_answer(
 ) -> Result<(), EncodeError> {
     let amount: Option<[u8; 12]> = amount.map(|amount| digits(amount.0));
     let mut draft = Draft::from_message(answer, request.mti().response());
-    draft.header_of(request);
-    for de in ECHOED {
-        draft.copy(de, request);
-    }
+    draft.header_of(request).copy_set(ECHOED, request);
     if let Some(amount) = &amount {
         draft.set(4, amount);
     }
     draft.set(37, &rrn.0);
-    for de in SECRET.into_iter().chain(MACS) {
-        draft.remove(de);
-    }
+    draft.remove_set(SECRET.and(MACS));
     elements::encode_what_fits(&mut draft, &OWN, spec, out)
 }
 
@@ -158,9 +145,7 @@ pub(crate) fn own_answer(
     out: &mut BytesMut,
 ) -> Result<(), EncodeError> {
     let mut draft = Draft::new(request.mti().response());
-    for de in ECHOED {
-        draft.copy(de, request);
-    }
+    draft.copy_set(ECHOED, request);
     match rrn {
         Some(rrn) => draft.set(37, &rrn.0),
         None => draft.copy(37, request),
@@ -215,9 +200,7 @@ pub(crate) fn stored_answer(
     let parts = elements::read(&parts, issuers);
 
     let mut draft = Draft::new(request.mti().response());
-    for de in [3, 4, 7, 11, 41, 42, 49, 70, 90] {
-        draft.copy(de, request);
-    }
+    draft.copy_set(ECHOED_FROM_REPEATS, request);
     if let Some(pan) = pan
         .as_ref()
         .filter(|_| transaction.card.as_ref().is_some_and(|card| card.in_de2))
@@ -254,11 +237,7 @@ pub(crate) fn extra(
     transaction: &Transaction,
     vault: &Vault,
 ) -> Result<Option<Arc<Sealed>>, VaultError> {
-    let mut others = answer
-        .elements()
-        .take_while(|de| *de <= elements::ELEMENT_MAX)
-        .filter(|de| KEPT_ELSEWHERE & bit(*de) == 0)
-        .peekable();
+    let mut others = answer.elements_but(KEPT_ELSEWHERE).peekable();
     if others.peek().is_none() {
         return Ok(None);
     }
@@ -361,9 +340,7 @@ pub(crate) fn refund_advice(
     if let Some(pan) = &pan {
         all.push(2, pan.digits());
     }
-    let own = |de: &u8| {
-        matches!(de, 2 | 7 | 11 | 32 | 37 | 90) || SECRET.contains(de) || MACS.contains(de)
-    };
+    let own = |de: &u8| matches!(de, 2 | 7 | 11 | 32 | 37 | 90) || SECRET.and(MACS).has(*de);
     // DE 55 may hold card data in clear tags; it is sealed here like the rest, and a credit needs no cryptogram.
     for de in message.elements().filter(|de| !own(de) && *de != 55) {
         if let Some(value) = message.text(de) {
@@ -456,15 +433,15 @@ pub(crate) fn belongs(answer: &Message<'_>, sent: &Message<'_>) -> bool {
         && (partial || as_sent(4))
 }
 
-/// What an answer echoes of a relayed request, as both have it in nearly all cases: where it all agrees, the answer belongs to the
+/// What an answer echoes of a relayed request, in values, as both have it in nearly all cases: where it all agrees, the answer belongs to the
 /// request; where it does not, [`belongs`] looks closer.
 #[derive(Debug)]
 pub(crate) struct Expected {
     mti: Mti,
     code: [u8; 6],
-    amount: [u8; 12],
-    time: [u8; 10],
-    stan: [u8; 6],
+    amount: u64,
+    time: u64,
+    stan: u32,
     terminal: [u8; 8],
     merchant: [u8; 15],
 }
@@ -475,9 +452,9 @@ impl Expected {
         Expected {
             mti: mti(issuer.mti).response(),
             code: request.processing_code,
-            amount: digits(request.amount.0),
-            time: digits(issuer.time.0),
-            stan: digits(u64::from(issuer.stan.0)),
+            amount: request.amount.0,
+            time: issuer.time.0,
+            stan: issuer.stan.0,
             terminal: request.terminal,
             merchant: request.merchant,
         }
@@ -485,11 +462,12 @@ impl Expected {
 
     pub(crate) fn is_echoed_by(&self, answer: &Message<'_>) -> bool {
         let agrees = |de: u8, value: &[u8]| answer.text(de).is_none_or(|text| *text == *value);
+        let (stan, time) = (answer.stan(), answer.transmission_time());
         answer.mti() == self.mti
-            && agrees(11, &self.stan)
-            && agrees(7, &self.time)
+            && stan.is_ok_and(|stan| stan.is_none_or(|stan| stan.value() == self.stan))
+            && time.is_ok_and(|time| time.is_none_or(|time| time.value() == self.time))
+            && matches!(answer.amount(4), Ok(amount) if amount.is_none_or(|amount| amount == self.amount))
             && agrees(3, &self.code)
-            && agrees(4, &self.amount)
             && agrees(41, &self.terminal)
             && agrees(42, &self.merchant)
     }
