@@ -4,11 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use aes_gcm::aead::{Aead, KeyInit, Payload};
-use aes_gcm::{Aes256Gcm, Nonce};
-use hmac::{Hmac, Mac};
-use sha2::Sha256;
 use zeroize::Zeroizing;
+
+use self::digest_key::DigestKey;
+use self::seal_key::SealKey;
+
+mod digest_key;
+mod seal_key;
 
 /// Names a key of the key file. The ledger stores it with what was made with the key.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -52,18 +54,32 @@ const HERE: usize = 46;
 impl Sealed {
     /// From storage.
     pub fn from_bytes(bytes: &[u8]) -> Sealed {
-        let mut here = [0; HERE];
-        let room = here.get_mut(..bytes.len());
-        Sealed(match (room, u8::try_from(bytes.len())) {
-            (Some(room), Ok(length)) => {
-                room.copy_from_slice(bytes);
-                Bytes::Here {
-                    length,
-                    bytes: here,
+        let filled = Sealed::filled(bytes.len(), |place| {
+            place.copy_from_slice(bytes);
+            Some(())
+        });
+        filled.unwrap_or(Sealed(Bytes::Here {
+            length: 0,
+            bytes: [0; HERE],
+        }))
+    }
+
+    /// A box of `length` bytes; `None` where `fill` gives none.
+    fn filled(length: usize, fill: impl FnOnce(&mut [u8]) -> Option<()>) -> Option<Sealed> {
+        let mut bytes = [0; HERE];
+        Some(Sealed(
+            match (bytes.get_mut(..length), u8::try_from(length)) {
+                (Some(place), Ok(length)) => {
+                    fill(place)?;
+                    Bytes::Here { length, bytes }
                 }
-            }
-            _ => Bytes::Shared(bytes.into()),
-        })
+                _ => {
+                    let mut bytes = vec![0; length];
+                    fill(&mut bytes)?;
+                    Bytes::Shared(bytes.into())
+                }
+            },
+        ))
     }
 
     /// For storage.
@@ -124,12 +140,21 @@ impl fmt::Display for VaultError {
 
 impl std::error::Error for VaultError {}
 
+/// Bytes of a box before its text: key id and nonce.
+const HEAD: usize = 4 + NONCE;
 const NONCE: usize = 12;
+const TAG: usize = 16;
+
+/// Bytes of a packed PAN at most.
+const PAN_BYTES_MAX: usize = 16;
+
+/// Second half of the last byte where the digits are odd in number.
+const FILLER: u8 = 0xF;
 
 /// The keys in use. The first of each list makes new digests and boxes, all of them read old ones.
 pub struct Vault {
-    digest: Vec<(KeyId, Hmac<Sha256>)>,
-    seal: Vec<(KeyId, Aes256Gcm)>,
+    digest: Vec<(KeyId, DigestKey)>,
+    seal: Vec<(KeyId, SealKey)>,
     /// Nonces count up from a 96-bit random number per process: they do not repeat under one key.
     first_nonce: u128,
     sealed: AtomicU64,
@@ -168,15 +193,10 @@ impl Vault {
             sealed: AtomicU64::new(0),
         };
         for (id, key) in digest {
-            let mac = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(key.as_slice());
-            vault
-                .digest
-                .push((*id, mac.map_err(|_| VaultError::UnknownKey(*id))?));
+            vault.digest.push((*id, DigestKey::new(key)));
         }
         for (id, key) in seal {
-            let cipher = Aes256Gcm::new_from_slice(key.as_slice())
-                .map_err(|_| VaultError::UnknownKey(*id))?;
-            vault.seal.push((*id, cipher));
+            vault.seal.push((*id, SealKey::new(key)));
         }
         Ok(vault)
     }
@@ -204,16 +224,15 @@ impl Vault {
     /// # Errors
     /// [`VaultError::UnknownKey`].
     pub fn digest_with(&self, id: KeyId, pan: &[u8]) -> Result<CardDigest, VaultError> {
-        let (_, mac) = self
+        let (_, key) = self
             .digest
             .iter()
             .find(|(known, _)| *known == id)
             .ok_or(VaultError::UnknownKey(id))?;
-        let mut mac = mac.clone();
-        mac.update(pan);
-        let full = mac.finalize().into_bytes();
-        let bytes = full.first_chunk::<16>().copied().unwrap_or_default();
-        Ok(CardDigest { key: id, bytes })
+        Ok(CardDigest {
+            key: id,
+            bytes: key.digest(pan),
+        })
     }
 
     /// Seals `plain`; only the same `context` (the record's name) opens it again.
@@ -221,27 +240,66 @@ impl Vault {
     /// # Errors
     /// [`VaultError::Unreadable`] where `plain` is longer than the cipher takes (64 GiB).
     pub fn seal(&self, plain: &[u8], context: &[u8]) -> Result<Sealed, VaultError> {
-        let (id, cipher) = self.seal.first().ok_or(VaultError::UnknownKey(KeyId(0)))?;
+        let (id, key) = self.seal.first().ok_or(VaultError::UnknownKey(KeyId(0)))?;
         let count = self.sealed.fetch_add(1, Ordering::Relaxed);
         let number = self
             .first_nonce
             .wrapping_add(u128::from(count))
             .to_be_bytes();
         let nonce = number.last_chunk::<NONCE>().copied().unwrap_or_default();
-        let cipher_text = cipher
-            .encrypt(
-                &Nonce::from(nonce),
-                Payload {
-                    msg: plain,
-                    aad: context,
-                },
-            )
-            .map_err(|_| VaultError::Unreadable)?;
-        let mut sealed = Vec::with_capacity(cipher_text.len().saturating_add(16));
-        sealed.extend_from_slice(&id.0.to_be_bytes());
-        sealed.extend_from_slice(&nonce);
-        sealed.extend_from_slice(&cipher_text);
-        Ok(Sealed::from_bytes(&sealed))
+        let end = HEAD.saturating_add(plain.len());
+        let length = end.saturating_add(TAG);
+        Sealed::filled(length, |bytes| {
+            let (head, rest) = bytes.split_at_mut_checked(HEAD)?;
+            let (text, tag) = rest.split_at_mut_checked(plain.len())?;
+            let (key_id, nonce_place) = head.split_at_mut_checked(4)?;
+            key_id.copy_from_slice(&id.0.to_be_bytes());
+            nonce_place.copy_from_slice(&nonce);
+            text.copy_from_slice(plain);
+            tag.copy_from_slice(&key.seal(nonce, context, text)?);
+            Some(())
+        })
+        .ok_or(VaultError::Unreadable)
+    }
+
+    /// Seals the digits of a PAN, two in a byte: most records hold such a box.
+    ///
+    /// # Errors
+    /// [`VaultError::Unreadable`] where they are not digits, or more than 32.
+    pub fn seal_pan(&self, digits: &[u8], context: &[u8]) -> Result<Sealed, VaultError> {
+        let mut packed = Zeroizing::new([0; PAN_BYTES_MAX]);
+        let length = digits.len().div_ceil(2);
+        let bytes = packed.get_mut(..length).ok_or(VaultError::Unreadable)?;
+        for (byte, pair) in bytes.iter_mut().zip(digits.chunks(2)) {
+            let nibble = |place: usize| match pair.get(place) {
+                Some(digit) if digit.is_ascii_digit() => Ok(digit & 0xF),
+                Some(_) => Err(VaultError::Unreadable),
+                None => Ok(FILLER),
+            };
+            *byte = nibble(0)? << 4 | nibble(1)?;
+        }
+        self.seal(bytes, context)
+    }
+
+    /// The digits in a box of [`Vault::seal_pan`].
+    ///
+    /// # Errors
+    /// As [`Vault::open`], and where the box holds no digits.
+    pub fn open_pan(&self, sealed: &Sealed, context: &[u8]) -> Result<Opened, VaultError> {
+        let packed = self.open(sealed, context)?;
+        let mut digits = Zeroizing::new(Vec::with_capacity(packed.len().saturating_mul(2)));
+        let last = packed.len().saturating_sub(1);
+        for (place, byte) in packed.iter().enumerate() {
+            let (first, second) = (byte >> 4, byte & 0xF);
+            if first > 9 || second > 9 && (place != last || second != FILLER) {
+                return Err(VaultError::Unreadable);
+            }
+            digits.push(b'0' | first);
+            if second != FILLER {
+                digits.push(b'0' | second);
+            }
+        }
+        Ok(digits)
     }
 
     /// Opens a box.
@@ -250,25 +308,22 @@ impl Vault {
     /// Where the key is not there, or the box was changed or belongs to another `context`.
     pub fn open(&self, sealed: &Sealed, context: &[u8]) -> Result<Opened, VaultError> {
         let id = sealed.key().ok_or(VaultError::Unreadable)?;
-        let (_, cipher) = self
+        let (_, key) = self
             .seal
             .iter()
             .find(|(known, _)| *known == id)
             .ok_or(VaultError::UnknownKey(id))?;
         let rest = sealed.as_bytes().get(4..).unwrap_or_default();
-        let (nonce, cipher_text) = rest
+        let (nonce, rest) = rest
             .split_first_chunk::<NONCE>()
             .ok_or(VaultError::Unreadable)?;
-        cipher
-            .decrypt(
-                &Nonce::from(*nonce),
-                Payload {
-                    msg: cipher_text,
-                    aad: context,
-                },
-            )
-            .map(Zeroizing::new)
-            .map_err(|_| VaultError::Unreadable)
+        let (text, tag) = rest
+            .split_last_chunk::<TAG>()
+            .ok_or(VaultError::Unreadable)?;
+        let mut plain = Zeroizing::new(text.to_vec());
+        key.open(*nonce, context, &mut plain, *tag)
+            .ok_or(VaultError::Unreadable)?;
+        Ok(plain)
     }
 }
 
@@ -314,6 +369,35 @@ mod tests {
             Err(VaultError::Unreadable)
         );
         assert!(!format!("{sealed:?} {vault:?}").contains("4761"));
+    }
+
+    #[test]
+    fn a_pan_of_any_length_comes_back() {
+        let vault = vault();
+        let digits = b"01234567890123456789012345678901";
+        for length in 0..=digits.len() {
+            let pan = &digits[..length];
+            let sealed = vault.seal_pan(pan, b"record 1").unwrap();
+            assert_eq!(sealed.as_bytes().len(), 32 + length.div_ceil(2));
+            assert_eq!(
+                vault.open_pan(&sealed, b"record 1").unwrap().as_slice(),
+                pan
+            );
+            let other = vault.open_pan(&sealed, b"record 2");
+            assert_eq!(other, Err(VaultError::Unreadable));
+        }
+        let unreadable = |pan: &[u8]| vault.seal_pan(pan, b"") == Err(VaultError::Unreadable);
+        assert!(unreadable(b"47617390010101 9") && unreadable(&[b'1'; 33]) && unreadable(b"1:"));
+        for other in [
+            b"\x4A\x11",
+            b"\xA4\x11",
+            b"\x1F\x11",
+            b"\x11\x1A",
+            b"\x11\xFF",
+        ] {
+            let sealed = vault.seal(other, b"").unwrap();
+            assert_eq!(vault.open_pan(&sealed, b""), Err(VaultError::Unreadable));
+        }
     }
 
     #[test]

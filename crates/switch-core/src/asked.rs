@@ -263,7 +263,7 @@ fn blank(key: Key, kind: Kind, request: Request, card: Option<Card>, now_ms: u64
 
 /// Seals PAN digits for the record `key`.
 fn seal_pan(vault: &Vault, key: Key, pan: &Pan) -> Result<Sealed, VaultError> {
-    vault.seal(pan.digits(), &key.value().to_be_bytes())
+    vault.seal_pan(pan.digits(), &key.value().to_be_bytes())
 }
 
 /// The PAN digits of a record.
@@ -272,7 +272,7 @@ pub(crate) fn open_pan(
     transaction: &Transaction,
 ) -> Option<Result<Opened, VaultError>> {
     let sealed = transaction.card.as_ref()?.sealed.as_ref()?;
-    Some(vault.open(sealed, &transaction.key.value().to_be_bytes()))
+    Some(vault.open_pan(sealed, &transaction.key.value().to_be_bytes()))
 }
 
 fn text<const N: usize>(message: &Message<'_>, de: u8) -> [u8; N] {
