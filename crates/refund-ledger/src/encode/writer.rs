@@ -130,9 +130,11 @@ impl Writer<'_> {
             (patch.issuer.is_some(), flag::ISSUER),
         ]
         .into_iter()
-        .fold(0, |all, (set, flag)| all | u16::from(set) * flag);
+        .fold(0, |all, (set, flag)| if set { all | flag } else { all });
         for (place, difference) in posting.into_iter().enumerate() {
-            flags |= u16::from(difference != 0) * flag::POSTING << place;
+            if difference != 0 {
+                flags |= flag::POSTING << place;
+            }
         }
         self.fixed(&flags.to_le_bytes());
         if let Some(status) = patch.status {
@@ -174,7 +176,7 @@ impl Writer<'_> {
             (answer.extra.is_some(), flag::EXTRA),
         ]
         .into_iter()
-        .fold(0, |all, (set, flag)| all | u8::from(set) * flag));
+        .fold(0, |all, (set, flag)| if set { all | flag } else { all }));
         if let Some(code) = &answer.approval {
             self.text(code, approval);
         }
@@ -381,7 +383,7 @@ impl Form {
             (request.replacement.is_some(), flag::REPLACEMENT),
         ]
         .into_iter()
-        .fold(0, |all, (set, flag)| all | u32::from(set) * flag);
+        .fold(0, |all, (set, flag)| if set { all | flag } else { all });
         Form { flags, code, rrn }
     }
 }
