@@ -14,7 +14,7 @@ use refund_ledger::store::{
     StoreError,
 };
 use refund_ledger::{
-    Advice, AdviceKey, Cause, Change, Event, Key, KeyId, Kind, MinorUnits, Transaction, Writer,
+    Advice, AdviceKey, Cause, Change, Event, Key, KeyId, Kind, MinorUnits, Transaction,
 };
 
 use crate::Bug;
@@ -38,25 +38,33 @@ struct State {
     not_in_memory: u64,
     /// Memory was filled after the start.
     warm: bool,
-    /// Items that were given to the store, by their ids.
-    under_way: BTreeMap<u64, Event>,
     bug: Option<Bug>,
     /// What a deliberate bug acknowledged before it is written.
     owed: Vec<Item>,
     early: BTreeMap<Key, Arc<Transaction>>,
     /// What reads asked for, by their tickets.
     asked: BTreeMap<u64, Query>,
-    /// What is done, and not heard of yet.
+    /// What a deliberate bug answered by itself.
+    told: Vec<Completion>,
+    /// What the store completed, and nobody has heard of yet.
     completed: Vec<Completion>,
 }
 
-/// What came of some work.
+/// What some work made of the requests.
 #[derive(Default)]
 pub(crate) struct Done {
     /// What is durable now: the journal's records.
     pub(crate) durable: Vec<Vec<u8>>,
     /// A checkpoint was made, or begun.
     pub(crate) checkpoint: bool,
+}
+
+/// Work that is being done.
+struct Shift {
+    requests: VecDeque<Request>,
+    random: Random,
+    durable: Vec<Vec<u8>>,
+    completed: Vec<Completion>,
 }
 
 /// How the store is opened.
@@ -106,11 +114,11 @@ impl SimStore {
             random,
             not_in_memory,
             warm: false,
-            under_way: BTreeMap::new(),
             bug,
             owed: Vec::new(),
             early: BTreeMap::new(),
             asked: BTreeMap::new(),
+            told: Vec::new(),
             completed: Vec::new(),
         };
         let store = SimStore {
@@ -144,7 +152,8 @@ impl SimStore {
         page.map(|page| page.transactions).unwrap_or_default()
     }
 
-    /// Commits and reads what waits, some of it at least, in order; a checkpoint may go on meanwhile.
+    /// Commits and reads what waits, some of it at least, in order; a checkpoint may go on meanwhile. What came of it is heard of
+    /// by whoever asks for completions.
     pub(crate) fn work(&self) -> Done {
         let mut state = self.lock();
         let mut done = Done::default();
@@ -152,7 +161,7 @@ impl SimStore {
             0 => state.random.between(1, 3) as usize,
             _ => usize::MAX,
         };
-        let mut requests: Vec<Request> = std::mem::take(&mut state.owed)
+        let mut requests: VecDeque<Request> = std::mem::take(&mut state.owed)
             .into_iter()
             .map(Request::Commit)
             .collect();
@@ -160,35 +169,25 @@ impl SimStore {
         for request in state.queue.drain(..take).collect::<Vec<_>>() {
             requests.extend(self.prepare_request(&mut state, request));
         }
-        self.real().submit(&mut requests);
         if !state.warm && state.random.chance(300) {
             state.warm = true;
             self.inner.warm();
         }
-        let completions = RefCell::new(Vec::new());
-        let random = RefCell::new(state.random.fork());
-        if self.is_checkpoint_due() && random.borrow_mut().chance(700) {
+        let shift = RefCell::new(Shift {
+            requests,
+            random: state.random.fork(),
+            durable: Vec::new(),
+            completed: std::mem::take(&mut state.completed),
+        });
+        if self.is_checkpoint_due() && shift.borrow_mut().random.chance(700) {
             done.checkpoint = true;
-            self.inner.checkpoint(&|_| {
-                let mut random = random.borrow_mut();
-                if random.chance(300) {
-                    let items = random.between(1, 3) as usize;
-                    completions.borrow_mut().extend(self.inner.commit(items));
-                }
-                if random.chance(300) {
-                    completions.borrow_mut().extend(self.inner.read(1));
-                }
-            });
+            self.inner
+                .checkpoint(&|_| shift.borrow_mut().some(&self.inner));
         }
-        let mut completions = completions.into_inner();
-        completions.extend(self.inner.read(random.borrow_mut().below(4) as usize));
-        completions.extend(self.inner.commit(usize::MAX));
-        completions.extend(self.inner.read(usize::MAX));
-        let everything = self.everything_if_mixed(&state);
-        for completion in completions {
-            let heard = state.heard(completion, &mut done.durable, &everything);
-            state.completed.extend(heard);
-        }
+        let mut shift = shift.into_inner();
+        shift.rest(&self.inner);
+        state.completed = shift.completed;
+        done.durable = shift.durable;
         done
     }
 
@@ -201,14 +200,13 @@ impl SimStore {
             Request::Get { .. } => {}
             Request::Commit(item) => {
                 let item = self.spoilt(state.bug, item);
-                state.under_way.insert(item.id, item.event.clone());
                 if !state.is_early(&item.event) {
                     return Some(Request::Commit(item));
                 }
                 let known = |record: &Arc<Transaction>| (record.key, record.clone());
                 state.early.extend(item.next.transactions().map(known));
                 state.owed.push(item.clone());
-                state.completed.push(Completion::Committed { item });
+                state.told.push(Completion::Committed { item });
                 return None;
             }
         }
@@ -261,26 +259,86 @@ impl SimStore {
     }
 }
 
+impl Shift {
+    /// Some of the work, or none: what others do while a checkpoint is being made.
+    fn some(&mut self, store: &SteppedStore<SimulatedDisk>) {
+        if self.random.chance(300) {
+            self.submit(store);
+        }
+        if self.random.chance(300) {
+            self.commit(store);
+        }
+        if self.random.chance(300) {
+            store.store().completed(&mut self.completed);
+        }
+        if self.random.chance(300) {
+            store.read(1);
+        }
+    }
+
+    /// All that is left, but that what was committed may not be in memory yet.
+    fn rest(&mut self, store: &SteppedStore<SimulatedDisk>) {
+        store.read(self.random.below(4) as usize);
+        while !self.requests.is_empty() {
+            if self.random.chance(500) {
+                self.submit(store);
+            } else {
+                store.store().submit(&mut self.requests.drain(..).collect());
+            }
+            if self.random.chance(500) {
+                self.commit(store);
+            }
+        }
+        while self.commit(store) {}
+        store.read(usize::MAX);
+        if self.random.chance(300) {
+            store.store().completed(&mut self.completed);
+        }
+    }
+
+    fn submit(&mut self, store: &SteppedStore<SimulatedDisk>) {
+        let count = (self.random.between(1, 3) as usize).min(self.requests.len());
+        store
+            .store()
+            .submit(&mut self.requests.drain(..count).collect());
+    }
+
+    /// Writes a batch; more may be submitted meanwhile.
+    fn commit(&mut self, store: &SteppedStore<SimulatedDisk>) -> bool {
+        let Shift {
+            requests,
+            random,
+            durable,
+            completed,
+        } = self;
+        let mut meanwhile = || {
+            if random.chance(300) {
+                let count = (random.between(1, 3) as usize).min(requests.len());
+                store.store().submit(&mut requests.drain(..count).collect());
+            }
+            if random.chance(200) {
+                store.store().completed(completed);
+            }
+        };
+        store.commit(&mut meanwhile, &mut |payload| {
+            durable.push(payload.to_vec())
+        })
+    }
+}
+
 impl State {
-    /// Takes note of what a completion says; gives it on, unless a deliberate bug did so before.
+    /// Gives a completion on, unless a deliberate bug did so before.
     fn heard(
         &mut self,
         mut completion: Completion,
-        durable: &mut Vec<Vec<u8>>,
         everything: &[Arc<Transaction>],
     ) -> Option<Completion> {
         match &mut completion {
-            Completion::Committed { item } => {
-                let event = self.under_way.remove(&item.id)?;
-                let mut payload = Vec::new();
-                Writer(&mut payload).event(&event);
-                durable.push(payload);
-                if self.is_early(&event) {
-                    event.transactions().for_each(|key| {
-                        self.early.remove(&key);
-                    });
-                    return None;
-                }
+            Completion::Committed { item } if self.is_early(&item.event) => {
+                item.event.transactions().for_each(|key| {
+                    self.early.remove(&key);
+                });
+                return None;
             }
             Completion::Found {
                 ticket,
@@ -370,7 +428,16 @@ impl Store for SimStore {
     }
 
     fn completed(&self, completions: &mut Vec<Completion>) {
-        completions.append(&mut self.lock().completed);
+        let mut state = self.lock();
+        completions.append(&mut state.told);
+        let mut fresh = std::mem::take(&mut state.completed);
+        self.real().completed(&mut fresh);
+        let everything = self.everything_if_mixed(&state);
+        completions.extend(
+            fresh
+                .into_iter()
+                .filter_map(|completion| state.heard(completion, &everything)),
+        );
     }
 
     fn recovered(&self) -> Recovered {

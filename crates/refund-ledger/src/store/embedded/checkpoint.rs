@@ -20,7 +20,7 @@ const CHUNK: usize = 1024;
 /// Records written in one piece as files of their own: more than a checkpoint has unless it lags far behind.
 const BULK: usize = 1 << 20;
 
-/// Records removed from memory while commits wait for it.
+/// Records removed from memory while reads wait for it.
 const EVICTIONS: usize = 1024;
 
 /// Dates looked at after one checkpoint. The rest waits for the next.
@@ -268,9 +268,13 @@ impl Checkpointer {
         let gate = shared.gate.write().unwrap_or_else(PoisonError::into_inner);
         let mut counts = Counts::default();
         for record in &old {
-            if shared.hot.get(record.key).is_none()
-                || shared.hot.remove_clean(record.key, record.version, false)
-            {
+            // What is under way counts on it.
+            let judge = lock(&shared.judge);
+            let goes = !judge.is_under_way(record.key)
+                && (shared.hot.standing(record.key).is_none()
+                    || shared.hot.remove_clean(record.key, record.version, false));
+            drop(judge);
+            if goes {
                 changes.remove(record);
                 self.counts.moved(Some(Bucket::of(record)), None);
                 counts.moved(None, Some(Bucket::of(record)));

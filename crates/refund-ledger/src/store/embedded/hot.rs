@@ -1,8 +1,7 @@
 //! What is young or open, in memory: records by key, and the names that they may be asked for by.
 //!
 //! Its limit is kept by whoever calls [`Hot::coldest`] and [`Hot::remove_clean`]; only what the cold store holds in the same
-//! version may go. Nothing is removed while a batch is being committed (see [`super::shared::Shared::gate`]), so that what a
-//! batch was checked against is still there when it is applied.
+//! version may go. What an item was judged on may be gone when it is applied: see [`super::intake`].
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -138,6 +137,12 @@ impl Hot {
         self.records.get(&key).map(|entry| entry.record.clone())
     }
 
+    /// The version of a record, and what it is counted as.
+    pub(crate) fn standing(&self, key: Key) -> Option<(u32, Bucket)> {
+        let entry = self.records.get(&key)?;
+        Some((entry.record.version, Bucket::of(&entry.record)))
+    }
+
     pub(crate) fn entry(&self, key: Key) -> Option<Entry> {
         self.records.get(&key).map(|entry| entry.clone())
     }
@@ -162,16 +167,16 @@ impl Hot {
         self.unloaded.store(created, Ordering::SeqCst);
     }
 
-    /// Puts a record in that was just made durable. `base` is what the cold store has, where the record was not in memory;
-    /// `created` says that it is a new record, if in the place of another. Gives the version before, and whether it is the
-    /// record's first change in the checkpoint period `epoch`.
+    /// Puts a record in that was just made durable. `base` is what the cold store's record is counted as, where the record is not in memory;
+    /// `created` says that it is a new record, if in the place of another. Gives what the version before was counted as, and
+    /// whether it is the record's first change in the checkpoint period `epoch`.
     pub(crate) fn commit(
         &self,
         record: &Arc<Transaction>,
         epoch: u32,
-        base: Option<&Arc<Transaction>>,
+        base: Option<Bucket>,
         created: bool,
-    ) -> (Option<Arc<Transaction>>, bool) {
+    ) -> (Option<Bucket>, bool) {
         let entry = |cold: Option<Bucket>, named| Entry {
             record: record.clone(),
             dirty: epoch,
@@ -184,14 +189,13 @@ impl Hot {
                 Some(place.insert(entry(cold, named)))
             }
             Place::Vacant(place) => {
-                let cold = base.map(|base| Bucket::of(base));
-                place.insert(entry(cold, cold.is_some()));
+                place.insert(entry(base, base.is_some()));
                 None
             }
         };
         self.account(old.as_ref().map(|old| &old.record), Some(record));
         let first = old.as_ref().is_none_or(|old| old.dirty != epoch);
-        (old.map(|old| old.record).or_else(|| base.cloned()), first)
+        (old.map(|old| Bucket::of(&old.record)).or(base), first)
     }
 
     /// Keeps a record that was read from the cold store, unless a newer version is there.
@@ -228,7 +232,7 @@ impl Hot {
         }
     }
 
-    /// Removes a record, if it is clean, not open, and the version that `expected` names. Only while no batch is being committed.
+    /// Removes a record, if it is clean, not open, and the version that `expected` names.
     pub(crate) fn remove_clean(&self, key: Key, expected: u32, eviction: bool) -> bool {
         let removed = self.records.remove_if(&key, |_, entry| {
             let goes =

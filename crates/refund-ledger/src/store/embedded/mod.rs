@@ -25,6 +25,7 @@ mod commit;
 pub mod disk;
 mod fields;
 mod hot;
+mod intake;
 pub mod journal;
 mod meta;
 mod open;
@@ -42,7 +43,7 @@ pub use open_error::OpenError;
 pub use verify::{Report, verify};
 
 use self::open::{Folder, Threads};
-use self::shared::{COMMITS_WAITING_MAX, READS_WAITING_MAX, Read, Shared, lock};
+use self::shared::{READS_WAITING_MAX, Read, Shared, lock};
 
 /// Called after every batch.
 pub type Observer = Arc<dyn Fn(CommitStats) + Send + Sync>;
@@ -78,7 +79,7 @@ pub struct EmbeddedOptions {
 pub struct CommitStats {
     /// Items that were made durable together.
     pub items: usize,
-    /// What that took in nanoseconds, from the first check to the last record in memory.
+    /// What writing and syncing them took, in nanoseconds.
     pub nanoseconds: u64,
 }
 
@@ -213,27 +214,16 @@ impl Store for EmbeddedStore {
         if requests.is_empty() {
             return;
         }
-        let mut queue = self.shared.commits.lock();
-        let room = COMMITS_WAITING_MAX.saturating_sub(queue.requests.len());
-        if requests.len() > room {
-            let refused = requests.split_off(room).into_iter();
-            queue
-                .overflow
-                .extend(refused.filter_map(|request| match request {
-                    Request::Commit(item) => Some(item.id),
-                    Request::Get { .. } | Request::Find { .. } => None,
-                }));
-        }
-        queue.requests.append(requests);
-        let asleep = queue.asleep;
-        drop(queue);
-        if asleep {
-            self.shared.commits.wake();
-        }
+        let items = requests.drain(..).filter_map(|request| match request {
+            Request::Commit(item) => Some(item),
+            // Taken out already.
+            Request::Get { .. } | Request::Find { .. } => None,
+        });
+        self.shared.submit(items);
     }
 
     fn completed(&self, completions: &mut Vec<Completion>) {
-        completions.append(&mut lock(&self.shared.completed));
+        self.shared.settle(completions);
     }
 
     fn recovered(&self) -> Recovered {

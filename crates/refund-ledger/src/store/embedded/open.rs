@@ -1,6 +1,6 @@
 //! From a folder to a store at work, and back.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use super::checkpoint::Checkpointer;
 use super::cold::{Cold, ColdError};
 use super::disk::{Disk, LockError, RealDisk, RealLock};
+use super::hot::Bucket;
 use super::journal::{Journal, JournalError, JournalOptions, LedgerId};
 use super::meta::Meta;
 use super::open_error::OpenError;
@@ -287,7 +288,7 @@ fn apply(
     ahead: bool,
 ) -> Result<(), Misfit> {
     let mut working = Working::new();
-    let mut bases = HashMap::new();
+    let mut before = Vec::new();
     for change in &event.changes {
         let (key, is_new) = match change {
             // There was none before it, and the cold store has nothing of later.
@@ -298,16 +299,19 @@ fn apply(
             }
         };
         if let Some(record) = shared.hot.get(key) {
+            before.push(Some(Bucket::of(&record)));
             working.put(record);
         } else if is_new {
-            continue;
+            before.push(None);
         } else if let Some(record) = shared
             .cold
             .get(key)
             .map_err(|error| Misfit::Cold(error.to_string()))?
         {
-            bases.insert(key, record.clone());
+            before.push(Some(Bucket::of(&record)));
             working.put(record);
+        } else {
+            before.push(None);
         }
     }
     for key in event.advices() {
@@ -316,7 +320,7 @@ fn apply(
         }
     }
     working.apply(event).map_err(Misfit::Apply)?;
-    shared.apply(progress, event, &working, &bases);
+    shared.apply(progress, event, &working, &mut before.into_iter());
     Ok(())
 }
 
@@ -443,6 +447,10 @@ pub(crate) fn finish(
     journal: Box<dyn CloseJournal>,
     checkpointer: &mut Checkpointer,
 ) -> Result<(), StoreError> {
+    // What is durable, and nobody asked for yet.
+    let mut completions = Vec::new();
+    shared.settle(&mut completions);
+    lock(&shared.completed).append(&mut completions);
     // Much that changed is left to the next start, which replays it faster than it is written here: a stop is not held up.
     let quick = lock(&shared.progress).changed.len() <= CLOSE_CHANGES_MAX;
     if quick {

@@ -1,19 +1,21 @@
 //! What the store's threads share, and the order in which they lock it.
 //!
-//! Locks are taken in this order: `gate`, then `progress`, then `advices`, then parts of the hot index; the queues alone.
+//! Locks are taken in this order: `gate`, then `judge`, then `commits`, `completed` or `progress`, then `advices`, then parts of the
+//! hot index; the other queues alone.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use super::EmbeddedOptions;
 use super::cold::{Cold, ColdError};
-use super::hot::{Counts, Hot};
+use super::hot::{Bucket, Counts, Hot};
+use super::intake::{Intake, Judge};
 use super::meta::{self, Sent};
-use crate::store::{Completion, Item, Query, Request, StoreError, Waker};
+use crate::store::{Completion, Item, Query, StoreError, Waker};
 use crate::{Advice, AdviceKey, AdviceState, Change, Event, Key, KeyId, Transaction, Working};
 
-/// Commits that may wait, far more than a core has under way. What comes beyond is answered
+/// Commits that may be under way, far more than a core has under way. What comes beyond is answered
 /// [`Never`](crate::store::Completion::Never).
 pub(crate) const COMMITS_WAITING_MAX: usize = 1 << 20;
 
@@ -27,19 +29,21 @@ pub(crate) struct Shared {
     pub(crate) options: EmbeddedOptions,
     pub(crate) hot: Hot,
     pub(crate) cold: Cold,
-    /// Open for whoever needs records to stay where they are (a batch from its checks to its end, a read from disk until it
-    /// is cached); closed by whoever takes records out of memory or out of the ledger.
+    /// Open for whoever needs records to stay where they are (a read from disk until it is cached, or what it is read for is
+    /// judged); closed by whoever takes records out of memory or out of the ledger.
     pub(crate) gate: RwLock<()>,
     pub(crate) progress: Mutex<Progress>,
     pub(crate) advices: RwLock<BTreeMap<AdviceKey, AdviceEntry>>,
     pub(crate) key_ids: Mutex<Vec<KeyId>>,
-    pub(crate) commits: Queue<CommitQueue>,
+    /// What items are judged on.
+    pub(crate) judge: Mutex<Judge>,
+    pub(crate) commits: Queue<Intake>,
     pub(crate) reads: Queue<ReadQueue>,
     pub(crate) checkpoints: Queue<CheckpointQueue>,
     /// Tells long background work to end.
     pub(crate) stopping: AtomicBool,
     poisoned: OnceLock<StoreError>,
-    /// What nobody has taken yet.
+    /// What nobody has taken yet, but for what comes with a batch.
     pub(crate) completed: Mutex<Vec<Completion>>,
     waker: Waker,
 }
@@ -73,19 +77,6 @@ pub(crate) struct Progress {
 pub(crate) struct Queue<T> {
     state: Mutex<T>,
     changed: Condvar,
-}
-
-#[derive(Default)]
-pub(crate) struct CommitQueue {
-    /// Commits, in order.
-    pub(crate) requests: Vec<Request>,
-    /// Items that did not fit.
-    pub(crate) overflow: Vec<u64>,
-    /// Journal records below are safe elsewhere.
-    pub(crate) drop_before: Option<u64>,
-    pub(crate) stop: bool,
-    /// Whether the commit thread is asleep, and must be called.
-    pub(crate) asleep: bool,
 }
 
 #[derive(Default)]
@@ -152,6 +143,11 @@ impl<T> Queue<T> {
         self.changed.notify_all();
     }
 
+    /// Changes the state without waking anybody.
+    pub(crate) fn with<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
+        change(&mut self.lock())
+    }
+
     pub(crate) fn wake(&self) {
         self.changed.notify_all();
     }
@@ -185,6 +181,7 @@ impl Shared {
             }),
             advices: RwLock::default(),
             key_ids: Mutex::new(meta.key_ids),
+            judge: Mutex::default(),
             commits: Queue::default(),
             reads: Queue::default(),
             checkpoints: Queue::default(),
@@ -214,6 +211,11 @@ impl Shared {
     /// Puts completions where they are taken, and calls whoever takes them. Leaves `completions` empty.
     pub(crate) fn complete(&self, completions: &mut Vec<Completion>) {
         lock(&self.completed).append(completions);
+        self.call();
+    }
+
+    /// Calls whoever takes completions.
+    pub(crate) fn call(&self) {
         (self.waker)();
     }
 
@@ -242,22 +244,25 @@ impl Shared {
         advices.get(&key).map(|entry| entry.advice.clone())
     }
 
-    /// Takes note of an event that is durable: its records are seen from now on. `bases` are the records that were not in memory.
+    /// Takes note of an event that is durable: its records are seen from now on. `before` says for each transaction that it
+    /// changes, in order, what the version before is counted as.
     pub(crate) fn apply(
         &self,
         progress: &mut Progress,
         event: &Event,
         next: &Working,
-        bases: &HashMap<Key, Arc<Transaction>>,
+        before: &mut dyn Iterator<Item = Option<Bucket>>,
     ) {
         progress.meta.last_event = progress.meta.last_event.max(event.at);
         for change in &event.changes {
             match change {
                 Change::Create(made) => {
-                    self.apply_transaction(progress, made.key, next, bases, true)
+                    let before = before.next().flatten();
+                    self.apply_transaction(progress, made.key, next, before, true);
                 }
                 Change::Update { key, .. } => {
-                    self.apply_transaction(progress, *key, next, bases, false)
+                    let before = before.next().flatten();
+                    self.apply_transaction(progress, *key, next, before, false);
                 }
                 Change::CreateAdvice(made) => self.apply_advice(progress, made.key, next),
                 Change::UpdateAdvice { key, .. } => self.apply_advice(progress, *key, next),
@@ -274,19 +279,14 @@ impl Shared {
         progress: &mut Progress,
         key: Key,
         next: &Working,
-        bases: &HashMap<Key, Arc<Transaction>>,
+        base: Option<Bucket>,
         created: bool,
     ) {
         let Some(record) = next.get(key) else {
             return;
         };
-        let (old, first) = self
-            .hot
-            .commit(record, progress.epoch, bases.get(&key), created);
-        let bucket = |record: &Arc<Transaction>| super::hot::Bucket::of(record);
-        progress
-            .counts
-            .moved(old.as_ref().map(bucket), Some(bucket(record)));
+        let (before, first) = self.hot.commit(record, progress.epoch, base, created);
+        progress.counts.moved(before, Some(Bucket::of(record)));
         progress.meta.newest_created = progress.meta.newest_created.max(record.created);
         if first {
             progress.changed.push(key);

@@ -90,6 +90,22 @@ impl Batch {
         self.end
     }
 
+    /// What the records hold.
+    pub(crate) fn payloads(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = self
+            .bytes
+            .get(BATCH_HEADER_BYTES..self.end)
+            .unwrap_or_default();
+        std::iter::from_fn(move || {
+            let (head, tail) = rest.split_first_chunk::<RECORD_HEAD_BYTES>()?;
+            let [a, b, c, d, ..] = *head;
+            let (payload, tail) =
+                tail.split_at_checked(u32::from_le_bytes([a, b, c, d]) as usize)?;
+            rest = tail;
+            Some(payload)
+        })
+    }
+
     /// Forgets the records and keeps the memory.
     pub fn clear(&mut self) {
         self.bytes.truncate(BATCH_HEADER_BYTES);

@@ -12,7 +12,7 @@ pub use cold::{Loses, SimulatedCold};
 
 use super::checkpoint::{Checkpointer, make_room};
 use super::cold::Cold;
-use super::commit::Round;
+use super::commit;
 use super::disk::Disk;
 use super::journal::{Journal, LedgerId};
 use super::meta::Meta;
@@ -20,7 +20,7 @@ use super::open::{Places, finish, open_parts};
 use super::shared::{Shared, lock};
 use super::sorted::Sorted;
 use super::{EmbeddedOptions, EmbeddedStore, OpenError, reads, warm};
-use crate::store::{Completion, StoreError};
+use crate::store::StoreError;
 
 /// Where the journal lies on its disk.
 pub const JOURNAL_DIR: &str = "ledger/journal";
@@ -31,17 +31,12 @@ const COLD_DIR: &str = "ledger/cold";
 /// All simulated ledgers are the same one.
 const LEDGER: LedgerId = LedgerId(*b"simulated ledger");
 
-/// A store without threads. Its completions are what its steps return.
+/// A store without threads.
 pub struct SteppedStore<D: Disk> {
-    /// Answers from memory, takes requests.
+    /// Answers from memory, takes requests, gives completions.
     store: EmbeddedStore,
-    commits: Mutex<Commits<D>>,
+    journal: Mutex<Journal<D>>,
     checkpointer: Mutex<Checkpointer>,
-}
-
-struct Commits<D: Disk> {
-    journal: Journal<D>,
-    round: Round,
 }
 
 impl<D: Disk> std::fmt::Debug for SteppedStore<D> {
@@ -84,10 +79,7 @@ impl<D: Disk> SteppedStore<D> {
                 threads: Mutex::new(None),
                 _folder: None,
             },
-            commits: Mutex::new(Commits {
-                journal: parts.journal,
-                round: Round::default(),
-            }),
+            journal: Mutex::new(parts.journal),
             checkpointer: Mutex::new(parts.checkpointer),
         })
     }
@@ -102,32 +94,23 @@ impl<D: Disk> SteppedStore<D> {
         &self.store.shared
     }
 
-    /// Commits up to so many of the items that wait as one batch, and lets go of what the last checkpoint made superfluous in
-    /// the journal.
-    pub fn commit(&self, items_max: usize) -> Vec<Completion> {
-        let (mut requests, overflow, drop_before) = {
-            let mut queue = self.shared().commits.lock();
-            let count = items_max.min(queue.requests.len());
-            let requests = queue.requests.drain(..count).collect::<Vec<_>>();
-            let overflow = std::mem::take(&mut queue.overflow);
-            (requests, overflow, queue.drop_before.take())
-        };
-        let mut commits = lock(&self.commits);
-        let Commits { journal, round } = &mut *commits;
+    /// Writes one batch, and before that lets go of what the last checkpoint made superfluous in the journal; whether there was
+    /// one. `meanwhile` is called once the batch takes no more items; `heard` gets each journal record that has become durable.
+    pub fn commit(&self, meanwhile: &mut dyn FnMut(), heard: &mut dyn FnMut(&[u8])) -> bool {
+        let drop_before = self
+            .shared()
+            .commits
+            .with(|intake| intake.drop_before.take());
+        let mut journal = lock(&self.journal);
         if let Some(number) = drop_before {
             // They are dropped again after the next checkpoint; what they hold is safe twice.
             let _ = journal.drop_before(number);
         }
-        let never = |item| Completion::Never { item };
-        let mut completions: Vec<_> = overflow.into_iter().map(never).collect();
-        while !requests.is_empty() {
-            round.commit(self.shared(), journal, &mut requests, &mut completions);
-        }
-        completions
+        commit::write_next(self.shared(), &mut journal, meanwhile, Some(heard))
     }
 
     /// Answers up to so many of the reads that wait.
-    pub fn read(&self, reads_max: usize) -> Vec<Completion> {
+    pub fn read(&self, reads_max: usize) {
         let waiting: Vec<_> = {
             let mut queue = self.shared().reads.lock();
             let count = reads_max.min(queue.reads.len());
@@ -136,7 +119,7 @@ impl<D: Disk> SteppedStore<D> {
         let answers = waiting
             .into_iter()
             .map(|read| reads::answer(self.shared(), read));
-        answers.collect()
+        self.shared().complete(&mut answers.collect());
     }
 
     /// Whether the thread that makes checkpoints would have something to do.
@@ -170,7 +153,7 @@ impl<D: Disk> SteppedStore<D> {
     /// Makes the next journal segment ready.
     pub fn prepare(&self) {
         // That the disk is full is found out by the next batch, too.
-        let _ = lock(&self.commits).journal.prepare();
+        let _ = lock(&self.journal).prepare();
     }
 
     /// A clean stop.
@@ -178,8 +161,8 @@ impl<D: Disk> SteppedStore<D> {
     /// # Errors
     /// Where that fails; then it is as after a crash.
     pub fn close(self) -> Result<(), StoreError> {
-        let commits = self.commits.into_inner();
-        let journal = Box::new(commits.unwrap_or_else(PoisonError::into_inner).journal);
+        let journal = self.journal.into_inner();
+        let journal = Box::new(journal.unwrap_or_else(PoisonError::into_inner));
         let checkpointer = self.checkpointer.into_inner();
         let mut checkpointer = checkpointer.unwrap_or_else(PoisonError::into_inner);
         finish(&self.store.shared, journal, &mut checkpointer)
