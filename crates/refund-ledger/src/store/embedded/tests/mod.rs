@@ -12,6 +12,7 @@ use crate::store::suite::{self, Engine};
 mod life;
 mod misfits;
 mod rare;
+mod under_way;
 
 /// A folder in memory where the machine has one: syncs are then quick, and no test here needs a real disk.
 pub(super) fn folder() -> TempDir {

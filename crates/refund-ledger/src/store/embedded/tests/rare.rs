@@ -12,9 +12,9 @@ use crate::store::suite::{Client, advice, change, create, hold, patch, purchase,
 use crate::store::{By, CANDIDATES_MAX, Completion, Item};
 use crate::{Cause, Change, Event, LATE_MS, MinorUnits, Patch, Sealed, Stan, Status, Working};
 
-type Stepped = SteppedStore<SimulatedDisk>;
+pub(super) type Stepped = SteppedStore<SimulatedDisk>;
 
-fn stepped(
+pub(super) fn stepped(
     disk: &SimulatedDisk,
     cold: &SimulatedCold,
     hot_bytes: u64,
@@ -38,12 +38,12 @@ fn stepped_with(
     SteppedStore::open(disk.clone(), cold, options, &mut |_, _| ())
 }
 
-fn item(id: u64, (event, next): (Event, Working)) -> Item {
+pub(super) fn item(id: u64, (event, next): (Event, Working)) -> Item {
     Item { id, event, next }
 }
 
 /// What memory says, which has everything.
-fn known(store: &Stepped, key: Key) -> Option<Transaction> {
+pub(super) fn known(store: &Stepped, key: Key) -> Option<Transaction> {
     match store.store().peek(key, 0) {
         Peek::Known(record) => Some(Transaction::clone(&record)),
         Peek::Absent => None,
@@ -59,18 +59,18 @@ fn ask(store: &Stepped, mut requests: Vec<Request>) -> Vec<Completion> {
     completed(store)
 }
 
-fn completed(store: &Stepped) -> Vec<Completion> {
+pub(super) fn completed(store: &Stepped) -> Vec<Completion> {
     let mut answers = Vec::new();
     store.store().completed(&mut answers);
     answers
 }
 
 /// Commits; what came of each, by its number.
-fn commit(store: &Stepped, items: Vec<Item>) -> Vec<(u64, &'static str)> {
+pub(super) fn commit(store: &Stepped, items: Vec<Item>) -> Vec<(u64, &'static str)> {
     told(ask(store, items.into_iter().map(Request::Commit).collect()))
 }
 
-fn told(answers: Vec<Completion>) -> Vec<(u64, &'static str)> {
+pub(super) fn told(answers: Vec<Completion>) -> Vec<(u64, &'static str)> {
     let mut told: Vec<_> = answers
         .iter()
         .map(|answer| match answer {
