@@ -268,12 +268,11 @@ impl Checkpointer {
         let gate = shared.gate.write().unwrap_or_else(PoisonError::into_inner);
         let mut counts = Counts::default();
         for record in &old {
-            // What is under way counts on it.
-            let judge = lock(&shared.judge);
-            let goes = !judge.is_under_way(record.key)
-                && (shared.hot.standing(record.key).is_none()
-                    || shared.hot.remove_clean(record.key, record.version, false));
-            drop(judge);
+            // What is under way counts on it, and what comes must wait until it is gone for good.
+            let goes = lock(&shared.judge).drops(record.key, || {
+                shared.hot.standing(record.key).is_none()
+                    || shared.hot.remove_clean(record.key, record.version, false)
+            });
             if goes {
                 changes.remove(record);
                 self.counts.moved(Some(Bucket::of(record)), None);
@@ -285,6 +284,7 @@ impl Checkpointer {
         // A name that is free again may be used at once: what had it must not come back after that.
         shared.cold.sync()?;
         lock(&shared.progress).counts.less(&counts);
+        lock(&shared.judge).dropped();
         drop(gate);
         Ok(())
     }

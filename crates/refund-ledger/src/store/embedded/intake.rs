@@ -8,7 +8,9 @@
 //! **What an item was judged on may leave memory before the item is applied**: a clean record may be evicted at any time. That does
 //! no harm, since the cold store has the very version that left, and nobody but a later item can change it: the item remembers
 //! what the version before it is counted as, and memory takes that where it finds nothing. What must not happen meanwhile is that
-//! the record leaves the ledger: whoever drops old records asks [`Judge::is_under_way`] and removes under the same lock.
+//! the record leaves the ledger: whoever drops old records does so in [`Judge::drops`], which refuses what is under way. And until
+//! what was dropped is gone from the cold store for good, an item that needs its name is deferred: made durable before, the new
+//! record would meet the old one after a crash.
 //!
 //! **A record that is not in memory** is read by the commit thread before its next batch, for nobody waits for a disk here: the
 //! item is deferred, and with it every later item that shares a key, so that their order stays. From the read to the judgement the
@@ -21,7 +23,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, PoisonError};
 
-use foldhash::{HashMap, HashMapExt};
+use foldhash::{HashMap, HashMapExt, HashSet};
 
 use super::cold::ColdError;
 use super::hot::Bucket;
@@ -162,6 +164,8 @@ pub(crate) struct Judge {
     advices: BTreeMap<AdviceKey, (u32, u32)>,
     /// Keys of items that wait for records from the cold store.
     deferred: HashMap<Key, u32>,
+    /// Keys of records that are being dropped.
+    dropping: HashSet<Key>,
     /// Items under way.
     items: usize,
     /// Of the item that is being judged, as in [`Round::before`].
@@ -182,7 +186,7 @@ enum Verdict {
 
 impl Judge {
     /// Whether an item that is not applied yet changes a record, or an advice about it.
-    pub(crate) fn is_under_way(&self, key: Key) -> bool {
+    fn is_under_way(&self, key: Key) -> bool {
         let ordinal = |ordinal| AdviceKey {
             transaction: key,
             ordinal,
@@ -191,6 +195,21 @@ impl Judge {
         self.transactions.contains_key(&key)
             || self.deferred.contains_key(&key)
             || about.next().is_some()
+    }
+
+    /// Drops a record, unless something is under way for it: whether `remove` took it out of memory. Only while the gate is
+    /// closed, and until [`dropped`](Judge::dropped).
+    pub(crate) fn drops(&mut self, key: Key, remove: impl FnOnce() -> bool) -> bool {
+        let goes = !self.is_under_way(key) && remove();
+        if goes {
+            self.dropping.insert(key);
+        }
+        goes
+    }
+
+    /// What was dropped is gone for good.
+    pub(crate) fn dropped(&mut self) {
+        self.dropping.clear();
     }
 
     /// Decides about an item that was just submitted; an answer that is sure at once goes into `answers`.
@@ -312,6 +331,7 @@ impl Judge {
         match read.get(&key) {
             Some(Some(record)) => Some((record.version, Some(Bucket::of(record)))),
             Some(None) => Some((0, None)),
+            None if self.dropping.contains(&key) => None,
             None => shared.hot.is_complete(0).then_some((0, None)),
         }
     }

@@ -184,6 +184,21 @@ fn a_record_may_leave_memory_while_an_item_is_under_way() {
     assert_eq!((held.version, held.books.pending), (2, MinorUnits(600)));
 }
 
+/// The name of a record that is being dropped is used again: made durable at once, the new record would meet the old one after a crash.
+#[test]
+fn a_name_that_is_being_dropped_is_not_free_yet() {
+    let (disk, cold) = (SimulatedDisk::new(1), SimulatedCold::default());
+    let store = stepped(&disk, &cold, 1 << 30).unwrap();
+    let bought = purchase(1, 100);
+    let shared = &store.store().shared;
+    assert!(lock(&shared.judge).drops(bought.key, || true));
+    submit(&store, vec![item(1, create(&bought))]);
+    assert!(shared.commits.with(|intake| intake.next_batch().is_none()));
+    lock(&shared.judge).dropped();
+    write(&store);
+    assert_eq!(told(completed(&store)), [(1, "committed")]);
+}
+
 /// What is too old is dropped, but not while an item changes it.
 #[test]
 fn a_record_does_not_leave_the_ledger_while_an_item_is_under_way() {
