@@ -92,7 +92,7 @@ impl EmbeddedOptions {
             hot_bytes: 4 << 30,
             cache_bytes: 256 << 20,
             retention_ms,
-            checkpoint_bytes: 256 << 20,
+            checkpoint_bytes: 128 << 20,
             bulk_min: 16_384,
             segment_bytes: journal::SEGMENT_BYTES,
             clock: None,

@@ -24,8 +24,8 @@ const LOCK_NAME: &str = "ledger.lock";
 const JOURNAL_NAME: &str = "journal";
 const COLD_NAME: &str = "cold";
 
-/// Changed records up to which a clean stop makes a checkpoint: well under a second's work.
-const CLOSE_CHANGES_MAX: usize = 50_000;
+/// Changed records up to which a clean stop makes a checkpoint: about a second's work.
+const CLOSE_CHANGES_MAX: usize = 250_000;
 
 /// Why a journal record was not applied.
 #[derive(Debug)]
@@ -378,7 +378,7 @@ fn start<D: Disk>(
     for number in 0..=reads::THREADS {
         let shared = shared.clone();
         let work = move || match number {
-            0 => warm::run(&shared),
+            0 => warm::run_behind(&shared),
             _ => reads::run(&shared),
         };
         let name = if number == 0 {
