@@ -171,6 +171,8 @@ async fn an_advice_follows_its_message() {
         .collect();
     for purchase in &purchases {
         terminal.send_message(purchase).await.unwrap();
+        // What comes in one moment goes over one connection.
+        tokio::time::sleep(Duration::from_millis(2)).await;
     }
     world.issuer_saw("0420", 16).await;
     let relayed = world.relayed();

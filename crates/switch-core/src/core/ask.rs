@@ -241,7 +241,7 @@ impl Core {
         (new.issuer, new.request.rrn) = (Some(issuer), rrn);
         let written = self.write_relay(asking, message, new, &issuer, original.as_deref(), link);
         let mut flight = Flight::new(slot.key, link, asking.asker.listener);
-        flight.turn = Turn::of(&issuer, new.created);
+        flight.turn = Turn::of(new.created);
         flight.stan = issuer.stan.0;
         flight.expected = Some(Expected::of(new, &issuer));
         let fault = match written {

@@ -6,7 +6,7 @@ use std::collections::hash_map::Entry;
 
 use iso8583_codec::{Message, Mti};
 use refund_ledger::store::Recovered;
-use refund_ledger::{AdviceKey, Issuer, Key, Stan, WireTime, decide};
+use refund_ledger::{AdviceKey, Key, Stan, WireTime, decide};
 
 use super::flight::decided;
 use super::work::{After, Outcome, Work};
@@ -30,9 +30,6 @@ pub(super) struct Link {
     signed_off: bool,
 }
 
-/// So many STANs in a row go over one connection: what is decided together leaves in few writes, and is answered in few.
-const RUN: u32 = 64;
-
 /// What decides over which connection a message goes.
 #[derive(Copy, Clone, Debug)]
 pub(super) struct Turn {
@@ -42,12 +39,10 @@ pub(super) struct Turn {
 }
 
 impl Turn {
-    /// The turn of a message that came at `came` (unix milliseconds), and of everything about it.
-    pub(super) fn of(issuer: &Issuer, came: u64) -> Turn {
-        Turn {
-            number: u64::from(issuer.stan.0 / RUN),
-            came,
-        }
+    /// The turn of a message that came at `came` (unix milliseconds), and of everything about it. What came in one millisecond goes
+    /// one way: under load, what is relayed together leaves in few writes and is answered in few.
+    pub(super) fn of(came: u64) -> Turn {
+        Turn { number: came, came }
     }
 
     /// The turn of what is not known well enough any more.

@@ -41,8 +41,10 @@ impl Core {
             known.expect(stan, Pending::Advice(key));
         }
         let turn = about
-            .and_then(|about| Some(Turn::of(&about.issuer?, about.created)))
-            .unwrap_or(Turn::any(u64::from(key.transaction.stan().0)));
+            .filter(|about| about.issuer.is_some())
+            .map_or(Turn::any(u64::from(key.transaction.stan().0)), |about| {
+                Turn::of(about.created)
+            });
         self.saf
             .orders
             .entry(advice.order)

@@ -293,9 +293,10 @@ fn a_number_that_is_pending_is_not_used_again() {
 fn a_lost_connection_ends_the_wait() {
     story(|w| {
         w.connect(0, BANK_A + 1);
-        let purchases: Vec<Msg> = (0..400).map(|_| w.purchase(1000)).collect();
+        let purchases: Vec<Msg> = (0..40).map(|_| w.purchase(1000)).collect();
         let mut over = Vec::new();
         for purchase in &purchases {
+            w.pass(SECOND / 1000);
             w.send(purchase);
             over.push(w.issuer_gets_over());
         }
@@ -327,14 +328,15 @@ fn a_lost_connection_ends_the_wait() {
 
 #[test]
 fn an_advice_goes_over_the_connection_of_its_message() {
-    let setup = |config: &mut CoreConfig| config.saf.in_flight_max = 1000;
+    let setup = |config: &mut CoreConfig| config.saf.in_flight_max = 100;
     story_with(setup, |w| {
         for connection in 1..4 {
             w.connect(0, BANK_A + connection);
         }
-        let purchases: Vec<Msg> = (0..300).map(|_| w.purchase(1000)).collect();
+        let purchases: Vec<Msg> = (0..30).map(|_| w.purchase(1000)).collect();
         let mut over = Vec::new();
         for (index, purchase) in purchases.iter().enumerate() {
+            w.pass(SECOND / 1000);
             w.send(purchase);
             let (connection, relayed) = w.issuer_gets_over();
             over.push(connection);
