@@ -6,7 +6,7 @@
 )]
 
 mod client;
-pub(crate) mod records;
+mod records;
 
 use std::sync::Arc;
 
