@@ -1,0 +1,31 @@
+//! The ledger's store on PostgreSQL: for switch nodes that share a database which somebody already knows how to replicate, back up
+//! and query.
+//!
+//! [`PostgresStore`] is a [`Store`]. What waits on a node goes to the database as one statement per batch, a few batches at
+//! a time on a few connections; every changed row is named with the version that the decision has read. An item is committed, or a
+//! conflict with the present states; where a connection is lost with a batch on its way, its fate is read back from the database and
+//! never guessed.
+//!
+//! Tables and their reasons: `docs/postgres-schema.md`. What is *not* here: rules (`refund-ledger` has them), procedures or
+//! triggers, replication of our own, a clock for anything but waiting.
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+mod batch;
+mod cache;
+mod columns;
+mod database;
+mod lane;
+mod open;
+mod queue;
+mod reads;
+mod rows;
+mod schema;
+mod statement;
+mod store;
+
+pub use open::OpenError;
+pub use schema::SchemaError;
+pub use store::{PostgresOptions, PostgresStore, migrate};
+
+#[cfg(doc)]
+use refund_ledger::store::Store;

@@ -1,0 +1,216 @@
+//! The connection that reads: what waits goes out together.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use foldhash::HashMap;
+use futures_util::future::join_all;
+use refund_ledger::store::{By, CANDIDATES_MAX, Completion, Found, Page, Query, StoreError};
+use refund_ledger::{Key, Transaction};
+use tokio::time::{Instant, sleep};
+use tokio_postgres::{Client, Config, Row};
+
+use crate::columns::Id;
+use crate::database::{Connection, Failure, in_time};
+use crate::queue::{Read, Shared, Wanted, failed_read};
+use crate::rows::{merchant_of, read_transaction, text};
+
+/// Reads that go out together at most.
+const READS_MAX: usize = 512;
+
+/// Wait after a read that failed.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// Answers reads until the store is closed.
+pub(crate) async fn run(shared: Arc<Shared>, config: Config, wait_max: Duration) {
+    let mut connection: Option<Connection> = None;
+    let mut reads: Vec<Read> = Vec::new();
+    loop {
+        reads.extend(shared.take_reads(READS_MAX.saturating_sub(reads.len())));
+        if shared.is_closing() {
+            let failed = reads
+                .drain(..)
+                .map(|read| failed_read(read.what, "the ledger is being closed"));
+            return shared.complete(failed.collect());
+        }
+        if reads.is_empty() {
+            shared.reads.notified().await;
+            continue;
+        }
+        match answer(&mut connection, &config, &reads).await {
+            Ok(completions) => {
+                reads.clear();
+                shared.complete(completions);
+            }
+            Err(failure) => {
+                connection = None;
+                tracing::warn!(%failure, "reads of the ledger are tried again");
+                let text = failure.to_string();
+                let now = Instant::now();
+                let is_late =
+                    |read: &mut Read| now.saturating_duration_since(read.since) > wait_max;
+                let late = reads.extract_if(.., is_late);
+                let failed: Vec<_> = late.map(|read| failed_read(read.what, &text)).collect();
+                shared.complete(failed);
+                sleep(RETRY).await;
+            }
+        }
+    }
+}
+
+async fn answer(
+    connection: &mut Option<Connection>,
+    config: &Config,
+    reads: &[Read],
+) -> Result<Vec<Completion>, Failure> {
+    let connection = match connection {
+        Some(connection) => connection,
+        None => connection.insert(in_time(Connection::open(config)).await?),
+    };
+    let client = &connection.client;
+    in_time(async {
+        let (gets, finds) = tokio::join!(get(client, reads), find_all(client, reads));
+        let mut completions = gets?;
+        completions.extend(finds?);
+        Ok(completions)
+    })
+    .await
+}
+
+/// All [`Wanted::Get`] with one statement.
+async fn get(client: &Client, reads: &[Read]) -> Result<Vec<Completion>, Failure> {
+    let wanted: Vec<(u64, Key)> = reads
+        .iter()
+        .filter_map(|read| match read.what {
+            Wanted::Get { ticket, key } => Some((ticket, key)),
+            Wanted::Find { .. } => None,
+        })
+        .collect();
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let keys: Vec<Key> = wanted.iter().map(|(_, key)| *key).collect();
+    let records = by_keys(client, &keys).await?;
+    let got = wanted.into_iter().map(|(ticket, key)| Completion::Got {
+        ticket,
+        record: records.get(&key).cloned().transpose(),
+    });
+    Ok(got.collect())
+}
+
+/// The records of keys, those that exist.
+pub(crate) async fn by_keys(
+    client: &Client,
+    keys: &[Key],
+) -> Result<HashMap<Key, Result<Arc<Transaction>, StoreError>>, Failure> {
+    let (merchants, ids): (Vec<i64>, Vec<Id>) = keys
+        .iter()
+        .map(|key| (merchant_of(*key), Id::from(*key)))
+        .unzip();
+    let rows = client
+        .query(
+            "SELECT t.key, t.record FROM transactions t JOIN unnest($1::int8[], $2::uuid[]) AS i(merchant, key) \
+             ON t.merchant = i.merchant AND t.key = i.key",
+            &[&merchants, &ids],
+        )
+        .await?;
+    let records = rows
+        .iter()
+        .map(|row| (Key::from_value(row.get::<_, Id>(0).0), record(row, 1)));
+    Ok(records.collect())
+}
+
+/// All [`Wanted::Find`], one statement each, without waiting in between.
+async fn find_all(client: &Client, reads: &[Read]) -> Result<Vec<Completion>, Failure> {
+    let finds = reads.iter().filter_map(|read| match read.what {
+        Wanted::Find { ticket, query } => Some(async move {
+            let found = find(client, query).await?;
+            Ok(Completion::Found { ticket, found })
+        }),
+        Wanted::Get { .. } => None,
+    });
+    join_all(finds).await.into_iter().collect()
+}
+
+const FIND_BY_KEYS: &str = "SELECT record FROM transactions WHERE merchant = $1::int8 \
+    AND key BETWEEN $2::uuid AND $3::uuid ORDER BY key LIMIT $4::int8";
+const FIND_BY_TIME: &str = "SELECT record FROM transactions WHERE merchant = $1::int8 \
+    AND de7 = $2::int8 ORDER BY key LIMIT $3::int8";
+const FIND_BY_RRN: &str = "SELECT record FROM transactions WHERE merchant = $1::int8 \
+    AND rrn = $2::text AND kind = 0 ORDER BY key LIMIT $3::int8";
+
+/// What a query names, in the order of keys. A key begins with merchant, STAN and DE 7, so that these name a range.
+async fn find(client: &Client, query: Query) -> Result<Result<Found, StoreError>, Failure> {
+    let merchant = query.merchant.value().cast_signed();
+    let limit = i64::try_from(CANDIDATES_MAX).unwrap_or(i64::MAX);
+    let start = u128::from(query.merchant.value()) << 88;
+    let range = |first: u128, bits: u32| (Id(first), Id(first | !(u128::MAX << bits)));
+    let rows = match query.by {
+        By::StanTime(stan, time) => {
+            let (first, last) = range(
+                start | u128::from(stan.0) << 68 | u128::from(time.0) << 34,
+                34,
+            );
+            client
+                .query(FIND_BY_KEYS, &[&merchant, &first, &last, &limit])
+                .await?
+        }
+        By::Stan(stan) => {
+            let (first, last) = range(start | u128::from(stan.0) << 68, 68);
+            client
+                .query(FIND_BY_KEYS, &[&merchant, &first, &last, &limit])
+                .await?
+        }
+        By::Time(time) => {
+            client
+                .query(FIND_BY_TIME, &[&merchant, &time.0.cast_signed(), &limit])
+                .await?
+        }
+        By::Rrn(rrn) => {
+            client
+                .query(FIND_BY_RRN, &[&merchant, &text(&rrn.0), &limit])
+                .await?
+        }
+    };
+    if rows.len() >= CANDIDATES_MAX {
+        return Ok(Ok(Found::TooMany));
+    }
+    let records: Result<Vec<_>, StoreError> = rows.iter().map(|row| record(row, 0)).collect();
+    Ok(records.map(Found::All))
+}
+
+/// A page of everything, in the order of keys.
+pub(crate) async fn page(
+    client: &Client,
+    first: Key,
+    limit: usize,
+) -> Result<Result<Page, StoreError>, Failure> {
+    let count = i64::try_from(limit).unwrap_or(i64::MAX);
+    let rows = client
+        .query(
+            "SELECT record FROM transactions WHERE (merchant, key) >= ($1::int8, $2::uuid) \
+             ORDER BY merchant, key LIMIT $3::int8",
+            &[&merchant_of(first), &Id::from(first), &count],
+        )
+        .await?;
+    let records: Result<Vec<_>, StoreError> = rows.iter().map(|row| record(row, 0)).collect();
+    Ok(records.map(|transactions| {
+        let last = transactions.last().filter(|_| transactions.len() == limit);
+        let next = last
+            .and_then(|last| last.key.value().checked_add(1))
+            .map(Key::from_value);
+        Page {
+            next: next.map(refund_ledger::store::Cursor::at),
+            transactions,
+        }
+    }))
+}
+
+fn record(row: &Row, column: usize) -> Result<Arc<Transaction>, StoreError> {
+    match read_transaction(row.get(column)) {
+        Ok(record) => Ok(Arc::new(record)),
+        Err(error) => Err(StoreError {
+            message: format!("a stored transaction cannot be read: {error}"),
+        }),
+    }
+}

@@ -1,0 +1,374 @@
+//! The store: a thread of its own that talks to the database, and the calls of whoever decides.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use refund_ledger::store::{
+    Completion, Cursor, Found, Page, Peek, Query, Recovered, Request, Stats, Store, StoreError,
+    Waker,
+};
+use refund_ledger::{Advice, AdviceKey, Key, KeyId};
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_postgres::Config;
+
+use crate::database::{Connection, Failure, in_time};
+use crate::lane::{Lane, State};
+use crate::open::{self, OpenError};
+use crate::queue::{Shared, lock};
+use crate::{reads, schema};
+
+/// How a [`PostgresStore`] is opened.
+#[derive(Clone)]
+pub struct PostgresOptions {
+    /// `postgres://user:password@host1,host2/database?target_session_attrs=read-write`; never shown.
+    pub url: String,
+    /// The node's name. A process that opens the store under a name shuts out an earlier one of that name.
+    pub node: String,
+    /// Connections that commit, each one batch at a time.
+    pub lanes: u8,
+    /// Items of one batch at most.
+    pub batch_max: usize,
+    /// While a batch is under way, another one is begun only with so many items.
+    pub batch_min: usize,
+    /// What records seen lately may take in memory, in bytes.
+    pub cache_bytes: u64,
+    /// How long an item waits for a database that cannot take it, until it is answered [`Completion::Never`]; an item that may be
+    /// stored waits until that is known.
+    pub wait_max: Duration,
+}
+
+impl PostgresOptions {
+    /// The usual options.
+    #[must_use]
+    pub fn new(url: String, node: String) -> PostgresOptions {
+        PostgresOptions {
+            url,
+            node,
+            lanes: 4,
+            batch_max: 256,
+            batch_min: 32,
+            cache_bytes: 1 << 30,
+            wait_max: Duration::from_secs(5),
+        }
+    }
+
+    fn config(&self) -> Result<Config, OpenError> {
+        let mut config =
+            Config::from_str(&self.url).map_err(|error| OpenError::Url(error.to_string()))?;
+        config.application_name(format!("refundry {}", self.node));
+        config.connect_timeout(Duration::from_secs(5));
+        config.keepalives_idle(Duration::from_secs(5));
+        config.tcp_user_timeout(Duration::from_secs(15));
+        Ok(config)
+    }
+}
+
+impl fmt::Debug for PostgresOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresOptions")
+            .field("node", &self.node)
+            .field("lanes", &self.lanes)
+            .field("batch_max", &self.batch_max)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Makes the tables that this version needs, or brings them up to date. Waits.
+///
+/// # Errors
+/// Where the database cannot be reached or a migration fails; it is then as before.
+pub fn migrate(options: &PostgresOptions) -> Result<(), OpenError> {
+    let config = options.config()?;
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(OpenError::Thread)?;
+    runtime
+        .block_on(schema::migrate(&config))
+        .map_err(OpenError::Schema)
+}
+
+/// A ledger in a PostgreSQL database.
+pub struct PostgresStore {
+    shared: Arc<Shared>,
+    recovered: Recovered,
+    key_ids: Mutex<Vec<KeyId>>,
+    config: Config,
+    runtime: Handle,
+    stop: Arc<Notify>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl fmt::Debug for PostgresStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PostgresStore")
+    }
+}
+
+/// How long [`PostgresStore::close`] waits for what was submitted.
+const CLOSE_MAX: Duration = Duration::from_secs(10);
+
+impl PostgresStore {
+    /// Opens the ledger for a node. `waker` is called on the store's own thread. Waits, and must not be called from a task.
+    ///
+    /// # Errors
+    /// See [`OpenError`]; nothing was changed, but for an earlier process of this node being shut out.
+    pub fn open(options: &PostgresOptions, waker: Waker) -> Result<PostgresStore, OpenError> {
+        let config = options.config()?;
+        let shared = Arc::new(Shared::new(waker, options.cache_bytes, options.batch_min));
+        let stop = Arc::new(Notify::new());
+        let (report, opened) = sync_channel(1);
+        let thread = {
+            let (shared, stop) = (shared.clone(), stop.clone());
+            let (config, options) = (config.clone(), options.clone());
+            let work = move || {
+                let runtime = match Builder::new_current_thread().enable_all().build() {
+                    Ok(runtime) => runtime,
+                    // Whoever opens the store waits for the report.
+                    Err(error) => return drop(report.send(Err(OpenError::Thread(error)))),
+                };
+                runtime.block_on(async {
+                    let lanes = match start(&shared, &config, &options).await {
+                        Ok((start, lanes)) => {
+                            let _ = report.send(Ok((start, Handle::current())));
+                            lanes
+                        }
+                        Err(error) => return drop(report.send(Err(error))),
+                    };
+                    let reads = tokio::spawn(reads::run(shared.clone(), config, options.wait_max));
+                    let lanes: Vec<_> = lanes
+                        .into_iter()
+                        .map(|lane| tokio::spawn(lane.run()))
+                        .collect();
+                    stop.notified().await;
+                    shared.closing.store(true, Ordering::Release);
+                    for _ in 0..=lanes.len() {
+                        shared.commits.notify_waiters();
+                        shared.reads.notify_one();
+                    }
+                    for lane in lanes {
+                        let _ = lane.await;
+                    }
+                    let _ = reads.await;
+                });
+            };
+            std::thread::Builder::new()
+                .name("postgres".into())
+                .spawn(work)
+                .map_err(OpenError::Thread)?
+        };
+        let gone = || OpenError::Database("the database's thread has ended".into());
+        let (start, runtime) = opened.recv().map_err(|_| gone())??;
+        *shared
+            .advices
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = start
+            .recovered
+            .advices
+            .iter()
+            .map(|advice| (advice.key, advice.clone()))
+            .collect();
+        {
+            let mut cache = lock(&shared.cache);
+            start
+                .recovered
+                .transactions
+                .iter()
+                .for_each(|record| cache.put(record));
+        }
+        Ok(PostgresStore {
+            shared,
+            recovered: start.recovered,
+            key_ids: Mutex::new(start.key_ids),
+            config,
+            runtime,
+            stop,
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+
+    /// Commits what was submitted and ends the connections.
+    ///
+    /// # Errors
+    /// Where that takes too long; what waited is answered.
+    pub fn close(&self) -> Result<(), StoreError> {
+        let Some(thread) = lock(&self.thread).take() else {
+            return Ok(());
+        };
+        let end = Instant::now().checked_add(CLOSE_MAX);
+        while !self.shared.is_idle() && end.is_some_and(|end| Instant::now() < end) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let idle = self.shared.is_idle();
+        self.shared.abandon();
+        self.stop.notify_one();
+        // It ends with its own log line where it panicked.
+        let _ = thread.join();
+        if idle {
+            Ok(())
+        } else {
+            Err(StoreError {
+                message: "the database did not take everything in time".into(),
+            })
+        }
+    }
+
+    /// Does `work` on a connection of its own, and waits for it.
+    fn wait_for<T, W, F>(&self, work: W) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        W: FnOnce(Connection) -> F + Send + 'static,
+        F: Future<Output = Result<T, Failure>> + Send,
+    {
+        let (report, done) = sync_channel(1);
+        let config = self.config.clone();
+        self.runtime.spawn(async move {
+            let all = async { work(Connection::open(&config).await?).await };
+            // Whoever asked waits for it.
+            let _ = report.send(in_time(all).await);
+        });
+        match done.recv() {
+            Ok(Ok(result)) => Ok(result),
+            Ok(Err(failure)) => Err(StoreError {
+                message: failure.to_string(),
+            }),
+            Err(_) => Err(StoreError {
+                message: "the ledger is closed".into(),
+            }),
+        }
+    }
+}
+
+/// What a start needs of the database, and the lanes.
+async fn start(
+    shared: &Arc<Shared>,
+    config: &Config,
+    options: &PostgresOptions,
+) -> Result<(open::Start, Vec<Lane>), OpenError> {
+    let connection = in_time(Connection::open(config)).await?;
+    let count = i16::from(options.lanes.max(1));
+    let start = open::start(&connection.client, &options.node, count).await?;
+    let lanes = (1..=count).map(|number| Lane {
+        shared: shared.clone(),
+        config: config.clone(),
+        writer: start.writer,
+        number,
+        batch_max: options.batch_max.max(1),
+        wait_max: options.wait_max,
+        state: State::default(),
+    });
+    let mut lanes: Vec<Lane> = lanes.collect();
+    for lane in &mut lanes {
+        lane.connect().await?;
+    }
+    Ok((start, lanes))
+}
+
+impl Drop for PostgresStore {
+    fn drop(&mut self) {
+        if let Some(thread) = lock(&self.thread).take() {
+            self.shared.abandon();
+            self.stop.notify_one();
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Store for PostgresStore {
+    fn peek(&self, key: Key, _since: u64) -> Peek {
+        match lock(&self.shared.cache).get(key) {
+            Some(record) => Peek::Known(record),
+            // Another node may have made it.
+            None => Peek::NotInMemory,
+        }
+    }
+
+    fn peek_all(&self, _query: Query, _since: u64) -> Option<Found> {
+        None
+    }
+
+    fn submit(&self, requests: &mut Vec<Request>) {
+        self.shared.submit(requests);
+    }
+
+    fn completed(&self, completions: &mut Vec<Completion>) {
+        self.shared.completed(completions);
+    }
+
+    fn recovered(&self) -> Recovered {
+        self.recovered.clone()
+    }
+
+    fn key_ids(&self) -> Vec<KeyId> {
+        lock(&self.key_ids).clone()
+    }
+
+    fn make_known(&self, ids: &[KeyId]) -> Result<(), StoreError> {
+        let numbers: Vec<i64> = ids.iter().map(|id| i64::from(id.0)).collect();
+        self.wait_for(move |connection| async move {
+            for number in numbers {
+                let sql = "INSERT INTO card_keys (id) VALUES ($1) ON CONFLICT DO NOTHING";
+                connection.client.execute(sql, &[&number]).await?;
+            }
+            Ok(())
+        })?;
+        let mut known = lock(&self.key_ids);
+        for id in ids {
+            if !known.contains(id) {
+                known.push(*id);
+            }
+        }
+        Ok(())
+    }
+
+    fn scan(&self, from: &Cursor, limit: usize) -> Result<Page, StoreError> {
+        let first = from
+            .0
+            .first_chunk()
+            .map_or(0, |bytes| u128::from_be_bytes(*bytes));
+        let page = move |connection: Connection| async move {
+            reads::page(&connection.client, Key::from_value(first), limit).await
+        };
+        self.wait_for(page)?
+    }
+
+    fn advices(&self) -> Vec<Arc<Advice>> {
+        let advices = self
+            .shared
+            .advices
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        let mut advices: Vec<_> = advices.values().cloned().collect();
+        advices.sort_by_key(|advice| advice.created);
+        advices
+    }
+
+    fn advice(&self, key: AdviceKey) -> Option<Arc<Advice>> {
+        let advices = self
+            .shared
+            .advices
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        advices.get(&key).cloned()
+    }
+
+    fn stats(&self) -> Stats {
+        let cache = lock(&self.shared.cache);
+        Stats {
+            originals: Vec::new(),
+            hot: cache.len() as u64,
+            hot_bytes: cache.bytes(),
+        }
+    }
+
+    fn poisoned(&self) -> Option<StoreError> {
+        self.shared.poisoned().cloned()
+    }
+}
