@@ -1,5 +1,7 @@
 //! Requests toward issuers: relayed, answered, timed out, answered late.
 
+use std::sync::Arc;
+
 use iso8583_codec::{Message, Spec};
 use refund_ledger::decide;
 use refund_ledger::{
@@ -38,6 +40,9 @@ pub(super) struct Flight {
     pub(super) expected: Option<Expected>,
     pub(super) sent_at: u64,
     pub(super) state: FlightState,
+    /// Its record as it was made durable last, so that its answer need not look it up. It may be older than the one in the store:
+    /// then the store says so, and the decision is made again on that.
+    pub(super) record: Option<Arc<Transaction>>,
     /// An approval that came while the time-out was being recorded.
     pub(super) late: Option<Frame>,
     /// DE 39 of the reversal that came meanwhile.
@@ -105,6 +110,7 @@ impl Flight {
             expected: None,
             sent_at: 0,
             state: FlightState::Waiting,
+            record: None,
             late: None,
             reversal_reason: None,
             listener,
@@ -127,8 +133,15 @@ impl Flight {
 
 impl Core {
     /// The record is durable: the request leaves.
-    pub(super) fn relay(&mut self, mut flight: Box<Flight>, fault: Option<Reason>, asker: Asker) {
+    pub(super) fn relay(
+        &mut self,
+        mut flight: Box<Flight>,
+        fault: Option<Reason>,
+        asker: Asker,
+        next: &Working,
+    ) {
         let (key, link) = (flight.key, flight.link);
+        flight.record = next.get(key).cloned();
         flight.waiters.push(asker);
         flight.sent_at = self.now;
         let left = match (self.links[link].pick(flight.turn), fault) {
@@ -230,7 +243,7 @@ impl Core {
         task: &Task,
         answer: Option<&Message<'_>>,
     ) -> Result<Outcome, Interrupt> {
-        let Some(record) = self.own_record(key, 0, task)? else {
+        let Some(record) = self.flight_record(key, task)? else {
             return Ok(Outcome::Done);
         };
         let around = self.around(&record, task)?;
@@ -268,18 +281,17 @@ impl Core {
                 let partial = partial_amount(message, code, &record).filter(|_| approved);
                 if let Some(asker) = &flight.waiters.first {
                     let spec = self.config.listeners[asker.listener].spec;
-                    passed = spec.decode(&asker.frame).ok().and_then(|request| {
+                    if let Ok(request) = &spec.decode(&asker.frame) {
                         let rrn = &record.request.rrn;
                         let written = Core::written(&mut self.arena, |out| {
-                            outward::pass_answer(&request, message, rrn, partial, spec, out)
+                            outward::pass_answer(request, message, rrn, partial, spec, out)
                         });
-                        let message = written.ok()?.into();
-                        Some(Passed {
-                            message,
+                        passed = written.ok().map(|message| Passed {
+                            message: message.into(),
                             reason,
                             code,
-                        })
-                    });
+                        });
+                    }
                 }
                 let answer = Answer {
                     reason,
@@ -315,6 +327,16 @@ impl Core {
             [record].into_iter().chain(around.records()),
             After::Finish { key, passed },
         ))
+    }
+
+    /// The record of a request in flight.
+    fn flight_record(&self, key: Key, task: &Task) -> Result<Option<Arc<Transaction>>, Interrupt> {
+        let flight = self.flights.get(&key).filter(|_| task.has_read_nothing());
+        match flight.and_then(|flight| flight.record.as_ref()) {
+            Some(_) if self.is_busy(key) => Err(Interrupt::Busy(key)),
+            Some(record) => Ok(Some(record.clone())),
+            None => self.own_record(key, 0, task),
+        }
     }
 
     /// No answer, on record: the reversal is owed.
@@ -462,7 +484,7 @@ impl Core {
             }
         }
         // Its messages are let go; the block is used again.
-        (flight.waiters, flight.sent, flight.late) = Default::default();
+        (flight.waiters, flight.sent, flight.late, flight.record) = Default::default();
         self.spare_flights.keep(flight);
     }
 
@@ -477,6 +499,7 @@ impl Core {
             FlightState::Late
         };
         self.links[flight.link].expect(Stan(flight.stan), Pending::Late(key));
+        flight.record = None;
         // On its own, lest it keep the block alive that it was cut from.
         flight.sent = Frame::copy_of(&flight.sent);
         let waiters = std::mem::take(&mut flight.waiters);
@@ -498,6 +521,7 @@ impl Core {
             return;
         };
         flight.reversal_reason = reason;
+        flight.record = next.get(key).cloned();
         let waiters = std::mem::take(&mut flight.waiters);
         if let Some(record) = next.get(key) {
             waiters

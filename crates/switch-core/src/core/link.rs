@@ -286,11 +286,12 @@ impl Core {
             known.heard = now;
         }
         let spec = self.config.links[link].spec;
-        match spec.decode(frame) {
+        let decoded = spec.decode(frame);
+        match &decoded {
             Ok(message) if message.mti().is_response() => {
-                self.issuer_answer(link, connection, &message)
+                self.issuer_answer(link, connection, message)
             }
-            Ok(message) => self.issuer_request(link, connection, &message),
+            Ok(message) => self.issuer_request(link, connection, message),
             Err(error) => {
                 let name = self.config.links[link].name;
                 tracing::warn!(link = %name, %error, bytes = frame.len(), "an issuer's message cannot be read");

@@ -47,8 +47,10 @@ impl Core {
     pub fn terminal_frame(&mut self, connection: u64, listener: usize, frame: &[u8], now: u64) {
         self.now = now;
         let spec = self.config.listeners[listener].spec;
-        match spec.decode(frame) {
-            Ok(message) => self.message(connection, listener, &message),
+        // Used where it was put: to move a message is to copy its offsets.
+        let decoded = spec.decode(frame);
+        match &decoded {
+            Ok(message) => self.message(connection, listener, message),
             Err(error) => {
                 let name = self.config.listeners[listener].name;
                 tracing::warn!(listener = %name, connection, %error, bytes = frame.len(), "a message cannot be read");

@@ -191,6 +191,11 @@ impl Task {
         }
     }
 
+    /// Whether the store has told it nothing yet: neither what it asked for, nor that it decided on something old.
+    pub(super) fn has_read_nothing(&self) -> bool {
+        self.reads.is_none() && self.conflicts == 0
+    }
+
     /// Everything is to be read anew.
     fn forget(&mut self) {
         self.reads = None;
@@ -414,7 +419,7 @@ impl Core {
         }
         match (after, &mut task.work) {
             (After::Relay(flight, fault), Work::Ask(asking)) => {
-                self.relay(flight, fault, asking.asker.take());
+                self.relay(flight, fault, asking.asker.take(), next);
             }
             (After::Reply(key), Work::Ask(asking)) => self.reply_stored(key, asking, next),
             (
@@ -521,6 +526,11 @@ impl Core {
         }
     }
 
+    /// Whether the record has a commit under way.
+    pub(super) fn is_busy(&self, key: Key) -> bool {
+        self.busy.has(key)
+    }
+
     /// A record that the task is about to change: nobody else may be changing it.
     pub(super) fn own_record(
         &self,
@@ -528,7 +538,7 @@ impl Core {
         since: u64,
         task: &Task,
     ) -> Result<Option<Arc<Transaction>>, Interrupt> {
-        if self.busy.has(key) {
+        if self.is_busy(key) {
             Err(Interrupt::Busy(key))
         } else {
             self.record(key, since, task)
