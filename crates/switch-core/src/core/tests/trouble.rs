@@ -1,6 +1,7 @@
 //! A ledger that fails, more than can be carried, and the end of a node.
 
-use refund_ledger::Status;
+use refund_ledger::store::{Item, Request, Store};
+use refund_ledger::{Cause, Change, Event, Patch, Status, Working};
 
 use super::{Msg, World, story, story_with};
 use crate::CoreConfig;
@@ -40,6 +41,36 @@ fn a_failed_ledger_is_answered_honestly() {
         assert_eq!(w.amounts(&original), [1000, 0, 0, 0]);
         w.refused(&waiting[0], "68");
         w.approved(&purchase);
+    });
+}
+
+#[test]
+fn an_answer_is_decided_on_what_another_writer_left() {
+    story(|w| {
+        let purchase = w.purchase(1000);
+        let relayed = w.relay(&purchase);
+        // As by another node of the same ledger: nobody here knows of it.
+        let record = w.record(&purchase);
+        let event = Event {
+            cause: Cause::Opened,
+            at: record.moved,
+            changes: vec![Change::Update {
+                key: record.key,
+                version: record.version + 1,
+                patch: Patch::default(),
+            }],
+        };
+        let mut next = Working::new();
+        next.put(record.clone());
+        next.apply(&event).unwrap();
+        let id = u64::MAX;
+        w.store
+            .submit(&mut vec![Request::Commit(Item { id, event, next })]);
+        w.issuer_answers(&relayed, "00");
+        assert_eq!(w.answer().code(), "00");
+        let after = w.record(&purchase);
+        assert_eq!(after.status, Status::Approved);
+        assert_eq!(after.version, record.version + 2);
     });
 }
 
