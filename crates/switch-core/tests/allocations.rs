@@ -15,7 +15,7 @@ use drive::counting::counts;
 use drive::play::{BATCH, Drive};
 
 /// Of the usual mix, rules, records and store included; most for the records themselves.
-const ALLOCATIONS_MAX: f64 = 10.0;
+const ALLOCATIONS_MAX: f64 = 7.0;
 
 #[test]
 fn a_transaction_allocates_little() {
