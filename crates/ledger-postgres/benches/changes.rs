@@ -44,7 +44,7 @@ fn arguments() -> Arguments {
         batches: Vec::new(),
         lanes: 4,
         dir: std::env::temp_dir(),
-        settings: "-c shared_buffers=1GB -c max_wal_size=8GB -c checkpoint_timeout=15min -c wal_compression=on".into(),
+        settings: "-c shared_buffers=1GB -c max_wal_size=8GB -c checkpoint_timeout=15min".into(),
     };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ledger_postgres::{OpenError, PostgresOptions, PostgresStore, SchemaError};
@@ -10,6 +9,7 @@ use refund_ledger::store::{Completion, Store};
 use refund_ledger::{Key, MinorUnits, Transaction};
 
 use crate::cluster::Cluster;
+use crate::cutter::Cutter;
 use crate::store::suite::{Client, create, hold, purchase, refund};
 
 fn open(options: &PostgresOptions) -> Client<PostgresStore> {
@@ -100,55 +100,47 @@ fn of_64_refunds_of_a_tenth_from_two_nodes_ten_are_held() {
 }
 
 #[test]
-fn connections_that_are_cut_lose_and_double_nothing() {
-    let Some(cluster) = Cluster::start("cut_connections") else {
+fn answers_that_get_lost_lose_and_double_nothing() {
+    let Some(cluster) = Cluster::start("lost_answers") else {
         return;
     };
+    let direct = cluster.ledger();
+    let cutter = Cutter::start(cluster.address(), 20);
     let options = PostgresOptions {
-        batch_max: 8,
+        url: format!(
+            "postgres://refundry@127.0.0.1:{}/{}",
+            cutter.port,
+            database(&direct)
+        ),
+        batch_max: 4,
         batch_min: 1,
         wait_max: Duration::from_secs(60),
-        ..cluster.ledger()
+        ..direct.clone()
     };
-    let cutter = AtomicBool::new(true);
-    let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'refundry node-1'";
-    let committed = std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while cutter.load(Ordering::Relaxed) {
-                cluster.sql("postgres", cut).unwrap();
-                std::thread::sleep(Duration::from_millis(fastrand::u64(1..300)));
+    let mut client = Client::new(|waker| {
+        loop {
+            // A start may be cut off too.
+            match PostgresStore::open(&options, waker.clone()) {
+                Ok(store) => break store,
+                Err(_) => std::thread::sleep(Duration::from_millis(5)),
             }
-        });
-        let mut client = Client::new(|waker| {
-            loop {
-                // A start may be cut off too.
-                match PostgresStore::open(&options, waker.clone()) {
-                    Ok(store) => break store,
-                    Err(_) => std::thread::sleep(Duration::from_millis(5)),
-                }
-            }
-        });
-        let committed = work(&mut client, 20, &mut |_| {});
-        cutter.store(false, Ordering::Relaxed);
-        committed
+        }
     });
+    let committed = work(&mut client, 20);
+    let cuts = cutter.stop();
+    assert!(cuts > 5, "{cuts} answers lost");
     assert_eq!(
         committed.len(),
         20 * 10 * 2,
         "there was time for all of them"
     );
-    audit(&cluster, &options, &committed);
+    audit(&cluster, &direct, &committed);
 }
 
-/// Purchases with a hold on each, `rounds` times ten; gives the keys that were committed. Calls `between` before each round.
-fn work(
-    client: &mut Client<PostgresStore>,
-    rounds: u32,
-    between: &mut dyn FnMut(u32),
-) -> BTreeSet<Key> {
+/// Purchases with a hold on each, `rounds` times ten; gives the keys that were committed.
+fn work(client: &mut Client<PostgresStore>, rounds: u32) -> BTreeSet<Key> {
     let mut committed = BTreeSet::new();
     for round in 0..rounds {
-        between(round);
         let bought: Vec<_> = (0..10)
             .map(|number| purchase(1000 + round * 20 + number, 100))
             .collect();
@@ -197,7 +189,7 @@ fn a_server_that_dies_under_load_and_comes_back() {
         ..cluster.ledger()
     };
     let mut client = open(&options);
-    let mut committed = work(&mut client, 5, &mut |_| {});
+    let mut committed = work(&mut client, 5);
     assert_eq!(committed.len(), 5 * 20);
     // While it is away: given up, and said so.
     let before: Vec<_> = (1..9).map(|number| purchase(number, 100)).collect();

@@ -5,6 +5,7 @@ use refund_ledger::*;
 
 #[allow(dead_code, reason = "shared with the bench")]
 mod cluster;
+mod cutter;
 mod engine;
 mod failures;
 mod store;
