@@ -97,8 +97,9 @@ mod tests {
                 .map(|thread| thread.join().unwrap())
                 .collect()
         });
-        assert!(all.iter().all(|names| *names == all[0]));
-        for (text, name) in texts().zip(&all[0]) {
+        let names = all.first().unwrap();
+        assert!(all.iter().all(|others| others == names));
+        for (text, name) in texts().zip(names) {
             assert_eq!(name.as_str(), text);
             assert_eq!(*name, Name::new(&text));
         }

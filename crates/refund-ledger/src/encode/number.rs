@@ -77,7 +77,7 @@ mod tests {
         for value in all {
             let mut bytes = vec![0xAA];
             write(value, &mut bytes);
-            let bytes = &bytes[1..];
+            let bytes = bytes.split_first().unwrap().1;
             let bits = (64 - value.leading_zeros()).max(1);
             let expected = if bits > 56 {
                 9
@@ -89,7 +89,7 @@ mod tests {
             let longer = [bytes, &[0xFF; 20]].concat();
             assert_eq!(read(&longer), Some((expected, value)));
             for cut in 0..expected {
-                assert_eq!(read(&bytes[..cut]), None, "{value}");
+                assert_eq!(read(bytes.get(..cut).unwrap()), None, "{value}");
             }
             let signed = value.cast_signed();
             assert_eq!(unfolded(folded(signed)), signed);
