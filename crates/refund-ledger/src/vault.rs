@@ -1,13 +1,12 @@
 //! Card data that must be kept: a keyed digest to compare, a sealed box to build an advice from.
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use zeroize::Zeroizing;
 
 use self::digest_key::DigestKey;
-use self::seal_key::SealKey;
+use self::seal_key::{Nonces, SealKey};
 
 mod digest_key;
 mod seal_key;
@@ -155,9 +154,7 @@ const FILLER: u8 = 0xF;
 pub struct Vault {
     digest: Vec<(KeyId, DigestKey)>,
     seal: Vec<(KeyId, SealKey)>,
-    /// Nonces count up from a 96-bit random number per process: they do not repeat under one key.
-    first_nonce: u128,
-    sealed: AtomicU64,
+    nonces: Mutex<Nonces>,
 }
 
 impl fmt::Debug for Vault {
@@ -185,12 +182,10 @@ impl Vault {
         }
         let mut random = [0; 16];
         getrandom::fill(&mut random).map_err(|_| VaultError::NoRandomness)?;
-        let first_nonce = u128::from_be_bytes(random);
         let mut vault = Vault {
             digest: Vec::new(),
             seal: Vec::new(),
-            first_nonce,
-            sealed: AtomicU64::new(0),
+            nonces: Mutex::new(Nonces::new(u128::from_be_bytes(random))),
         };
         for (id, key) in digest {
             vault.digest.push((*id, DigestKey::new(key)));
@@ -241,22 +236,17 @@ impl Vault {
     /// [`VaultError::Unreadable`] where `plain` is longer than the cipher takes (64 GiB).
     pub fn seal(&self, plain: &[u8], context: &[u8]) -> Result<Sealed, VaultError> {
         let (id, key) = self.seal.first().ok_or(VaultError::UnknownKey(KeyId(0)))?;
-        let count = self.sealed.fetch_add(1, Ordering::Relaxed);
-        let number = self
-            .first_nonce
-            .wrapping_add(u128::from(count))
-            .to_be_bytes();
-        let nonce = number.last_chunk::<NONCE>().copied().unwrap_or_default();
         let end = HEAD.saturating_add(plain.len());
         let length = end.saturating_add(TAG);
         Sealed::filled(length, |bytes| {
             let (head, rest) = bytes.split_at_mut_checked(HEAD)?;
             let (text, tag) = rest.split_at_mut_checked(plain.len())?;
-            let (key_id, nonce_place) = head.split_at_mut_checked(4)?;
+            let (key_id, nonce) = head.split_at_mut_checked(4)?;
             key_id.copy_from_slice(&id.0.to_be_bytes());
-            nonce_place.copy_from_slice(&nonce);
             text.copy_from_slice(plain);
-            tag.copy_from_slice(&key.seal(nonce, context, text)?);
+            let (given, made) = key.seal(&self.nonces, context, text)?;
+            nonce.copy_from_slice(&given);
+            tag.copy_from_slice(&made);
             Some(())
         })
         .ok_or(VaultError::Unreadable)
