@@ -5,11 +5,10 @@
 //! A crash anywhere between leaves an older note with newer records: a replay passes over what they have already.
 
 use std::collections::HashSet;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use super::cold::{Cold, ColdError, Dated, hour};
-use super::hot::{Bucket, Counts};
+use super::hot::{Bucket, Counts, Written};
 use super::meta;
 use super::shared::{CheckpointQueue, Shared, lock};
 use crate::{AdviceKey, AdviceState, Key, Transaction};
@@ -19,9 +18,6 @@ const CHUNK: usize = 1024;
 
 /// Records written in one piece as files of their own: more than a checkpoint has unless it lags far behind.
 const BULK: usize = 1 << 20;
-
-/// Records removed from memory while reads wait for it.
-const EVICTIONS: usize = 1024;
 
 /// Dates looked at after one checkpoint. The rest waits for the next.
 const DATES_MAX: usize = 100_000;
@@ -144,7 +140,7 @@ impl Checkpointer {
             changes.put(&record, !entry.named);
             self.counts.moved(entry.cold, Some(Bucket::of(&record)));
             self.note_open(&mut changes, &record, now);
-            written.push(record);
+            written.push(Written::of(&record));
         }
         changes.set_counts(&self.counts);
         changes.set_ahead();
@@ -170,7 +166,7 @@ impl Checkpointer {
             bulk.put(&record, !entry.named)?;
             self.counts.moved(entry.cold, Some(Bucket::of(&record)));
             self.note_open(&mut changes, &record, now);
-            written.push(record);
+            written.push(Written::of(&record));
         }
         bulk.finish(&self.counts.encode())?;
         // Should it end here: what a start does not find listed, it meets in the journal.
@@ -202,7 +198,7 @@ impl Checkpointer {
         for key in &self.open {
             let record = match shared.hot.entry(*key) {
                 // It has changed since: the next checkpoint sees to it.
-                Some(entry) if entry.dirty != 0 => continue,
+                Some(entry) if entry.is_dirty => continue,
                 Some(entry) => Some(entry.record),
                 None => shared.cold.get(*key)?,
             };
@@ -271,7 +267,7 @@ impl Checkpointer {
             // What is under way counts on it, and what comes must wait until it is gone for good.
             let goes = lock(&shared.judge).drops(record.key, || {
                 shared.hot.standing(record.key).is_none()
-                    || shared.hot.remove_clean(record.key, record.version, false)
+                    || shared.hot.remove_clean(record.key, record.version)
             });
             if goes {
                 changes.remove(record);
@@ -358,15 +354,12 @@ pub(crate) fn make_room(shared: &Shared) {
         return;
     }
     // An eighth more than needed, so that the next time is not at once.
-    let chosen = shared
-        .hot
-        .coldest(bytes.saturating_sub(limit).saturating_add(limit / 8));
-    for chunk in chosen.chunks(EVICTIONS) {
+    let wanted = bytes.saturating_sub(limit).saturating_add(limit / 8);
+    let mut sweep = shared.hot.sweep(wanted);
+    loop {
+        // Reads wait for a bounded part of it.
         let _gate = shared.gate.write().unwrap_or_else(PoisonError::into_inner);
-        for (key, version) in chunk {
-            shared.hot.remove_clean(*key, *version, true);
-        }
-        if shared.stopping.load(Ordering::Relaxed) {
+        if !shared.hot.evict(&mut sweep) || shared.is_stopping() {
             return;
         }
     }

@@ -25,6 +25,8 @@ mod commit;
 pub mod disk;
 mod fields;
 mod hot;
+#[doc(hidden)]
+pub mod hot_bench;
 mod intake;
 pub mod journal;
 mod meta;
@@ -42,6 +44,7 @@ mod warm;
 pub use open_error::OpenError;
 pub use verify::{Report, verify};
 
+use self::hot::Hot;
 use self::open::{Folder, Threads};
 use self::shared::{READS_WAITING_MAX, Read, Shared, lock};
 
@@ -69,6 +72,8 @@ pub struct EmbeddedOptions {
     pub clock: Option<fn() -> u64>,
     /// Hears of every batch, if there is a clock.
     pub observer: Option<Observer>,
+    /// What the hashes of names in memory begin with. None: a random number, so that nobody can choose names that meet.
+    pub hash_seed: Option<u64>,
     /// Hears of every step of a checkpoint, on its thread.
     #[cfg(test)]
     pub(crate) at_step: Option<Arc<dyn Fn(&'static str) + Send + Sync>>,
@@ -97,6 +102,7 @@ impl EmbeddedOptions {
             segment_bytes: journal::SEGMENT_BYTES,
             clock: None,
             observer: None,
+            hash_seed: None,
             #[cfg(test)]
             at_step: None,
         }
@@ -195,13 +201,15 @@ impl Store for EmbeddedStore {
     }
 
     fn peek_all(&self, query: Query, since: u64) -> Option<Found> {
-        let Some(mut found) = self.shared.hot.find(query) else {
+        if !Hot::answers(query) {
+            return None;
+        }
+        let Some(found) = self.shared.hot.find(query) else {
             return Some(Found::TooMany);
         };
         if !self.shared.hot.is_complete(since) {
             return None;
         }
-        found.sort_by_key(|record| record.key);
         Some(Found::All(found))
     }
 

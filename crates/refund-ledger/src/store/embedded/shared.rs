@@ -166,7 +166,7 @@ impl Shared {
         waker: Waker,
     ) -> Shared {
         let shared = Shared {
-            hot: Hot::new(options.hot_bytes),
+            hot: Hot::new(options.hot_bytes, options.hash_seed),
             options,
             cold,
             gate: RwLock::new(()),

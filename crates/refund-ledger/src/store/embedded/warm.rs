@@ -49,7 +49,7 @@ fn load(shared: &Shared, tombstones: bool) -> Result<bool, ColdError> {
         {
             let _gate = shared.gate.read().unwrap_or_else(PoisonError::into_inner);
             for dated in &dates {
-                if shared.hot.get(dated.key).is_none()
+                if shared.hot.standing(dated.key).is_none()
                     && let Some(record) = shared.cold.get(dated.key)?
                 {
                     shared.hot.cache(&record);

@@ -6,7 +6,7 @@
 )]
 
 mod client;
-mod records;
+pub(crate) mod records;
 
 use std::sync::Arc;
 

@@ -28,6 +28,9 @@ pub const JOURNAL_DIR: &str = "ledger/journal";
 /// What messages call the cold store.
 const COLD_DIR: &str = "ledger/cold";
 
+/// Begins the hashes of every simulated ledger.
+const HASH_SEED: u64 = 0x5EED;
+
 /// All simulated ledgers are the same one.
 const LEDGER: LedgerId = LedgerId(*b"simulated ledger");
 
@@ -71,6 +74,11 @@ impl<D: Disk> SteppedStore<D> {
             cold: path,
         };
         let waker = Arc::new(|| ());
+        // What makes room, and when, is part of the history that a seed makes.
+        let options = EmbeddedOptions {
+            hash_seed: Some(HASH_SEED),
+            ..options
+        };
         let parts = open_parts(disk, options, cold, meta, places, waker, heard)?;
         Ok(SteppedStore {
             store: EmbeddedStore {

@@ -1,0 +1,82 @@
+//! Numbers and digits in few bytes.
+
+/// The low `count` bytes of a number.
+pub(super) fn put(out: &mut Vec<u8>, number: u64, count: usize) {
+    out.extend(number.to_le_bytes().into_iter().take(count));
+}
+
+/// A number, seven bits a byte.
+pub(super) fn put_number(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+/// A difference of 64 bits, small up or down.
+pub(super) fn put_signed(out: &mut Vec<u8>, difference: u64) {
+    let sign = (difference.cast_signed() >> 63).cast_unsigned();
+    put_number(out, difference << 1 ^ sign);
+}
+
+/// Digits as a number; `None` where another character is among them.
+pub(super) fn digits<const N: usize>(text: &[u8; N]) -> Option<u64> {
+    const { assert!(N <= 19) };
+    text.iter().try_fold(0_u64, |number, byte| {
+        let digit = u64::from(byte.wrapping_sub(b'0'));
+        let more = number.wrapping_mul(10).wrapping_add(digit);
+        (digit <= 9).then_some(more)
+    })
+}
+
+/// The `N` low digits of a number.
+pub(super) fn from_digits<const N: usize>(mut number: u64) -> [u8; N] {
+    let mut text = [b'0'; N];
+    for byte in text.iter_mut().rev() {
+        *byte = b'0'.wrapping_add((number % 10) as u8);
+        number /= 10;
+    }
+    text
+}
+
+/// Reads what the functions above wrote; `None` past the end.
+pub(super) struct Cursor<'a>(pub(super) &'a [u8]);
+
+impl<'a> Cursor<'a> {
+    pub(super) fn slice(&mut self, length: usize) -> Option<&'a [u8]> {
+        let (slice, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(slice)
+    }
+
+    pub(super) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (array, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*array)
+    }
+
+    /// A number of `count` bytes, eight at most.
+    pub(super) fn get(&mut self, count: usize) -> Option<u64> {
+        let mut wide = [0; 8];
+        wide.get_mut(..count)?.copy_from_slice(self.slice(count)?);
+        Some(u64::from_le_bytes(wide))
+    }
+
+    pub(super) fn number(&mut self) -> Option<u64> {
+        let mut number = 0;
+        for shift in (0..64).step_by(7) {
+            let [byte] = self.array()?;
+            number |= u64::from(byte & 0x7F) << shift;
+            if byte < 0x80 {
+                return Some(number);
+            }
+        }
+        None
+    }
+
+    pub(super) fn signed(&mut self) -> Option<u64> {
+        let number = self.number()?;
+        Some(number >> 1 ^ (number & 1).wrapping_neg())
+    }
+}

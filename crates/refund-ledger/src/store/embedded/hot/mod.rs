@@ -1,0 +1,460 @@
+//! What is young or open, in memory: records by key, and the names that they may be asked for by.
+//!
+//! Records at rest are packed ([`pack`]): some 120 bytes for a purchase in place of 450 and several pieces of memory. One is unpacked when it is
+//! asked for and stays unpacked while something is still to happen with it. All is cut into parts that are locked one by
+//! one, none of which grows large enough that anybody would notice when its tables are made anew.
+//!
+//! ```text
+//! part by (merchant, STAN, DE 7)                         part by (merchant, DE 37)
+//! +------------------------------------------+           +-----------------------+
+//! | table: hash 24 -> number 40              |<----------| table: hash -> spot   |
+//! | numbers: page and place, or open place   |           +-----------------------+
+//! | slab: pages of packed records            |
+//! | open records                             |
+//! +------------------------------------------+
+//! ```
+//!
+//! Its limit is kept by whoever calls [`Hot::sweep`] and [`Hot::evict`]; only what the cold store holds in the same
+//! version may go. What an item was judged on may be gone when it is applied: see [`super::intake`].
+//!
+//! A part of the records is locked before a part of the names, where both are.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use self::fresh::FreshNames;
+use self::hash::{KeyHash, PART_BITS, Spot};
+use self::intern::Interned;
+use self::names::Names;
+use self::shard::{Known, Meta, Shard, epoch_code};
+use self::slab::{PAGE_BYTES_MAX, PAGE_BYTES_MIN};
+use super::shared::lock;
+use crate::store::{By, CANDIDATES_MAX, Query};
+use crate::{Key, Kind, Rrn, Transaction};
+
+mod bytes;
+mod counts;
+mod evict;
+mod fresh;
+mod hash;
+mod intern;
+mod names;
+mod pack;
+mod shard;
+mod slab;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use self::counts::{Bucket, Counts};
+
+/// What one part may take in memory, in bytes: some 100,000 records, whose table is made anew in under a millisecond.
+const PART_BYTES: u64 = 16 << 20;
+
+/// Parts there are at least, so that threads seldom meet.
+const PARTS_MIN: u64 = 8;
+
+/// A part has about so many pages when memory is full.
+const PAGES: u64 = 1024;
+
+/// A part tells what it takes when that differs by so many bytes from what it told last.
+const TELL_BYTES: u64 = 16 << 10;
+
+/// The part of all memory that acceptors may take.
+const ACCEPTORS_PART: u64 = 32;
+
+/// A record in memory.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) record: Arc<Transaction>,
+    /// Whether it changed since the cold store got it: otherwise the cold store holds this very version and every event behind it
+    /// is below the number from which a restart replays.
+    pub(crate) is_dirty: bool,
+    /// What the cold store's record of this key is counted as; `None` where it has none.
+    pub(crate) cold: Option<Bucket>,
+    /// Whether the cold store has the record's names, which change only when another record takes its place.
+    pub(crate) named: bool,
+}
+
+/// What is noted of a record that the cold store got.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Written {
+    key: Key,
+    bucket: Bucket,
+    /// Of purchases. With the key, all that it is called.
+    rrn: Option<Rrn>,
+}
+
+impl Written {
+    pub(crate) fn of(record: &Transaction) -> Written {
+        Written {
+            key: record.key,
+            bucket: Bucket::of(record),
+            rrn: (record.kind == Kind::Purchase).then_some(record.request.rrn),
+        }
+    }
+}
+
+/// The index.
+#[derive(Debug)]
+pub(crate) struct Hot {
+    parts: Box<[Part<Shard>]>,
+    names: Box<[Part<Names>]>,
+    fresh: Mutex<FreshNames>,
+    interned: Interned,
+    hash: KeyHash,
+    bytes: AtomicU64,
+    tell_bytes: u64,
+    /// Where the next sweep begins.
+    hand: AtomicUsize,
+    /// The newest `created` of what was removed to make room.
+    evicted: AtomicU64,
+    /// The newest `created` that may be in the cold store alone since the start.
+    unloaded: AtomicU64,
+}
+
+/// On cache lines of its own, so that threads at different parts do not disturb each other.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Part<T>(Mutex<T>);
+
+impl<T> Part<T> {
+    fn lock(&self) -> MutexGuard<'_, T> {
+        lock(&self.0)
+    }
+}
+
+impl Hot {
+    /// An index that is to hold so many bytes. Its hashes begin with `seed`, or are of this index alone.
+    pub(crate) fn new(bytes_max: u64, seed: Option<u64>) -> Hot {
+        let hash = seed.map_or_else(KeyHash::new, KeyHash::of);
+        let count = (bytes_max / PART_BYTES)
+            .clamp(PARTS_MIN, 1 << PART_BITS)
+            .next_power_of_two();
+        let part_bytes = bytes_max >> count.ilog2();
+        let page_bytes = (part_bytes / PAGES).next_power_of_two() as usize;
+        let page_bytes = page_bytes.clamp(PAGE_BYTES_MIN, PAGE_BYTES_MAX);
+        let part = |_| Part(Mutex::new(Shard::new(page_bytes)));
+        Hot {
+            parts: (0..count).map(part).collect(),
+            names: (0..count).map(|_| Part(Mutex::default())).collect(),
+            fresh: Mutex::default(),
+            interned: Interned::new(hash, bytes_max / ACCEPTORS_PART),
+            hash,
+            bytes: AtomicU64::new(0),
+            tell_bytes: (part_bytes / 64).min(TELL_BYTES),
+            hand: AtomicUsize::new(0),
+            evicted: AtomicU64::new(0),
+            unloaded: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn get(&self, key: Key) -> Option<Arc<Transaction>> {
+        self.look(key, |part, known| part.record(known, &self.interned))
+    }
+
+    /// The version of a record, and what it is counted as, for less than the record.
+    pub(crate) fn standing(&self, key: Key) -> Option<(u32, Bucket)> {
+        self.look(key, |_, known| (known.version, known.bucket))
+    }
+
+    pub(crate) fn entry(&self, key: Key) -> Option<Entry> {
+        self.look(key, |part, known| part.entry(known, &self.interned))
+    }
+
+    fn look<T>(&self, key: Key, look: impl FnOnce(&mut Shard, &Known) -> T) -> Option<T> {
+        let spot = self.hash.of_key(key);
+        let mut part = self.part(spot)?;
+        let known = part.find(spot, key, &self.interned)?;
+        Some(look(&mut part, &known))
+    }
+
+    fn part(&self, spot: Spot) -> Option<MutexGuard<'_, Shard>> {
+        let number = spot.part() & self.parts.len().saturating_sub(1);
+        self.parts.get(number).map(Part::lock)
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.parts.iter().map(|part| part.lock().len).sum()
+    }
+
+    /// What all of it takes, in bytes: pages, tables, open records, what records have in common.
+    pub(crate) fn bytes(&self) -> u64 {
+        let told = self.bytes.load(Ordering::Relaxed);
+        told.saturating_add(self.interned.bytes())
+    }
+
+    /// Whether every record that was created at or after `since` is in memory. Ask after looking, not before.
+    pub(crate) fn is_complete(&self, since: u64) -> bool {
+        let evicted = self.evicted.load(Ordering::SeqCst);
+        let absent = evicted.max(self.unloaded.load(Ordering::SeqCst));
+        absent == 0 || absent < since
+    }
+
+    /// Says that nothing newer than `created` is in the cold store alone.
+    pub(crate) fn set_unloaded(&self, created: u64) {
+        self.unloaded.store(created, Ordering::SeqCst);
+    }
+
+    /// Puts a record in that was just made durable. `base` is what the cold store's record is counted as, where the record is not in memory;
+    /// `created` says that it is a new record, if in the place of another. Gives what the version before was counted as, and
+    /// whether it is the record's first change in the checkpoint period `epoch`.
+    pub(crate) fn commit(
+        &self,
+        record: &Arc<Transaction>,
+        epoch: u32,
+        base: Option<Bucket>,
+        created: bool,
+    ) -> (Option<Bucket>, bool) {
+        let spot = self.hash.of_key(record.key);
+        let Some(mut part) = self.part(spot) else {
+            return (None, false);
+        };
+        let old = part.find(spot, record.key, &self.interned);
+        let (cold, named, before) = match &old {
+            Some(old) => (old.meta.cold, old.meta.named, Some(old.bucket)),
+            None => (base, base.is_some(), base),
+        };
+        let dirty = epoch_code(epoch);
+        let meta = Meta {
+            dirty,
+            cold,
+            named: named && !created,
+        };
+        if !meta.named && (created || old.is_none()) {
+            part.fresh.note(record.key, epoch);
+        }
+        let first = old.as_ref().is_none_or(|old| old.meta.dirty != dirty);
+        self.put(&mut part, spot, old.as_ref(), record, meta);
+        (before, first)
+    }
+
+    /// Keeps a record that was read from the cold store, unless a newer version is there.
+    pub(crate) fn cache(&self, record: &Arc<Transaction>) -> Arc<Transaction> {
+        let spot = self.hash.of_key(record.key);
+        let Some(mut part) = self.part(spot) else {
+            return record.clone();
+        };
+        if let Some(known) = part.find(spot, record.key, &self.interned) {
+            return part.record(&known, &self.interned);
+        }
+        let meta = Meta {
+            dirty: 0,
+            cold: Some(Bucket::of(record)),
+            named: true,
+        };
+        self.put(&mut part, spot, None, record, meta);
+        record.clone()
+    }
+
+    /// Keeps a record, its name by DE 37 and the sum of bytes in step.
+    fn put(
+        &self,
+        part: &mut Shard,
+        spot: Spot,
+        old: Option<&Known>,
+        record: &Arc<Transaction>,
+        meta: Meta,
+    ) {
+        part.put(spot, old, record, meta, &self.interned);
+        let bytes = part.bytes();
+        self.tell(&mut part.told, bytes);
+        self.rename(record.key, spot, old, Written::of(record).rrn);
+    }
+
+    fn rename(&self, key: Key, spot: Spot, old: Option<&Known>, new: Option<Rrn>) {
+        let old = old.and_then(|old| old.rrn);
+        if old == new {
+            return;
+        }
+        let name = |rrn| self.hash.of_rrn(key.merchant(), rrn);
+        if let Some(name) = old.map(name)
+            && let Some(mut names) = self.names_of(name)
+        {
+            names.remove(name, spot);
+            let bytes = names.bytes();
+            self.tell(&mut names.told, bytes);
+        }
+        if let Some(name) = new.map(name)
+            && let Some(mut names) = self.names_of(name)
+        {
+            names.put(name, spot);
+            let bytes = names.bytes();
+            self.tell(&mut names.told, bytes);
+        }
+    }
+
+    fn names_of(&self, name: Spot) -> Option<MutexGuard<'_, Names>> {
+        let number = name.part() & self.names.len().saturating_sub(1);
+        self.names.get(number).map(Part::lock)
+    }
+
+    /// Brings the sum of bytes up to date, where a part takes far more or less than it told. One sum that all threads
+    /// write would be where they meet.
+    fn tell(&self, told: &mut u64, bytes: u64) {
+        if bytes.abs_diff(*told) < self.tell_bytes {
+            return;
+        }
+        if bytes > *told {
+            self.bytes
+                .fetch_add(bytes.saturating_sub(*told), Ordering::Relaxed);
+        } else {
+            self.bytes
+                .fetch_sub(told.saturating_sub(bytes), Ordering::Relaxed);
+        }
+        *told = bytes;
+    }
+
+    /// Notes that the cold store now holds `written`.
+    pub(crate) fn written(&self, written: &Written) {
+        self.look(written.key, |part, known| {
+            let meta = Meta {
+                cold: Some(written.bucket),
+                named: known.meta.named || known.rrn == written.rrn,
+                ..known.meta
+            };
+            part.set_meta(known, meta);
+        });
+    }
+
+    /// Notes that all changes up to the end of the period `epoch` are safe in the cold store.
+    pub(crate) fn clean(&self, key: Key, epoch: u32) {
+        self.look(key, |part, known| {
+            if known.meta.dirty == epoch_code(epoch) {
+                let meta = Meta {
+                    dirty: 0,
+                    ..known.meta
+                };
+                part.set_meta(known, meta);
+            }
+        });
+    }
+
+    /// Removes a record, if it is clean, not open, and the version that `expected` names.
+    pub(crate) fn remove_clean(&self, key: Key, expected: u32) -> bool {
+        let spot = self.hash.of_key(key);
+        let Some(mut part) = self.part(spot) else {
+            return false;
+        };
+        let known = part.find(spot, key, &self.interned);
+        let Some(known) = known.filter(|known| known.may_go() && known.version == expected) else {
+            return false;
+        };
+        self.remove(&mut part, spot, &known);
+        true
+    }
+
+    fn remove(&self, part: &mut Shard, spot: Spot, known: &Known) {
+        part.remove(spot, known);
+        let bytes = part.bytes();
+        self.tell(&mut part.told, bytes);
+        self.rename(known.key, spot, Some(known), None);
+    }
+
+    /// Whether memory alone can say what a query names; if not, [`Hot::find`] gives what the cold store does not have under that name yet.
+    pub(crate) fn answers(query: Query) -> bool {
+        match query.by {
+            By::StanTime(..) | By::Rrn(_) => true,
+            By::Stan(_) | By::Time(_) => false,
+        }
+    }
+
+    /// The records in memory that a query names (see [`Hot::answers`]), in the order of their keys; `None` when there are more
+    /// than [`CANDIDATES_MAX`].
+    pub(crate) fn find(&self, query: Query) -> Option<Vec<Arc<Transaction>>> {
+        let mut found = BTreeMap::new();
+        let few = match query.by {
+            By::StanTime(stan, time) => {
+                let spot = self.hash.of_name(query.merchant, stan, time);
+                self.take(spot, query, &mut found)
+            }
+            By::Rrn(rrn) => {
+                let name = self.hash.of_rrn(query.merchant, rrn);
+                self.take_named(name, query, &mut found)
+            }
+            By::Stan(_) | By::Time(_) => self.take_fresh(query, &mut found),
+        };
+        few.then(|| found.into_values().collect())
+    }
+
+    /// Takes what stands at a spot; whether that is not too much.
+    fn take(&self, spot: Spot, query: Query, found: &mut Found) -> bool {
+        let Some(part) = self.part(spot) else {
+            return true;
+        };
+        for known in part.all(spot, &self.interned) {
+            let is_named = match query.by {
+                By::Rrn(rrn) => known.rrn == Some(rrn),
+                By::StanTime(..) | By::Stan(_) | By::Time(_) => true,
+            };
+            if is_named && key_matches(known.key, query) {
+                found.insert(known.key, part.record(&known, &self.interned));
+            }
+            if found.len() > CANDIDATES_MAX {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn take_named(&self, name: Spot, query: Query, found: &mut Found) -> bool {
+        let mut after = None;
+        loop {
+            // Not looked at while they are locked: records are locked first.
+            let (spots, more) = match self.names_of(name) {
+                Some(names) => names.find(name, after, CANDIDATES_MAX),
+                None => return true,
+            };
+            for spot in &spots {
+                if !self.take(*spot, query, found) {
+                    return false;
+                }
+            }
+            match spots.last() {
+                Some(last) if more => after = Some(*last),
+                _ => return true,
+            }
+        }
+    }
+
+    fn take_fresh(&self, query: Query, found: &mut Found) -> bool {
+        let mut names = lock(&self.fresh);
+        for part in &self.parts {
+            let noted = std::mem::take(&mut part.lock().fresh);
+            names.take(noted);
+        }
+        for key in names.find(query) {
+            if let Some(record) = self.get(key) {
+                found.insert(key, record);
+            }
+            if found.len() > CANDIDATES_MAX {
+                return false;
+            }
+        }
+        true
+    }
+}
+
+/// Records by key: one may be found twice.
+type Found = BTreeMap<Key, Arc<Transaction>>;
+
+/// Whether a query names a record.
+pub(crate) fn matches(record: &Transaction, query: Query) -> bool {
+    key_matches(record.key, query)
+        && match query.by {
+            By::Rrn(rrn) => record.kind == Kind::Purchase && record.request.rrn == rrn,
+            By::StanTime(..) | By::Stan(_) | By::Time(_) => true,
+        }
+}
+
+/// Whether a query may name a record of this key.
+fn key_matches(key: Key, query: Query) -> bool {
+    key.merchant() == query.merchant
+        && match query.by {
+            By::StanTime(stan, time) => (key.stan(), key.time()) == (stan, time),
+            By::Stan(stan) => key.stan() == stan,
+            By::Time(time) => key.time() == time,
+            By::Rrn(_) => true,
+        }
+}

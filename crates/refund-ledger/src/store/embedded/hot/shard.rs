@@ -1,0 +1,341 @@
+//! One part of the index: its records, packed or, where something is still to happen, as they are, and where each stands.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::Entry;
+use super::counts::Bucket;
+use super::fresh::Fresh;
+use super::hash::Spot;
+use super::intern::Interned;
+use super::pack::{head, pack, unpack};
+use super::slab::{Id, Slab};
+use super::table::Table;
+use crate::{Key, Kind, Rrn, Transaction};
+
+/// Bit of the numbers of records that are not packed.
+const OPEN: u64 = 1 << 39;
+
+/// What one more entry of a sorted map takes, in bytes.
+const CROWD_BYTES: usize = 64;
+
+/// What the cold store has of a record.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(super) struct Meta {
+    /// See [`epoch_code`]; 0: clean.
+    pub(super) dirty: u8,
+    pub(super) cold: Option<Bucket>,
+    pub(super) named: bool,
+}
+
+impl Meta {
+    /// Never [`FREE`](super::slab::FREE): the highest bit is clear.
+    fn byte(self) -> u8 {
+        self.dirty & 3 | self.cold.map_or(0, Bucket::code) << 2 | u8::from(self.named) << 6
+    }
+
+    fn from_byte(byte: u8) -> Meta {
+        Meta {
+            dirty: byte & 3,
+            cold: Bucket::from_code(byte >> 2 & 15),
+            named: byte >> 6 & 1 == 1,
+        }
+    }
+}
+
+/// A checkpoint period in two bits, 1 to 3. No record is dirty from longer ago than the period before the present one: that is being
+/// written when the next begins.
+pub(super) fn epoch_code(epoch: u32) -> u8 {
+    ((epoch % 3) as u8).saturating_add(1)
+}
+
+/// A record that was found.
+pub(super) struct Known {
+    number: u64,
+    pub(super) meta: Meta,
+    pub(super) key: Key,
+    pub(super) version: u32,
+    pub(super) created: u64,
+    pub(super) moved: u64,
+    pub(super) bucket: Bucket,
+    /// Of purchases.
+    pub(super) rrn: Option<Rrn>,
+}
+
+impl Known {
+    pub(super) fn is_open(&self) -> bool {
+        self.number & OPEN != 0
+    }
+
+    /// The cold store has it, and nothing is to happen with it.
+    pub(super) fn may_go(&self) -> bool {
+        self.meta.dirty == 0 && !self.is_open()
+    }
+}
+
+#[derive(Debug)]
+struct Open {
+    record: Arc<Transaction>,
+    meta: Meta,
+}
+
+#[derive(Debug)]
+pub(super) struct Shard {
+    /// Numbers of records by the hash of their spot.
+    index: Table,
+    /// Those that are too many of one hash for the index.
+    crowd: BTreeMap<(u32, Key), u64>,
+    slab: Slab,
+    open: Vec<Option<Open>>,
+    vacant: Vec<u32>,
+    open_bytes: usize,
+    pub(super) len: u64,
+    pub(super) fresh: Fresh,
+    scratch: Vec<u8>,
+    /// What others were told that this part takes.
+    pub(super) told: u64,
+}
+
+impl Shard {
+    pub(super) fn new(page_bytes: usize) -> Shard {
+        Shard {
+            index: Table::default(),
+            crowd: BTreeMap::new(),
+            slab: Slab::new(page_bytes),
+            open: Vec::new(),
+            vacant: Vec::new(),
+            open_bytes: 0,
+            len: 0,
+            fresh: Fresh::default(),
+            scratch: Vec::new(),
+            told: 0,
+        }
+    }
+
+    pub(super) fn find(&self, spot: Spot, key: Key, interned: &Interned) -> Option<Known> {
+        let numbers = self.index.find(spot.hash());
+        let mut known = numbers.filter_map(|number| self.known(number, interned));
+        known.find(|known| known.key == key).or_else(|| {
+            let number = self.crowd.get(&(spot.hash(), key))?;
+            self.known(*number, interned)
+        })
+    }
+
+    /// All records of a spot, and few others.
+    pub(super) fn all(&self, spot: Spot, interned: &Interned) -> impl Iterator<Item = Known> {
+        let (low, high) = (Key::from_value(0), Key::from_value(u128::MAX));
+        let crowd = self.crowd.range((spot.hash(), low)..=(spot.hash(), high));
+        let numbers = self.index.find(spot.hash()).chain(crowd.map(|(_, n)| *n));
+        numbers.filter_map(|number| self.known(number, interned))
+    }
+
+    /// `None` for what is no number of a record.
+    fn known(&self, number: u64, interned: &Interned) -> Option<Known> {
+        if number & OPEN == 0 {
+            let bytes = self.slab.get(Id(number));
+            let head = head(bytes, interned);
+            return Some(Known {
+                number,
+                meta: Meta::from_byte(*bytes.first()?),
+                key: head.key,
+                version: head.version,
+                created: head.created,
+                moved: head.moved,
+                bucket: head.bucket(),
+                rrn: (head.kind == Kind::Purchase).then_some(head.rrn),
+            });
+        }
+        let Open { record, meta } = self.open.get((number ^ OPEN) as usize)?.as_ref()?;
+        Some(Known {
+            number,
+            meta: *meta,
+            key: record.key,
+            version: record.version,
+            created: record.created,
+            moved: record.moved,
+            bucket: Bucket::of(record),
+            rrn: (record.kind == Kind::Purchase).then_some(record.request.rrn),
+        })
+    }
+
+    /// The record itself.
+    pub(super) fn record(&self, known: &Known, interned: &Interned) -> Arc<Transaction> {
+        let place = (known.number ^ OPEN) as usize;
+        match self.open.get(place).filter(|_| known.is_open()) {
+            Some(Some(open)) => open.record.clone(),
+            _ => Arc::new(unpack(self.slab.get(Id(known.number)), interned)),
+        }
+    }
+
+    pub(super) fn entry(&self, known: &Known, interned: &Interned) -> Entry {
+        Entry {
+            record: self.record(known, interned),
+            is_dirty: known.meta.dirty != 0,
+            cold: known.meta.cold,
+            named: known.meta.named,
+        }
+    }
+
+    pub(super) fn set_meta(&mut self, known: &Known, meta: Meta) {
+        let place = (known.number ^ OPEN) as usize;
+        match self.open.get_mut(place).filter(|_| known.is_open()) {
+            Some(Some(open)) => open.meta = meta,
+            _ => *self.slab.first(Id(known.number)) = meta.byte(),
+        }
+    }
+
+    /// Puts a record in, in the place of `old`, which has the same key.
+    pub(super) fn put(
+        &mut self,
+        spot: Spot,
+        old: Option<&Known>,
+        record: &Arc<Transaction>,
+        meta: Meta,
+        interned: &Interned,
+    ) {
+        if let Some(old) = old {
+            self.release(old.number);
+        }
+        let number = if record.is_open() {
+            self.keep(Open {
+                record: record.clone(),
+                meta,
+            })
+        } else {
+            self.scratch.clear();
+            pack(record, meta.byte(), interned, &mut self.scratch);
+            self.slab.insert(&self.scratch).0
+        };
+        match old {
+            Some(old) => self.renumber(spot, record.key, old.number, number),
+            None => {
+                self.len = self.len.saturating_add(1);
+                if !self.index.insert(spot.hash(), number) {
+                    self.crowd.insert((spot.hash(), record.key), number);
+                }
+            }
+        }
+    }
+
+    pub(super) fn remove(&mut self, spot: Spot, known: &Known) {
+        self.release(known.number);
+        self.len = self.len.saturating_sub(1);
+        if !self.index.remove(spot.hash(), known.number) {
+            self.crowd.remove(&(spot.hash(), known.key));
+        }
+    }
+
+    fn renumber(&mut self, spot: Spot, key: Key, old: u64, new: u64) {
+        if old != new && !self.index.replace(spot.hash(), old, new) {
+            self.crowd.insert((spot.hash(), key), new);
+        }
+    }
+
+    fn keep(&mut self, open: Open) -> u64 {
+        self.open_bytes = self.open_bytes.saturating_add(cost(&open.record));
+        match self.vacant.pop() {
+            Some(place) => {
+                if let Some(slot) = self.open.get_mut(place as usize) {
+                    *slot = Some(open);
+                }
+                u64::from(place) | OPEN
+            }
+            None => {
+                self.open.push(Some(open));
+                self.open.len().saturating_sub(1) as u64 | OPEN
+            }
+        }
+    }
+
+    fn release(&mut self, number: u64) {
+        if number & OPEN == 0 {
+            self.slab.remove(Id(number));
+            return;
+        }
+        let place = number ^ OPEN;
+        if let Some(open) = self.open.get_mut(place as usize).and_then(Option::take) {
+            self.open_bytes = self.open_bytes.saturating_sub(cost(&open.record));
+            self.vacant.push(place as u32);
+        }
+        if self.open.len() == self.vacant.len() {
+            self.open = Vec::new();
+            self.vacant = Vec::new();
+        }
+    }
+
+    /// What it takes, in bytes.
+    pub(super) fn bytes(&self) -> u64 {
+        let open = self
+            .open
+            .capacity()
+            .saturating_mul(size_of::<Option<Open>>());
+        let crowd = self.crowd.len().saturating_mul(CROWD_BYTES);
+        let parts = [
+            self.index.bytes(),
+            crowd,
+            self.slab.bytes(),
+            self.open_bytes,
+            open,
+            self.fresh.bytes(),
+        ];
+        parts.into_iter().fold(0, usize::saturating_add) as u64
+    }
+
+    /// Numbers of pages are below.
+    pub(super) fn pages(&self) -> usize {
+        self.slab.pages()
+    }
+
+    /// The packed records of a page, from a place on.
+    pub(super) fn page(
+        &self,
+        page: usize,
+        from: u16,
+        interned: &Interned,
+    ) -> impl Iterator<Item = Known> {
+        let ids = self.slab.ids(page, from);
+        ids.filter_map(|id| self.known(id.0, interned))
+    }
+
+    /// What each of them takes, in bytes.
+    pub(super) fn size(&self, page: usize) -> u64 {
+        self.slab.size(page) as u64
+    }
+
+    /// Moves the records of a page to others that have room; how many, 0 where there is no such page.
+    pub(super) fn give_up_page(
+        &mut self,
+        interned: &Interned,
+        spot_of: impl Fn(Key) -> Spot,
+    ) -> usize {
+        let Some(page) = self.slab.spare_page() else {
+            return 0;
+        };
+        self.slab.close_page(page);
+        let ids: Vec<Id> = self.slab.ids(page, 0).collect();
+        for id in &ids {
+            self.scratch.clear();
+            self.scratch.extend_from_slice(self.slab.get(*id));
+            let key = head(&self.scratch, interned).key;
+            let new = self.slab.insert(&self.scratch);
+            self.slab.remove(*id);
+            self.renumber(spot_of(key), key, id.0, new.0);
+        }
+        ids.len()
+    }
+}
+
+/// What a record that is not packed takes, in bytes.
+fn cost(record: &Transaction) -> usize {
+    let sealed = record.card.as_ref().and_then(|card| card.sealed.as_ref());
+    let extra = record
+        .answer
+        .as_ref()
+        .and_then(|answer| answer.extra.as_deref());
+    let boxes = [sealed, extra].into_iter().flatten();
+    let counts = size_of::<[usize; 2]>(); // of the Arc
+    boxes
+        .map(|sealed| sealed.as_bytes().len())
+        .fold(size_of::<Transaction>(), usize::saturating_add)
+        .saturating_add(counts)
+}

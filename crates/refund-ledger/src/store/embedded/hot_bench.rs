@@ -1,0 +1,44 @@
+//! The hot index alone, for benches: what it takes and what a look-up and a change in it cost, without a journal.
+
+use std::sync::Arc;
+
+use super::hot::{Hot, Written};
+use crate::store::Query;
+use crate::{Key, Transaction};
+
+/// An index with no store around it.
+#[derive(Debug)]
+pub struct HotIndex(Hot);
+
+impl HotIndex {
+    /// Of a store that may take so many bytes in memory.
+    pub fn new(bytes_max: u64) -> HotIndex {
+        HotIndex(Hot::new(bytes_max, None))
+    }
+
+    /// As after a commit.
+    pub fn commit(&self, record: &Arc<Transaction>) {
+        self.0.commit(record, 1, None, record.version == 1);
+    }
+
+    /// As after a checkpoint.
+    pub fn checkpoint(&self, record: &Transaction) {
+        self.0.written(&Written::of(record));
+        self.0.clean(record.key, 1);
+    }
+
+    /// A record.
+    pub fn get(&self, key: Key) -> Option<Arc<Transaction>> {
+        self.0.get(key)
+    }
+
+    /// What a query names; `None`: too many.
+    pub fn find(&self, query: Query) -> Option<Vec<Arc<Transaction>>> {
+        self.0.find(query)
+    }
+
+    /// What it says that it takes.
+    pub fn bytes(&self) -> u64 {
+        self.0.bytes()
+    }
+}
