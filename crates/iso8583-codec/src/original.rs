@@ -69,8 +69,13 @@ impl OriginalData {
         if let Some(given) = self.time {
             time.copy_from_slice(&given.to_digits());
         }
-        acquirer.copy_from_slice(&digits::to_digits::<11>(self.acquirer.unwrap_or_default()));
-        forwarder.copy_from_slice(&digits::to_digits::<11>(self.forwarder.unwrap_or_default()));
+        // Mostly absent, and written as the zeros that are there.
+        if let Some(given) = self.acquirer {
+            acquirer.copy_from_slice(&digits::to_digits::<11>(given));
+        }
+        if let Some(given) = self.forwarder {
+            forwarder.copy_from_slice(&digits::to_digits::<11>(given));
+        }
         text
     }
 }

@@ -148,9 +148,7 @@ impl Core {
     /// The one that is meant: the only one, or the only one with the same card, or among those the only one with the same RRN.
     fn choose(&self, asked: &Asked, fitting: Candidates) -> Option<Arc<Transaction>> {
         let Candidates { first, more } = fitting;
-        let Some(first) = first else {
-            return None;
-        };
+        let first = first?;
         if more.is_empty() {
             return Some(first.1);
         }

@@ -37,7 +37,7 @@ impl<T> Slab<T> {
     pub(super) fn remove(&mut self, number: u64) -> Option<T> {
         let (turn, place) = ((number >> 32) as u32, number as u32);
         let held = self.places.get_mut(place as usize)?;
-        if !held.as_ref().is_some_and(|(known, _)| *known == turn) {
+        if held.as_ref().is_none_or(|(known, _)| *known != turn) {
             return None;
         }
         self.free.push(place);

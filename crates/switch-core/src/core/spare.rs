@@ -4,9 +4,7 @@
 const MAX: usize = 1024;
 
 /// Blocks of one kind that nobody needs now. What was in them is put out of them first where it holds other memory.
-pub(super) struct Spare<T>(
-    #[expect(clippy::vec_box, reason = "the blocks are what is kept")] Vec<Box<T>>,
-);
+pub(super) struct Spare<T>(Vec<Box<T>>);
 
 impl<T> Spare<T> {
     pub(super) fn new() -> Spare<T> {
