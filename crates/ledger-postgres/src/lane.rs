@@ -90,13 +90,21 @@ impl Lane {
                 Outcome::Unknown => all.extend(items.iter().map(|waiting| Completion::Unknown {
                     item: waiting.item.id,
                 })),
-                Outcome::Unfit(why) if items.len() == 1 => {
+                Outcome::Unfit(_) | Outcome::Contended if items.len() > 1 => {
+                    rest.extend(items.into_iter().rev().map(|item| vec![item]));
+                }
+                Outcome::Unfit(why) => {
                     tracing::error!(%why, "an item was refused");
                     all.extend(items.iter().map(|waiting| Completion::Refused {
                         item: waiting.item.id,
                     }));
                 }
-                Outcome::Unfit(_) => rest.extend(items.into_iter().rev().map(|item| vec![item])),
+                Outcome::Contended => {
+                    tracing::warn!(
+                        "an item was given up: others held or changed its records all the time"
+                    );
+                    all.extend(items.iter().map(never));
+                }
             }
         }
         all
@@ -160,9 +168,7 @@ impl Lane {
                     judged = judged.saturating_add(1);
                     lock(&self.shared.days).clear();
                 }
-                (Attempt::Failed(Failure::Misfit), _) => {
-                    return Outcome::Unfit("others are always faster".into());
-                }
+                (Attempt::Failed(Failure::Misfit), _) => return Outcome::Contended,
                 (Attempt::Failed(Failure::Unfit(why)), _) => return Outcome::Unfit(why),
                 (Attempt::Failed(Failure::ShutOut), _) => {
                     self.shared.poison(Failure::ShutOut.to_string());
@@ -343,6 +349,8 @@ enum Outcome {
     Never,
     Unknown,
     Unfit(String),
+    /// Nothing was stored: others were always faster.
+    Contended,
 }
 
 fn days(items: &[Waiting]) -> impl Iterator<Item = i64> + '_ {

@@ -80,7 +80,7 @@ impl fmt::Debug for PostgresOptions {
     }
 }
 
-/// Makes the tables that this version needs, or brings them up to date. Waits.
+/// Makes the tables that this version needs, or brings them up to date. Waits, and must not be called from a task.
 ///
 /// # Errors
 /// Where the database cannot be reached or a migration fails; it is then as before.
