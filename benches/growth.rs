@@ -44,6 +44,8 @@ struct Arguments {
     tail: u64,
     reads: u64,
     dir: PathBuf,
+    /// The folder was filled before, by a run that was ended: only the starts and reads are measured.
+    existing: bool,
     keep: bool,
 }
 
@@ -55,6 +57,7 @@ fn arguments() -> Arguments {
         tail: 700_000,
         reads: 20_000,
         dir: std::env::temp_dir().join(format!("refundry-growth-{}", std::process::id())),
+        existing: false,
         keep: false,
     };
     let mut words = std::env::args().skip(1);
@@ -70,6 +73,7 @@ fn arguments() -> Arguments {
             "--tail" => arguments.tail = number(),
             "--reads" => arguments.reads = number(),
             "--dir" => arguments.dir = words.next().expect("a folder").into(),
+            "--existing" => arguments.existing = true,
             "--keep" => arguments.keep = true,
             // What cargo passes on.
             "--bench" => {}
@@ -412,6 +416,12 @@ fn main() {
     let arguments = arguments();
     let (originals, tail) = (arguments.originals, arguments.tail);
     fs::create_dir_all(&arguments.dir).expect("a folder");
+    if arguments.existing {
+        for part in ["start on what is there", "start after a clean stop"] {
+            start(&arguments, part, originals, 0.0);
+        }
+        return;
+    }
 
     let open = Open::new(&arguments);
     let (began, before) = (Instant::now(), threads());
@@ -488,6 +498,15 @@ fn start(arguments: &Arguments, part: &str, originals: u64, stop_seconds: f64) {
     let open = Open::new(arguments);
     let opened = began.elapsed().as_secs_f64();
     let cost_of_start = cost(&before, 1_000_000);
+    let there = open
+        .store
+        .stats()
+        .originals
+        .iter()
+        .map(|(_, count)| count)
+        .sum::<u64>();
+    // The last of a run that was ended may be half there.
+    let originals = originals.min(there.saturating_sub(2 * WAITING_MAX as u64));
     let at_once = open.reads(originals, arguments.reads / 10, 0);
     let began = Instant::now();
     settle();
@@ -499,6 +518,7 @@ fn start(arguments: &Arguments, part: &str, originals: u64, stop_seconds: f64) {
             "stop_seconds": round(stop_seconds),
             "seconds": round(opened),
             "processor_seconds": cost_of_start,
+            "read_among": originals,
             "reads_at_once": quantiles(&at_once),
             "warm_after_seconds": round(warm),
             "reads": quantiles(&later),
