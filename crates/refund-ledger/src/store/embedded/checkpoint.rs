@@ -6,6 +6,7 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use super::cold::{Cold, ColdError, Dated, hour};
 use super::hot::{Bucket, Counts, Written};
@@ -18,6 +19,9 @@ const CHUNK: usize = 1024;
 
 /// Records written in one piece as files of their own: more than a checkpoint has unless it lags far behind.
 const BULK: usize = 1 << 20;
+
+/// How long a checkpoint waits at a time where merging lags behind.
+const MERGING_PAUSE: Duration = Duration::from_millis(20);
 
 /// Dates looked at after one checkpoint. The rest waits for the next.
 const DATES_MAX: usize = 100_000;
@@ -151,9 +155,16 @@ impl Checkpointer {
 
     /// As [`write_chunk`](Checkpointer::write_chunk), past the library's journal: sorted once and written once.
     fn write_bulk(&mut self, shared: &Shared, keys: &[Key], now: u64) -> Result<(), ColdError> {
-        let mut changes = shared.cold.change();
-        changes.set_ahead();
-        changes.commit()?;
+        loop {
+            // Fails where the library has given up.
+            let mut changes = shared.cold.change();
+            changes.set_ahead();
+            changes.commit()?;
+            if !shared.cold.is_behind() || shared.is_stopping() {
+                break;
+            }
+            std::thread::sleep(MERGING_PAUSE);
+        }
         let mut bulk = shared.cold.bulk();
         let mut written = Vec::with_capacity(keys.len());
         let mut changes = shared.cold.change();

@@ -349,6 +349,11 @@ impl Cold {
         Ok(value.map(|value| value.to_vec()))
     }
 
+    /// Whether its library lags far behind with merging.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.sorted.is_behind()
+    }
+
     /// Begins to write many records.
     pub(crate) fn bulk(&self) -> Bulk<'_> {
         Bulk {

@@ -40,6 +40,10 @@ const FILES_OF_RECORDS: u8 = 24;
 /// The same for names, of which a checkpoint makes one file where it makes three of records.
 const FILES_OF_NAMES: u8 = 16;
 
+/// Files of one keyspace that wait to be merged, from which on whoever writes many records waits: the more lie over each other, the
+/// more a look-up asks.
+const UNMERGED_MAX: usize = 96;
+
 /// Bytes of a merged file.
 const MERGED_FILE_BYTES: u64 = 128 << 20;
 
@@ -256,6 +260,17 @@ impl Sorted {
         match self {
             Sorted::Files(files) => Batch::Files(files, files.db.batch()),
             Sorted::Simulated(cold) => Batch::Simulated(cold, Vec::new()),
+        }
+    }
+
+    /// Whether merging lags far behind.
+    pub(crate) fn is_behind(&self) -> bool {
+        match self {
+            Sorted::Files(files) => {
+                let unmerged = files.spaces.iter().map(Keyspace::l0_table_count);
+                unmerged.max().is_some_and(|most| most > UNMERGED_MAX)
+            }
+            Sorted::Simulated(_) => false,
         }
     }
 
