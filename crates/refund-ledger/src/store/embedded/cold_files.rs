@@ -303,6 +303,8 @@ mod tests {
             flipped[one + at / 8] ^= 1 << (at % 8);
             // A sequence number that rose is noticed by the next one.
             let rose = (5..13).contains(&(at / 8)) && flipped[one + at / 8] > batches[one + at / 8];
+            // None has the highest bit.
+            let rose = rose && at != 13 * 8 - 1;
             let expected = if rose { 2 * one } else { one };
             assert_eq!(whole(&flipped), expected, "bit {at}");
         }
