@@ -25,6 +25,9 @@ const TURNS: u64 = 1_000_000;
 /// Terminals at work, each of a merchant of its own.
 const TERMINALS: u64 = 20_000;
 
+/// What fills the journal between two checkpoints.
+const ORIGINALS_PER_PERIOD: u64 = 300_000;
+
 /// Originals in flight at a time.
 const IN_FLIGHT: u64 = 1024;
 
@@ -59,12 +62,12 @@ fn measure(count: u64) {
     let began = processor_time();
     for number in 0..count + IN_FLIGHT {
         if number < count {
-            hot.commit(&Arc::new(in_flight(number)));
+            hot.commit(&Arc::new(in_flight(number)), period(number));
         }
         if number >= IN_FLIGHT {
             let record = Arc::new(purchase(number - IN_FLIGHT));
-            hot.commit(&record);
-            hot.checkpoint(&record);
+            hot.commit(&record, period(number));
+            hot.checkpoint(&record, period(number));
         }
     }
     let insert = (processor_time() - began) / count;
@@ -102,15 +105,15 @@ fn measure(count: u64) {
             held.version += 1;
             held.books.pending.0 += 1;
             let held = Arc::new(held);
-            hot.commit(&held);
+            hot.commit(&held, 1);
             let known = hot.get(held.key).expect("a record");
             let mut settled = Transaction::clone(&known);
             settled.version += 1;
             settled.books.pending.0 -= 1;
             settled.books.settled.0 += 1;
             let settled = Arc::new(settled);
-            hot.commit(&settled);
-            hot.checkpoint(&settled);
+            hot.commit(&settled, 1);
+            hot.checkpoint(&settled, 1);
         })
     };
     let (refund_one, get_two, refund_two) = (refund(1), get(2), refund(2));
@@ -118,6 +121,11 @@ fn measure(count: u64) {
         "{count:>9} {each:>10} {counted:>10} {insert:>14} {one:>7} {absent:>6} {by_rrn:>8} {refund_one:>7}     {:>12} {refund_two:>6}   (making a record: {made})",
         get_two
     );
+}
+
+/// The checkpoint period in which an original comes.
+fn period(number: u64) -> u32 {
+    (number / ORIGINALS_PER_PERIOD) as u32 + 1
 }
 
 /// Nanoseconds of a processor per turn, when each thread has its own turns.

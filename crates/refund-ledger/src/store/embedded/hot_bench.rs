@@ -16,15 +16,15 @@ impl HotIndex {
         HotIndex(Hot::new(bytes_max, None))
     }
 
-    /// As after a commit.
-    pub fn commit(&self, record: &Arc<Transaction>) {
-        self.0.commit(record, 1, None, record.version == 1);
+    /// As after a commit, in a checkpoint period.
+    pub fn commit(&self, record: &Arc<Transaction>, period: u32) {
+        self.0.commit(record, period, None, record.version == 1);
     }
 
-    /// As after a checkpoint.
-    pub fn checkpoint(&self, record: &Transaction) {
+    /// As after the checkpoint that ends a period.
+    pub fn checkpoint(&self, record: &Transaction, period: u32) {
         self.0.written(&Written::of(record));
-        self.0.clean(record.key, 1);
+        self.0.clean(record.key, period);
     }
 
     /// A record.

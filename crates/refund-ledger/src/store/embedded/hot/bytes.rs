@@ -1,8 +1,9 @@
 //! Numbers and digits in few bytes.
 
-/// The low `count` bytes of a number.
-pub(super) fn put(out: &mut Vec<u8>, number: u64, count: usize) {
-    out.extend(number.to_le_bytes().into_iter().take(count));
+/// The low `N` bytes of a number, eight at most.
+pub(super) fn put<const N: usize>(out: &mut Vec<u8>, number: u64) {
+    let bytes = number.to_le_bytes();
+    out.extend_from_slice(bytes.first_chunk::<N>().map_or(&bytes[..], |low| &low[..]));
 }
 
 /// A number, seven bits a byte.
@@ -56,10 +57,10 @@ impl<'a> Cursor<'a> {
         Some(*array)
     }
 
-    /// A number of `count` bytes, eight at most.
-    pub(super) fn get(&mut self, count: usize) -> Option<u64> {
+    /// A number of `N` bytes, eight at most.
+    pub(super) fn get<const N: usize>(&mut self) -> Option<u64> {
         let mut wide = [0; 8];
-        wide.get_mut(..count)?.copy_from_slice(self.slice(count)?);
+        *wide.first_chunk_mut::<N>()? = self.array()?;
         Some(u64::from_le_bytes(wide))
     }
 

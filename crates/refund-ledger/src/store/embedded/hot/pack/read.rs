@@ -72,8 +72,8 @@ impl<'a> Unpacker<'a> {
         let (key, stan, time) = self.name(&acceptor, kind)?;
         let version = self.cursor.number()? as u32;
         let since = match flags.has(CREATED) {
-            true => self.cursor.get(CREATED_BYTES)?,
-            false => self.cursor.get(8)?,
+            true => self.cursor.get::<CREATED_BYTES>()?,
+            false => self.cursor.get::<8>()?,
         };
         let created = since.wrapping_add(CREATED_BASE);
         let decided = match flags.has(DECIDED) {
@@ -85,7 +85,7 @@ impl<'a> Unpacker<'a> {
             false => decided,
         };
         let rrn = match flags.has(RRN) {
-            true => from_digits(self.cursor.get(5)?),
+            true => from_digits(self.cursor.get::<5>()?),
             false => self.cursor.array()?,
         };
         Some(Head {
@@ -119,15 +119,15 @@ impl<'a> Unpacker<'a> {
     }
 
     fn wide(&mut self) -> Option<u128> {
-        let high = self.cursor.get(8)?;
-        Some(u128::from(high) << 64 | u128::from(self.cursor.get(8)?))
+        let high = self.cursor.get::<8>()?;
+        Some(u128::from(high) << 64 | u128::from(self.cursor.get::<8>()?))
     }
 
     fn name(&mut self, acceptor: &Acceptor, kind: Kind) -> Option<(Key, Stan, WireTime)> {
         let (name, class, generation) = match self.flags.get(KEY) {
-            USUAL => (self.cursor.get(7)?, usual_class(kind).0, 0),
+            USUAL => (self.cursor.get::<7>()?, usual_class(kind).0, 0),
             SHORT => {
-                let name = self.cursor.get(8)?;
+                let name = self.cursor.get::<8>()?;
                 (name, (name >> 57) as u8 & 7, (name >> 54) as u8 & 7)
             }
             _ => {
@@ -157,13 +157,13 @@ impl<'a> Unpacker<'a> {
         let original = match flags.get(ORIGINAL) {
             NONE => None,
             short => {
-                let low = u128::from(self.cursor.get(8)?);
+                let low = u128::from(self.cursor.get::<8>()?);
                 let high = match short {
                     SHORT => {
                         u128::from(head.key.merchant().value()) << 24
-                            | u128::from(self.cursor.get(3)?)
+                            | u128::from(self.cursor.get::<3>()?)
                     }
-                    _ => u128::from(self.cursor.get(8)?),
+                    _ => u128::from(self.cursor.get::<8>()?),
                 };
                 Some(Key::from_value(high << 64 | low))
             }
@@ -233,7 +233,7 @@ impl<'a> Unpacker<'a> {
         let condition = match flags.get(CONDITION) {
             NONE => None,
             USUAL => Some(0),
-            _ => Some(self.cursor.get(1)? as u8),
+            _ => Some(self.cursor.get::<1>()? as u8),
         };
         Some(Request {
             realm: head.acceptor.realm,
@@ -254,7 +254,7 @@ impl<'a> Unpacker<'a> {
             rrn: head.rrn,
             rrn_given: flags.has(RRN_GIVEN),
             replacement: self.number_if(REPLACEMENT)?.map(MinorUnits),
-            content: self.cursor.get(8)?,
+            content: self.cursor.get::<8>()?,
         })
     }
 
@@ -351,13 +351,13 @@ impl<'a> Unpacker<'a> {
     fn code(&mut self, part: Part) -> Option<[u8; 6]> {
         match self.flags.get(part) {
             USUAL => Some(*b"000000"),
-            SHORT => Some(from_digits(self.cursor.get(3)?)),
+            SHORT => Some(from_digits(self.cursor.get::<3>()?)),
             _ => self.cursor.array(),
         }
     }
 
     fn link(&mut self) -> Option<Name> {
-        match self.cursor.get(1)? as u8 {
+        match self.cursor.get::<1>()? as u8 {
             u8::MAX => {
                 let length = self.cursor.number()? as usize;
                 let text = self.cursor.slice(length)?;
@@ -368,9 +368,9 @@ impl<'a> Unpacker<'a> {
     }
 
     fn institution(&mut self) -> Option<Institution> {
-        match self.cursor.get(1)? as u8 {
+        match self.cursor.get::<1>()? as u8 {
             u8::MAX => {
-                let digits = self.cursor.get(1)? as u8;
+                let digits = self.cursor.get::<1>()? as u8;
                 Some(Institution::new(self.cursor.number()?, digits))
             }
             number => self.interned.institutions.get(number),

@@ -53,7 +53,7 @@ impl Packer<'_> {
         match digits(rrn) {
             Some(number) => {
                 self.flags.set(RRN, 1);
-                put(self.out, number, 5);
+                put::<5>(self.out, number);
             }
             None => self.out.extend_from_slice(rrn),
         }
@@ -77,15 +77,15 @@ impl Packer<'_> {
                 self.link(acceptor.realm);
                 self.out.extend_from_slice(&acceptor.merchant);
                 self.out.extend_from_slice(&acceptor.terminal);
-                put(self.out, (acceptor.key >> 64) as u64, 8);
-                put(self.out, acceptor.key as u64, 8);
+                put::<8>(self.out, (acceptor.key >> 64) as u64);
+                put::<8>(self.out, acceptor.key as u64);
             }
         }
         let (stan, time) = (request.stan, request.time);
         if (record.key.stan(), record.key.time()) != (stan, time) {
             self.flags.set(KEY, FULL);
-            put(self.out, (record.key.value() >> 64) as u64, 8);
-            put(self.out, record.key.value() as u64, 8);
+            put::<8>(self.out, (record.key.value() >> 64) as u64);
+            put::<8>(self.out, record.key.value() as u64);
             put_number(self.out, u64::from(stan.0));
             put_number(self.out, time.0);
             return;
@@ -95,10 +95,10 @@ impl Packer<'_> {
         let generation = record.key.value() & 7;
         if (Class(class as u8), generation) == (usual_class(record.kind), 0) {
             self.flags.set(KEY, USUAL);
-            put(self.out, name, 7);
+            put::<7>(self.out, name);
         } else {
             self.flags.set(KEY, SHORT);
-            put(self.out, name | ((class << 3 | generation) as u64) << 54, 8);
+            put::<8>(self.out, name | ((class << 3 | generation) as u64) << 54);
         }
     }
 
@@ -106,9 +106,9 @@ impl Packer<'_> {
         let since = record.created.wrapping_sub(CREATED_BASE);
         if since >> (CREATED_BYTES * 8) == 0 {
             self.flags.set(CREATED, 1);
-            put(self.out, since, CREATED_BYTES);
+            put::<CREATED_BYTES>(self.out, since);
         } else {
-            put(self.out, since, 8);
+            put::<8>(self.out, since);
         }
         if record.decided != 0 {
             self.flags.set(DECIDED, 1);
@@ -191,7 +191,7 @@ impl Packer<'_> {
         if let Some(replacement) = self.flags.some(REPLACEMENT, *replacement) {
             put_number(self.out, replacement.0);
         }
-        put(self.out, *content, 8);
+        put::<8>(self.out, *content);
     }
 
     fn rest(&mut self, record: &Transaction) {
@@ -226,14 +226,14 @@ impl Packer<'_> {
             }
         }
         if let Some(original) = original {
-            put(self.out, original.value() as u64, 8);
+            put::<8>(self.out, original.value() as u64);
             let high = (original.value() >> 64) as u64;
             if original.merchant() == key.merchant() {
                 self.flags.set(ORIGINAL, SHORT);
-                put(self.out, high, 3);
+                put::<3>(self.out, high);
             } else {
                 self.flags.set(ORIGINAL, FULL);
-                put(self.out, high, 8);
+                put::<8>(self.out, high);
             }
         }
         if let Some(issuer) = self.flags.some(ISSUER, issuer.as_ref()) {
@@ -325,7 +325,7 @@ impl Packer<'_> {
             Some(0) => self.flags.set(part, USUAL),
             Some(number) => {
                 self.flags.set(part, SHORT);
-                put(self.out, number, 3);
+                put::<3>(self.out, number);
             }
             None => {
                 self.flags.set(part, FULL);
