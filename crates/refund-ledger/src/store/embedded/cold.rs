@@ -529,7 +529,7 @@ const STAN_BITS: u32 = BELOW_MERCHANT - BELOW_STAN;
 const TIME_BITS: u32 = BELOW_STAN - BELOW_TIME;
 
 fn mask(bits: u32) -> u128 {
-    (1 << bits) - 1
+    !u128::MAX.wrapping_shl(bits)
 }
 
 /// A key with STAN and DE 7 in turned places, so that it sorts by merchant, then DE 7.

@@ -149,7 +149,7 @@ fn checkpoint_fails(step: u64, bulk_min: usize) -> bool {
     }
     drop(store);
     disk.restart();
-    cold.crash(usize::from(step % 2 == 0));
+    cold.crash(usize::from(step.is_multiple_of(2)));
     let store = stepped_with(&disk, &cold, 1 << 30, bulk_min).unwrap();
     let page = store.store().scan(&Cursor::default(), 100).unwrap();
     let expected: BTreeSet<_> = bought.iter().map(|one| one.key).collect();
