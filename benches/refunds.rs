@@ -34,14 +34,17 @@ const MERCHANTS: u64 = 5000;
 const REFUNDS: u64 = 500_000;
 const ROUNDS: u64 = 5;
 
+/// Of checkpoints: what is refunded here is written by none.
+const PERIOD: u32 = 1;
+
 fn main() {
     let mut numbers = std::env::args().filter_map(|word| word.parse::<u64>().ok());
     let originals = numbers.next().unwrap_or(1_000_000);
     let hot = HotIndex::new(1 << 40);
     for number in 0..originals {
         let record = Arc::new(purchase(number));
-        hot.commit(&record);
-        hot.checkpoint(&record);
+        hot.commit(&record, PERIOD);
+        hot.checkpoint(&record, PERIOD);
     }
     println!("originals  threads  ns a refund  refunds a second (best of {ROUNDS}, median)");
     let done = AtomicU64::new(0);
@@ -94,7 +97,9 @@ fn refund_once(hot: &HotIndex, original: u64, number: u64, like: &Transaction) {
     let mut working = Working::new();
     working.put(purchase);
     working.apply(&event).expect("it fits");
-    working.transactions().for_each(|record| hot.commit(record));
+    working
+        .transactions()
+        .for_each(|record| hot.commit(record, PERIOD));
     drop((working, event));
 
     let refund = hot.get(key).expect("it is there");
@@ -109,7 +114,9 @@ fn refund_once(hot: &HotIndex, original: u64, number: u64, like: &Transaction) {
     working.put(refund);
     working.put(purchase);
     working.apply(&event).expect("it fits");
-    working.transactions().for_each(|record| hot.commit(record));
+    working
+        .transactions()
+        .for_each(|record| hot.commit(record, PERIOD));
     black_box((working, event));
 }
 

@@ -76,7 +76,7 @@ fn apply<const N: usize>(event: &Event, records: [&Arc<Transaction>; N]) -> Work
     records
         .into_iter()
         .for_each(|record| working.put(record.clone()));
-    working.apply(event).unwrap();
+    working.apply(event).expect("the event fits the records");
     working
 }
 

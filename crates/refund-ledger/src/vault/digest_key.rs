@@ -102,10 +102,10 @@ mod tests {
         let quick = DigestKey::new(&key);
         let text: Vec<u8> = (0..200).map(|place| (place * 7) as u8).collect();
         for length in 0..=text.len() {
-            let text = &text[..length];
+            let text = text.get(..length).unwrap();
             let mut mac = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(&key).unwrap();
             mac.update(text);
-            assert_eq!(quick.digest(text), mac.finalize().into_bytes()[..16]);
+            assert!(mac.finalize().into_bytes().starts_with(&quick.digest(text)));
         }
     }
 }
