@@ -6,6 +6,7 @@
 //!
 //! Every original is a purchase as the switch records it: one durable event when it is relayed, one when it is answered. Times are
 //! wall time; what a thread cost is processor time by the kernel's count. One line of JSON goes to standard output for each part.
+#![expect(clippy::disallowed_methods, reason = "a bench measures time")]
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -81,7 +81,7 @@ fn apply<const N: usize>(event: &Event, records: [&Arc<Transaction>; N]) -> Work
 }
 
 fn record(working: &Working, like: &Transaction) -> Arc<Transaction> {
-    working.get(like.key).unwrap().clone()
+    working.get(like.key).expect("it is at hand").clone()
 }
 
 #[test]
