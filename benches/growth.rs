@@ -78,6 +78,10 @@ fn arguments() -> Arguments {
             "--keep" => arguments.keep = true,
             // What cargo passes on.
             "--bench" => {}
+            // A run that is only to show that it works.
+            "--test" => {
+                (arguments.originals, arguments.tail, arguments.reads) = (20_000, 5_000, 500)
+            }
             other => panic!("unknown argument {other}"),
         }
     }
