@@ -80,7 +80,7 @@ fn arguments() -> Arguments {
             "--bench" => {}
             // A run that is only to show that it works.
             "--test" => {
-                (arguments.originals, arguments.tail, arguments.reads) = (20_000, 5_000, 500)
+                (arguments.originals, arguments.tail, arguments.reads) = (100_000, 5_000, 500)
             }
             other => panic!("unknown argument {other}"),
         }
