@@ -163,18 +163,14 @@ fn fitting(mut field: Field, side: Side) -> Field {
 fn value(field: &Field, random: &[u8]) -> Value {
     let max = usize::try_from(field.length.max()).unwrap();
     let exact = matches!(field.length, Length::Fixed(_));
-    let least = if exact { max } else { 0 };
-    let mut bytes: Vec<u8> = random
-        .iter()
-        .copied()
-        .cycle()
-        .take(max.max(least))
-        .collect();
+    let mut bytes: Vec<u8> = random.iter().copied().cycle().take(max).collect();
     if random.is_empty() {
         bytes = vec![7; max];
     }
     if !exact {
-        bytes.truncate(random.len().min(max));
+        // A signed value has its sign at least.
+        let least = usize::from(field.format == Format::Xn);
+        bytes.truncate(random.len().clamp(least, max));
     }
     let of = |pick: fn(u8) -> u8| bytes.iter().map(|byte| pick(*byte)).collect::<Vec<_>>();
     let mut value = match field.format {
