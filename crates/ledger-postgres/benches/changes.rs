@@ -12,18 +12,13 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use ledger_postgres::{PostgresOptions, PostgresStore};
+use postgres_harness::Cluster;
 use refund_ledger::store::{Completion, Item, Request, Store};
 use refund_ledger::{
     Answer, Books, Card, CardDigest, Cause, Change, Class, Column, Currency, Event, Institution,
     Issuer, Key, KeyId, Kind, MerchantKey, MinorUnits, Name, Patch, Posting, Reason, Rrn, Sealed,
     Stan, Status, Transaction, VoidState, WireTime, Working,
 };
-
-#[path = "../tests/postgres/cluster.rs"]
-#[allow(dead_code, reason = "shared with the tests, which use more of it")]
-mod cluster;
-
-use cluster::Cluster;
 
 /// Changes of this time, unix milliseconds.
 const AT: u64 = 1_770_000_000_000;
@@ -77,10 +72,14 @@ fn main() {
         "PostgreSQL {}, {} originals, {} connections that commit",
         version[0], arguments.originals, arguments.lanes
     );
+    let database = cluster.database(|url| {
+        ledger_postgres::migrate(&PostgresOptions::new(url.into(), "migration".into())).unwrap();
+    });
+    let url = cluster.url(&database);
     let ledger = PostgresOptions {
         lanes: arguments.lanes,
         cache_bytes: 1 << 20,
-        ..cluster.ledger()
+        ..PostgresOptions::new(url, "node-1".into())
     };
     let mut bench = Bench {
         options: ledger.clone(),
@@ -88,7 +87,6 @@ fn main() {
         made: 0,
     };
     bench.load(arguments.originals);
-    let database = ledger.url.rsplit('/').next().unwrap().to_owned();
     for statement in ["VACUUM ANALYZE", "CHECKPOINT"] {
         cluster.sql(&database, statement).unwrap();
     }

@@ -1,10 +1,11 @@
 //! What every engine must do, of this one.
 
 use ledger_postgres::{PostgresOptions, PostgresStore};
+use postgres_harness::Cluster;
 use refund_ledger::store::{By, Query, Waker};
 use refund_ledger::{Rrn, Transaction};
 
-use crate::cluster::Cluster;
+use crate::ledger;
 use crate::store::suite::{self, Client, Engine, create, purchase};
 
 /// A ledger in a database of its own.
@@ -33,7 +34,7 @@ fn the_suite() {
         return;
     };
     suite::run(|| InDatabase {
-        options: cluster.ledger(),
+        options: ledger(&cluster),
         clean: true,
     });
 }
@@ -44,7 +45,7 @@ fn the_suite_with_an_end_without_notice_for_every_stop() {
         return;
     };
     suite::run(|| InDatabase {
-        options: cluster.ledger(),
+        options: ledger(&cluster),
         clean: false,
     });
 }
@@ -59,7 +60,7 @@ fn the_suite_with_nearly_no_memory_and_one_item_a_batch() {
             cache_bytes: 1,
             batch_max: 1,
             batch_min: 1,
-            ..cluster.ledger()
+            ..ledger(&cluster)
         };
         InDatabase {
             options,
@@ -74,7 +75,7 @@ fn a_record_in_the_place_of_another_is_found_by_its_own_names() {
     let Some(cluster) = Cluster::start("in_place") else {
         return;
     };
-    let options = cluster.ledger();
+    let options = ledger(&cluster);
     let mut client = Client::new(|waker| PostgresStore::open(&options, waker).unwrap());
     let first = purchase(1, 100);
     client.must_commit(create(&first));

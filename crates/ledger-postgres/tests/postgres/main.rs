@@ -3,9 +3,18 @@
 
 use refund_ledger::*;
 
-#[allow(dead_code, reason = "shared with the bench")]
-mod cluster;
-mod cutter;
 mod engine;
 mod failures;
 mod store;
+
+use ledger_postgres::PostgresOptions;
+use postgres_harness::Cluster;
+
+/// Options for a new database with the ledger's tables.
+fn ledger(cluster: &Cluster) -> PostgresOptions {
+    let database = cluster.database(|url| {
+        let options = PostgresOptions::new(url.into(), "migration".into());
+        ledger_postgres::migrate(&options).unwrap();
+    });
+    PostgresOptions::new(cluster.url(&database), "node-1".into())
+}
