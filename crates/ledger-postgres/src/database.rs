@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use foldhash::HashMap;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Config, NoTls, Statement};
+use tokio_postgres::{Client, Config, Statement};
 
+use crate::hosts;
 use crate::statement::{self, Shape};
 
 /// How the sessions are set. Every statement here finds its rows by their keys, whatever the planner may think of tables that it
@@ -18,7 +19,7 @@ const SESSION: &str = "\
     SET default_transaction_isolation = 'read committed'";
 
 /// A request that gets no answer for so long is taken for lost.
-pub(crate) const ANSWER_MAX: Duration = Duration::from_secs(30);
+pub(crate) const ANSWER_MAX: Duration = Duration::from_secs(10);
 
 /// Why a statement did not do what it should.
 #[derive(Debug)]
@@ -101,7 +102,7 @@ pub(crate) struct Connection {
 impl Connection {
     /// Connects and sets the session.
     pub(crate) async fn open(config: &Config) -> Result<Connection, Failure> {
-        let (client, connection) = config.connect(NoTls).await?;
+        let (client, connection) = hosts::connect(config).await?;
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::warn!(error = %with_source(&error), "a connection to the database has ended");

@@ -6,6 +6,7 @@
 //! out what has not begun. The number of the last batch in that row then says whether this one was committed.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use foldhash::HashMap;
@@ -49,6 +50,8 @@ pub(crate) struct State {
     batch: i64,
     /// What the lane's row said when the connection was made.
     batch_found: i64,
+    /// Lost connections of the store when this one was made.
+    losses: u64,
     waits: Duration,
 }
 
@@ -162,6 +165,7 @@ impl Lane {
                 (Attempt::Failed(Failure::Lost(why)), plan) => {
                     tracing::warn!(%why, batch = self.state.batch, "the answer to a batch is lost; it is looked for");
                     self.state.connection = None;
+                    self.shared.losses.fetch_add(1, Ordering::Relaxed);
                     on_its_way = plan;
                 }
                 (Attempt::Failed(Failure::Misfit), _) if judged < JUDGED_MAX => {
@@ -187,10 +191,14 @@ impl Lane {
     /// Makes sure of a connection, and of an end to what an earlier one had on its way.
     pub(crate) async fn connect(&mut self) -> Result<(), Failure> {
         let connection = self.state.connection.take();
-        if let Some(connection) = connection.filter(|connection| !connection.client.is_closed()) {
+        let losses = self.shared.losses.load(Ordering::Relaxed);
+        let is_good =
+            |connection: &Connection| !connection.client.is_closed() && self.state.losses == losses;
+        if let Some(connection) = connection.filter(is_good) {
             self.state.connection = Some(connection);
             return Ok(());
         }
+        self.state.losses = losses;
         let connection = in_time(Connection::open(&self.config)).await?;
         self.state.epoch = self.state.epoch.saturating_add(1);
         let (writer, lane, epoch) = (self.writer, self.number, self.state.epoch);

@@ -14,6 +14,7 @@ mod batch;
 mod cache;
 mod columns;
 mod database;
+mod hosts;
 mod lane;
 mod open;
 mod queue;

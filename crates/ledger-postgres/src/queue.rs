@@ -1,7 +1,7 @@
 //! What waits for the database, and what came of it: shared by the store's callers and the tasks that talk to the database.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -39,6 +39,9 @@ pub(crate) struct Shared {
     pub(crate) days: Mutex<HashSet<i64>>,
     pub(crate) waker: Waker,
     pub(crate) closing: AtomicBool,
+    /// Connections lost with something on their way: others that were made before are not to be trusted either, since a server that
+    /// hangs would cost each of them its time.
+    pub(crate) losses: AtomicU64,
     poisoned: OnceLock<StoreError>,
     /// Batches under way at once start with so many items at least, the first excepted.
     pub(crate) batch_min: usize,
@@ -80,6 +83,7 @@ impl Shared {
             days: Mutex::default(),
             waker,
             closing: AtomicBool::new(false),
+            losses: AtomicU64::new(0),
             poisoned: OnceLock::new(),
             batch_min,
         }

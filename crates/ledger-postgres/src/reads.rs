@@ -1,6 +1,7 @@
 //! The connection that reads: what waits goes out together.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use foldhash::HashMap;
@@ -25,6 +26,7 @@ const RETRY: Duration = Duration::from_millis(100);
 pub(crate) async fn run(shared: Arc<Shared>, config: Config, wait_max: Duration) {
     let mut connection: Option<Connection> = None;
     let mut reads: Vec<Read> = Vec::new();
+    let mut losses = 0;
     loop {
         reads.extend(shared.take_reads(READS_MAX.saturating_sub(reads.len())));
         if shared.is_closing() {
@@ -36,6 +38,10 @@ pub(crate) async fn run(shared: Arc<Shared>, config: Config, wait_max: Duration)
         if reads.is_empty() {
             shared.reads.notified().await;
             continue;
+        }
+        let lost = shared.losses.load(Ordering::Relaxed);
+        if std::mem::replace(&mut losses, lost) != lost {
+            connection = None;
         }
         match answer(&mut connection, &config, &reads).await {
             Ok(completions) => {

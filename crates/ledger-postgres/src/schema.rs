@@ -6,9 +6,10 @@ use std::sync::Mutex;
 
 use foldhash::HashSet;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::{Client, Config};
 
 use crate::database::Failure;
+use crate::hosts;
 use crate::queue::lock;
 use crate::rows::DAY_MS;
 
@@ -77,10 +78,9 @@ fn needed() -> u32 {
 
 /// Brings the tables to the version that this program needs. Does nothing where they are; two at once wait for each other.
 pub(crate) async fn migrate(config: &Config) -> Result<(), SchemaError> {
-    let (mut client, connection) = config
-        .connect(NoTls)
+    let (mut client, connection) = hosts::connect(config)
         .await
-        .map_err(|error| SchemaError::Unreachable(Failure::from(error).to_string()))?;
+        .map_err(|failure| SchemaError::Unreachable(failure.to_string()))?;
     tokio::spawn(connection);
     let found = version(&client).await?;
     if found > needed() {

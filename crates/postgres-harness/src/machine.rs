@@ -12,8 +12,14 @@ pub(crate) fn binaries() -> Option<PathBuf> {
         return Some(PathBuf::from(folder));
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
+    // A link leads to the folder with all of them.
+    let all = |folder: PathBuf| {
+        let initdb = folder.join("initdb").canonicalize().ok()?;
+        Some(initdb.parent()?.to_owned())
+    };
     let on_path = std::env::split_paths(&path).find(has_it);
     on_path
+        .and_then(all)
         .or_else(debian)
         .filter(has_it)
         .or_else(|| wheel().filter(has_it))

@@ -1,6 +1,7 @@
 //! Several nodes, and a database that fails: nothing is lost, doubled or guessed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,16 +13,16 @@ use refund_ledger::{Key, MinorUnits, Transaction};
 use crate::ledger;
 use crate::store::suite::{Client, create, hold, purchase, refund};
 
-fn open(options: &PostgresOptions) -> Client<PostgresStore> {
+pub(crate) fn open(options: &PostgresOptions) -> Client<PostgresStore> {
     Client::new(|waker| PostgresStore::open(options, waker).unwrap())
 }
 
-fn database(options: &PostgresOptions) -> &str {
+pub(crate) fn database(options: &PostgresOptions) -> &str {
     options.url.rsplit('/').next().unwrap()
 }
 
 /// Every balance made anew from the movements, every row as its record says, an event for every version.
-fn audit(cluster: &Cluster, options: &PostgresOptions, committed: &BTreeSet<Key>) {
+pub(crate) fn audit(cluster: &Cluster, options: &PostgresOptions, committed: &BTreeSet<Key>) {
     let client = open(&PostgresOptions {
         node: "auditor".into(),
         ..options.clone()
@@ -127,7 +128,7 @@ fn answers_that_get_lost_lose_and_double_nothing() {
             }
         }
     });
-    let committed = work(&mut client, 20);
+    let committed = work(&mut client, 0..20);
     way.lose_one_of(0);
     assert!(way.lost() > 5, "{} answers lost", way.lost());
     assert_eq!(
@@ -138,10 +139,10 @@ fn answers_that_get_lost_lose_and_double_nothing() {
     audit(&cluster, &direct, &committed);
 }
 
-/// Purchases with a hold on each, `rounds` times ten; gives the keys that were committed.
-fn work(client: &mut Client<PostgresStore>, rounds: u32) -> BTreeSet<Key> {
+/// Purchases with a hold on each, ten in each round; gives the keys that were committed.
+pub(crate) fn work(client: &mut Client<PostgresStore>, rounds: Range<u32>) -> BTreeSet<Key> {
     let mut committed = BTreeSet::new();
-    for round in 0..rounds {
+    for round in rounds {
         let bought: Vec<_> = (0..10)
             .map(|number| purchase(1000 + round * 20 + number, 100))
             .collect();
@@ -190,7 +191,7 @@ fn a_server_that_dies_under_load_and_comes_back() {
         ..ledger(&cluster)
     };
     let mut client = open(&options);
-    let mut committed = work(&mut client, 5);
+    let mut committed = work(&mut client, 0..5);
     assert_eq!(committed.len(), 5 * 20);
     // While it is away: given up, and said so.
     let before: Vec<_> = (1..9).map(|number| purchase(number, 100)).collect();

@@ -4,6 +4,7 @@
 use refund_ledger::*;
 
 mod engine;
+mod failover;
 mod failures;
 mod store;
 
