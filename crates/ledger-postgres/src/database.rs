@@ -11,12 +11,13 @@ use crate::hosts;
 use crate::statement::{self, Shape};
 
 /// How the sessions are set. Every statement here finds its rows by their keys, whatever the planner may think of tables that it
-/// has no statistics of yet. No statement time-out: it would break off a wait for a standby and call that a commit.
+/// has no statistics of yet. No statement time-out: it would break off a wait for a standby and call that a commit. What is answered must outlive the primary.
 const SESSION: &str = "\
     SET plan_cache_mode = force_generic_plan; SET jit = off; \
     SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; \
     SET statement_timeout = 0; SET lock_timeout = '10s'; SET idle_in_transaction_session_timeout = '10s'; \
-    SET default_transaction_isolation = 'read committed'";
+    SET default_transaction_isolation = 'read committed'; \
+    SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') IN ('off', 'local')";
 
 /// A request that gets no answer for so long is taken for lost.
 pub(crate) const ANSWER_MAX: Duration = Duration::from_secs(10);
@@ -109,13 +110,6 @@ impl Connection {
             }
         });
         client.batch_execute(SESSION).await?;
-        let row = client.query_one("SHOW synchronous_commit", &[]).await?;
-        if row.get::<_, &str>(0) == "off" {
-            tracing::warn!(
-                "the database's synchronous_commit is off; this ledger's sessions set it on"
-            );
-            client.batch_execute("SET synchronous_commit = on").await?;
-        }
         Ok(Connection {
             client,
             statements: HashMap::default(),

@@ -21,6 +21,7 @@ mod queue;
 mod reads;
 mod rows;
 mod schema;
+mod settings;
 mod statement;
 mod store;
 

@@ -13,6 +13,7 @@ use crate::database::Failure;
 use crate::reads::by_keys;
 use crate::rows::read_advice;
 use crate::schema::{self, SchemaError};
+use crate::settings;
 
 /// Why a store was not opened.
 #[derive(Debug)]
@@ -68,7 +69,7 @@ pub(crate) struct Start {
 /// Makes a writer with its lanes for `node`, shuts out the node's earlier ones and reads what they left.
 pub(crate) async fn start(client: &Client, node: &str, lanes: i16) -> Result<Start, OpenError> {
     schema::check(client).await.map_err(OpenError::Schema)?;
-    warn_of_settings(client).await?;
+    settings::look(client, node).await?;
     let row = client
         .query_one(
             "INSERT INTO writers (node) VALUES ($1) RETURNING writer",
@@ -97,22 +98,6 @@ pub(crate) async fn start(client: &Client, node: &str, lanes: i16) -> Result<Sta
         recovered,
         key_ids,
     })
-}
-
-/// Settings under which a commit is not what it is taken for.
-async fn warn_of_settings(client: &Client) -> Result<(), OpenError> {
-    for setting in ["fsync", "full_page_writes"] {
-        let row = client
-            .query_one("SELECT current_setting($1)", &[&setting])
-            .await?;
-        if row.get::<_, &str>(0) != "on" {
-            tracing::warn!(
-                setting,
-                "the database runs with this setting off: a crash of its machine loses or damages the ledger"
-            );
-        }
-    }
-    Ok(())
 }
 
 async fn key_ids(client: &Client) -> Result<Vec<KeyId>, OpenError> {

@@ -107,6 +107,13 @@ fn without_its_standby_a_primary_commits_nothing() {
     };
     let mut standby = primary.standby();
     let options = on(&primary, &on_either(&primary, &standby));
+    // Even where the server is set to do so.
+    for setting in [
+        "ALTER SYSTEM SET synchronous_commit = local",
+        "SELECT pg_reload_conf()",
+    ] {
+        primary.sql("postgres", setting).unwrap();
+    }
     let mut client = open(&options);
     client.must_commit(create(&purchase(1, 100)));
     standby.kill();

@@ -6,6 +6,7 @@ use refund_ledger::*;
 mod engine;
 mod failover;
 mod failures;
+mod settings;
 mod store;
 
 use ledger_postgres::PostgresOptions;
