@@ -4,12 +4,13 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ledger_postgres::{PostgresOptions, PostgresStore};
 use postgres_harness::{Cluster, Way, hosts};
 use refund_ledger::Key;
 use refund_ledger::store::{Completion, Store};
+use tokio::time::Instant;
 
 use crate::failures::{audit, database, open, work};
 use crate::ledger;
