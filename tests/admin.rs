@@ -16,7 +16,10 @@ async fn health_says_what_is_the_matter() {
     let site = Setup::new().prepare().await;
     site.issuer.close_listener().await;
     let node = site.node();
-    let world = World { site, node };
+    let world = World {
+        site: site.into(),
+        node,
+    };
     assert_eq!(world.node.get("/health/live").await.0, 200);
     let (status, body) = world.node.get("/health/ready").await;
     assert_eq!(status, 503);

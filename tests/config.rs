@@ -93,9 +93,9 @@ fn every_problem_has_its_file_line_and_key() {
     );
     check_refused(
         folder.path(),
-        "\n[ledger]\nengine = \"postgres\"\n\n[saf]\nmax_age = 72\n",
+        "\n[ledger]\nengine = \"mysql\"\n\n[saf]\nmax_age = 72\n",
         &[
-            "11: ledger.engine: the engine `postgres` is not in this version; expected \"embedded\"",
+            "11: ledger.engine: expected \"embedded\" or \"postgres\", found \"mysql\"",
             "14: saf.max_age: expected a duration such as \"15s\" or \"10m\", in quotes, found the number 72",
         ],
     );

@@ -24,7 +24,10 @@ async fn node_on_faulty_disk(setup: Setup) -> Option<(World, FaultyDisk)> {
     let site = setup.prepare().await;
     let disk = FaultyDisk::for_site(&site)?;
     let node = disk.node(&site);
-    let world = World { site, node };
+    let world = World {
+        site: site.into(),
+        node,
+    };
     world.links_up().await;
     Some((world, disk))
 }

@@ -77,7 +77,10 @@ async fn a_disk_that_gets_full() {
         return;
     };
     let node = site.node();
-    let mut world = World { site, node };
+    let mut world = World {
+        site: site.into(),
+        node,
+    };
     world.links_up().await;
     let mut business = Business::new();
     let terminal = world.terminal().await;
@@ -106,7 +109,10 @@ async fn a_stop_on_a_full_disk() {
         return;
     };
     let node = site.node();
-    let mut world = World { site, node };
+    let mut world = World {
+        site: site.into(),
+        node,
+    };
     world.links_up().await;
     let shop = merchant();
     let terminal = world.terminal().await;

@@ -478,7 +478,10 @@ async fn two_thousand_idle_connections() {
         shell.args(["-c", command, node::PATH]).arg(site.config()),
         "info",
     );
-    let world = World { site, node };
+    let world = World {
+        site: site.into(),
+        node,
+    };
     world.links_up().await;
     let neighbour = Neighbour::of(&world).await;
     let mut idle = Vec::new();

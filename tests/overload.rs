@@ -25,7 +25,10 @@ async fn more_than_may_wait_is_answered_96() {
         return;
     };
     let node = disk.node(&site);
-    let mut world = World { site, node };
+    let mut world = World {
+        site: site.into(),
+        node,
+    };
     world.links_up().await;
     let terminal = (world.terminal().await).with_timeout(Duration::from_secs(60));
     let shop = merchant();

@@ -150,7 +150,10 @@ async fn system() {
     let mut shell = Command::new("sh");
     shell.args(["-c", command, node::PATH]).arg(site.config());
     let node = Node::start(&mut shell, "info");
-    let mut world = World { site, node };
+    let mut world = World {
+        site: site.into(),
+        node,
+    };
     world.links_up().await;
     let (till, shop) = (Till::of(&world).await, merchant());
     let purchase = till.bought(&shop, 1_000).await;

@@ -22,7 +22,10 @@ async fn traffic_flows_after_the_sign_on() {
         .prepare()
         .await;
     let node = site.node();
-    let world = World { site, node };
+    let world = World {
+        site: site.into(),
+        node,
+    };
     let (terminal, shop) = (world.terminal().await, merchant());
     world.issuer_saw("0800", 2).await;
     answered(&terminal, &shop.purchase(&Card::visa(), 100), "91").await;
@@ -43,7 +46,10 @@ async fn an_unanswered_sign_on_closes_the_link() {
         .prepare()
         .await;
     let node = site.node();
-    let world = World { site, node };
+    let world = World {
+        site: site.into(),
+        node,
+    };
     up(&world, 1.0).await;
     let sign_ons = world.issuer_saw("0800", 2).await;
     assert_ne!(sign_ons[0].connection, sign_ons[1].connection);

@@ -7,10 +7,13 @@
 #![allow(clippy::unwrap_used, reason = "a test fails where it panics")]
 
 mod business;
+mod database;
 mod faulty_disk;
 mod process;
 mod setup;
 
+use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use simulators::issuer::{Issuer, Seen};
@@ -18,6 +21,7 @@ use simulators::{Card, Merchant, Message, Reply, Terminal};
 use tokio::time::{Instant, sleep};
 
 pub(crate) use business::Business;
+pub(crate) use database::Database;
 pub(crate) use faulty_disk::{FaultyDisk, INPUT_OUTPUT, INTERRUPTED, NO_SPACE};
 pub(crate) use process::Node;
 pub(crate) use setup::{Setup, Site, Wire, rules};
@@ -33,7 +37,7 @@ const LOOK: Duration = Duration::from_millis(5);
 
 /// A node with its issuers.
 pub(crate) struct World {
-    pub(crate) site: Site,
+    pub(crate) site: Arc<Site>,
     pub(crate) node: Node,
 }
 
@@ -172,6 +176,14 @@ pub(crate) fn relayed(issuer: &Issuer) -> Vec<Seen> {
         .filter(|seen| seen.mti().class() != 8)
         .cloned()
         .collect()
+}
+
+/// Runs the binary to its end, which must be a good one; what it printed.
+pub(crate) fn program(arguments: &[&str]) -> String {
+    let output = Command::new(PATH).args(arguments).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {said}");
+    String::from_utf8(output.stdout).unwrap()
 }
 
 /// Waits until the condition holds, and fails where it does not in time.

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 use iso8583_codec::Spec;
 use iso8583_framing::Framing;
@@ -166,22 +167,23 @@ impl Setup {
         }
     }
 
-    /// The issuer and the configuration, and no node yet.
-    pub(crate) async fn prepare(self) -> Site {
-        let issuer = || async {
-            let mut config = IssuerConfig::new(self.issuer_wire.spec, self.issuer_wire.framing);
-            config.rules = rules(&self.rules);
-            Issuer::start(config).await.unwrap()
-        };
-        let first = issuer().await;
-        let second = match self.second_bins {
-            Some(_) => Some(issuer().await),
-            None => None,
-        };
+    /// The ledger in the database at this URL, for a node of this name.
+    pub(crate) fn postgres(self, name: &str, url: &str) -> Setup {
+        self.set("node.name", &format!("{name:?}"))
+            .set("ledger.engine", "\"postgres\"")
+            .set("ledger.postgres.url", &format!("{url:?}"))
+    }
+
+    /// A configuration with the issuers of another node.
+    pub(crate) fn prepare_beside(self, other: &Site) -> Site {
+        self.site(other.issuer.clone(), other.second.clone())
+    }
+
+    fn site(self, issuer: Arc<Issuer>, second: Option<Arc<Issuer>>) -> Site {
         let dir = tempfile::tempdir().unwrap();
         let site = Site {
             setup: self,
-            issuer: first,
+            issuer,
             second,
             dir,
         };
@@ -189,9 +191,24 @@ impl Setup {
         site
     }
 
+    /// The issuer and the configuration, and no node yet.
+    pub(crate) async fn prepare(self) -> Site {
+        let issuer = || async {
+            let mut config = IssuerConfig::new(self.issuer_wire.spec, self.issuer_wire.framing);
+            config.rules = rules(&self.rules);
+            Arc::new(Issuer::start(config).await.unwrap())
+        };
+        let first = issuer().await;
+        let second = match self.second_bins {
+            Some(_) => Some(issuer().await),
+            None => None,
+        };
+        self.site(first, second)
+    }
+
     /// A node whose issuer links are up.
     pub(crate) async fn start(self) -> World {
-        let site = self.prepare().await;
+        let site = Arc::new(self.prepare().await);
         let node = site.node();
         let world = World { site, node };
         world.links_up().await;
@@ -210,8 +227,8 @@ pub(crate) fn rules(texts: &[impl AsRef<str>]) -> Vec<Rule> {
 /// A folder with a configuration, and the issuers that it names.
 pub(crate) struct Site {
     pub(crate) setup: Setup,
-    pub(crate) issuer: Issuer,
-    pub(crate) second: Option<Issuer>,
+    pub(crate) issuer: Arc<Issuer>,
+    pub(crate) second: Option<Arc<Issuer>>,
     dir: TempDir,
 }
 

@@ -83,7 +83,7 @@ impl From<tokio_postgres::Error> for Failure {
     }
 }
 
-fn with_source(error: &tokio_postgres::Error) -> String {
+pub(crate) fn with_source(error: &tokio_postgres::Error) -> String {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {

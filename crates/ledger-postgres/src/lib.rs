@@ -15,6 +15,7 @@ mod cache;
 mod columns;
 mod database;
 mod hosts;
+mod keys;
 mod lane;
 mod open;
 mod queue;
@@ -26,8 +27,8 @@ mod statement;
 mod store;
 
 pub use open::OpenError;
-pub use schema::SchemaError;
-pub use store::{PostgresOptions, PostgresStore, migrate};
+pub use schema::{Migrated, SchemaError};
+pub use store::{PostgresOptions, PostgresStore, check_url, migrate};
 
 #[cfg(doc)]
 use refund_ledger::store::Store;

@@ -10,6 +10,7 @@ use tokio_postgres::Client;
 
 use crate::columns::Id;
 use crate::database::Failure;
+use crate::keys;
 use crate::reads::by_keys;
 use crate::rows::read_advice;
 use crate::schema::{self, SchemaError};
@@ -43,6 +44,27 @@ impl fmt::Display for OpenError {
 }
 
 impl std::error::Error for OpenError {}
+
+impl OpenError {
+    /// Whether a later try may end otherwise: the database is away.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        matches!(
+            self,
+            OpenError::Database(_) | OpenError::Schema(SchemaError::Unreachable(_))
+        )
+    }
+
+    /// Whether somebody must change the configuration, the tables or the program first.
+    #[must_use]
+    pub fn is_for_operators(&self) -> bool {
+        matches!(
+            self,
+            OpenError::Url(_)
+                | OpenError::Schema(SchemaError::Old { .. } | SchemaError::New { .. })
+        )
+    }
+}
 
 impl From<tokio_postgres::Error> for OpenError {
     fn from(error: tokio_postgres::Error) -> OpenError {
@@ -91,23 +113,13 @@ pub(crate) async fn start(client: &Client, node: &str, lanes: i16) -> Result<Sta
             &[&node, &writer, &SHUT],
         )
         .await?;
-    let key_ids = key_ids(client).await?;
+    let key_ids = keys::known(client).await?;
     let recovered = recover(client, node, key_ids.is_empty()).await?;
     Ok(Start {
         writer,
         recovered,
         key_ids,
     })
-}
-
-async fn key_ids(client: &Client) -> Result<Vec<KeyId>, OpenError> {
-    let rows = client
-        .query("SELECT id FROM card_keys ORDER BY place", &[])
-        .await?;
-    let ids = rows
-        .iter()
-        .filter_map(|row| u32::try_from(row.get::<_, i64>(0)).ok());
-    Ok(ids.map(KeyId).collect())
 }
 
 async fn recover(client: &Client, node: &str, no_keys: bool) -> Result<Recovered, OpenError> {

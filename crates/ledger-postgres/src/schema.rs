@@ -66,6 +66,15 @@ impl fmt::Display for SchemaError {
 
 impl std::error::Error for SchemaError {}
 
+/// What a migration did.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Migrated {
+    /// The version that was there; 0: no tables.
+    pub found: u32,
+    /// The version that is there now.
+    pub made: u32,
+}
+
 /// The version of the tables that this program needs.
 fn needed() -> u32 {
     let migrations = embedded::migrations::runner();
@@ -77,29 +86,26 @@ fn needed() -> u32 {
 }
 
 /// Brings the tables to the version that this program needs. Does nothing where they are; two at once wait for each other.
-pub(crate) async fn migrate(config: &Config) -> Result<(), SchemaError> {
+pub(crate) async fn migrate(config: &Config) -> Result<Migrated, SchemaError> {
     let (mut client, connection) = hosts::connect(config)
         .await
         .map_err(|failure| SchemaError::Unreachable(failure.to_string()))?;
     tokio::spawn(connection);
-    let found = version(&client).await?;
-    if found > needed() {
-        return Err(SchemaError::New {
-            found,
-            known: needed(),
-        });
-    }
     let failed = |error: &dyn fmt::Display| SchemaError::Migration(error.to_string());
     // Released with the session.
     client
         .batch_execute("SELECT pg_advisory_lock(7310588229631594)")
         .await
         .map_err(|error| failed(&Failure::from(error)))?;
+    let (found, made) = (version(&client).await?, needed());
+    if found > made {
+        return Err(SchemaError::New { found, known: made });
+    }
     embedded::migrations::runner()
         .run_async(&mut client)
         .await
         .map_err(|error| failed(&error))?;
-    Ok(())
+    Ok(Migrated { found, made })
 }
 
 /// Whether the tables are as this program needs them.

@@ -18,11 +18,12 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_postgres::Config;
 
-use crate::database::{Connection, Failure, in_time};
+use crate::database::{Connection, Failure, in_time, with_source};
 use crate::lane::{Lane, State};
 use crate::open::{self, OpenError};
 use crate::queue::{Shared, lock};
-use crate::{reads, schema};
+use crate::schema::Migrated;
+use crate::{keys, reads, schema};
 
 /// How a [`PostgresStore`] is opened.
 #[derive(Clone)]
@@ -61,7 +62,7 @@ impl PostgresOptions {
 
     fn config(&self) -> Result<Config, OpenError> {
         let mut config =
-            Config::from_str(&self.url).map_err(|error| OpenError::Url(error.to_string()))?;
+            Config::from_str(&self.url).map_err(|error| OpenError::Url(with_source(&error)))?;
         config.application_name(format!("refundry {}", self.node));
         config.connect_timeout(Duration::from_secs(5));
         config.keepalives_idle(Duration::from_secs(5));
@@ -80,11 +81,22 @@ impl fmt::Debug for PostgresOptions {
     }
 }
 
+/// Whether this is a URL that a store can be opened with.
+///
+/// # Errors
+/// What is wrong about it; may show a part of it.
+pub fn check_url(url: &str) -> Result<(), String> {
+    match PostgresOptions::new(url.to_owned(), String::new()).config() {
+        Err(OpenError::Url(why)) => Err(why),
+        _ => Ok(()),
+    }
+}
+
 /// Makes the tables that this version needs, or brings them up to date. Waits, and must not be called from a task.
 ///
 /// # Errors
 /// Where the database cannot be reached or a migration fails; it is then as before.
-pub fn migrate(options: &PostgresOptions) -> Result<(), OpenError> {
+pub fn migrate(options: &PostgresOptions) -> Result<Migrated, OpenError> {
     let config = options.config()?;
     let runtime = Builder::new_current_thread()
         .enable_all()
@@ -311,21 +323,20 @@ impl Store for PostgresStore {
     }
 
     fn make_known(&self, ids: &[KeyId]) -> Result<(), StoreError> {
-        let numbers: Vec<i64> = ids.iter().map(|id| i64::from(id.0)).collect();
-        self.wait_for(move |connection| async move {
-            for number in numbers {
-                let sql = "INSERT INTO card_keys (id) VALUES ($1) ON CONFLICT DO NOTHING";
-                connection.client.execute(sql, &[&number]).await?;
-            }
-            Ok(())
-        })?;
-        let mut known = lock(&self.key_ids);
-        for id in ids {
-            if !known.contains(id) {
-                known.push(*id);
-            }
+        let (wanted, seen) = (ids.to_vec(), self.key_ids());
+        let make_known = |mut connection: Connection| async move {
+            keys::make_known(&mut connection.client, &wanted, &seen).await
+        };
+        let known = self.wait_for(make_known)?;
+        let all = ids.iter().all(|id| known.contains(id));
+        *lock(&self.key_ids) = known;
+        match all {
+            true => Ok(()),
+            false => Err(StoreError {
+                message: "another node has put keys on record in the same moment; start again"
+                    .into(),
+            }),
         }
-        Ok(())
     }
 
     fn scan(&self, from: &Cursor, limit: usize) -> Result<Page, StoreError> {

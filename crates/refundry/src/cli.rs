@@ -77,9 +77,9 @@ pub enum Command {
         #[command(subcommand)]
         simulator: Simulator,
     },
-    /// Look into the ledger
+    /// Look into the ledger; make, fill and check it
     Ledger {
-        /// What to look at.
+        /// What to do.
         #[command(subcommand)]
         question: LedgerQuestion,
     },
@@ -88,6 +88,12 @@ pub enum Command {
         /// What to do.
         #[command(subcommand)]
         command: SafCommand,
+    },
+    /// Make the key file of a new ledger that several nodes share
+    Keys {
+        /// What to do.
+        #[command(subcommand)]
+        command: KeysCommand,
     },
     /// Generate load, and check every answer
     Load(LoadArgs),
@@ -307,6 +313,27 @@ pub enum LedgerQuestion {
     Export(LedgerExportArgs),
     /// Derive every balance anew and compare; exit 1 on any difference or damage
     Verify(LedgerVerifyArgs),
+    /// Make the tables of a ledger in PostgreSQL, or bring them up to date; does nothing where they are
+    Migrate(LedgerMigrateArgs),
+}
+
+/// `refundry keys`.
+#[derive(Subcommand, Debug)]
+pub enum KeysCommand {
+    /// Make a key file with new keys; give each node a copy
+    New {
+        /// The file to make, as `secrets.key_file` names it
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+}
+
+/// `refundry ledger migrate`.
+#[derive(Args, Debug)]
+pub struct LedgerMigrateArgs {
+    /// The configuration file of a node (TOML), with engine = "postgres"
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
 }
 
 /// Which ledger is meant.
@@ -503,6 +530,7 @@ fn dispatch(cli: &Cli) -> Result<(), Failure> {
         } => commands::simulate::issuer(args),
         Command::Ledger { question } => commands::ledger::run(question),
         Command::Saf { command } => commands::saf::run(command),
+        Command::Keys { command } => commands::keys::run(command),
         Command::Load(args) => commands::load::run(args),
     }
 }

@@ -111,6 +111,10 @@ impl Use {
 pub enum SecretsError {
     /// The file is not there, and the ledger needs its keys.
     Missing(PathBuf),
+    /// The file is not there, and several nodes on one ledger need the same one.
+    MissingShared(PathBuf),
+    /// A file of this name is there already.
+    Exists(PathBuf),
     /// The file cannot be read.
     NotRead(PathBuf, io::Error),
     /// A new file cannot be made.
@@ -153,6 +157,17 @@ impl fmt::Display for SecretsError {
                 f,
                 "{}: the key file is missing and the ledger is not empty; put the file back from your backup, \
                  or point secrets.key_file to it (a new key could neither compare cards nor open what waits)",
+                file.display()
+            ),
+            SecretsError::MissingShared(file) => write!(
+                f,
+                "{0}: the key file is missing; all nodes on one database need the same one: copy it from another node or from \
+                 your backup, or, for a new ledger, make one for all of them with `refundry keys new {0}`",
+                file.display()
+            ),
+            SecretsError::Exists(file) => write!(
+                f,
+                "{}: there is a file of this name already, and it is left as it is",
                 file.display()
             ),
             SecretsError::NotRead(file, cause) => {
@@ -239,6 +254,29 @@ pub fn load_or_create(file: &Path, ledger_is_empty: bool) -> Result<Keys, Secret
         }
         loaded => loaded,
     }
+}
+
+/// Reads the key file of a ledger that several nodes share: none is ever made for one.
+///
+/// # Errors
+/// [`SecretsError`].
+pub fn load_shared(file: &Path) -> Result<Keys, SecretsError> {
+    match load(file) {
+        Err(SecretsError::Missing(file)) => Err(SecretsError::MissingShared(file)),
+        loaded => loaded,
+    }
+}
+
+/// Makes a key file with a new key of each use, for a new ledger. It is synced to disk before this returns.
+///
+/// # Errors
+/// [`SecretsError`]; [`SecretsError::Exists`] where there is one.
+pub fn create_new(file: &Path) -> Result<Keys, SecretsError> {
+    if fs::symlink_metadata(file).is_ok() {
+        return Err(SecretsError::Exists(file.to_owned()));
+    }
+    create(file)?;
+    load(file)
 }
 
 /// Reads the key file.

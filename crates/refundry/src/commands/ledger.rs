@@ -2,14 +2,16 @@
 
 use std::io::{self, Write};
 
+use ledger_postgres::Migrated;
 use refund_ledger::store::embedded::{EmbeddedStore, Report, verify};
 use serde_json::Value;
 use switch_core::Civil;
 
 use super::place::{self, Place};
 use crate::Failure;
-use crate::cli::{ExportFormat, LedgerQuestion, LedgerShowArgs};
-use crate::engine::Question;
+use crate::cli::{ExportFormat, LedgerMigrateArgs, LedgerQuestion, LedgerShowArgs};
+use crate::config::{Config, Engine};
+use crate::engine::{Question, postgres_options};
 use crate::ledger_view;
 
 /// Columns of an export as CSV, in order.
@@ -57,6 +59,41 @@ pub fn run(question: &LedgerQuestion) -> Result<(), Failure> {
         LedgerQuestion::Show(args) => show(args),
         LedgerQuestion::Export(args) => export(&Place::of(&args.place)?, args.format),
         LedgerQuestion::Verify(args) => verify_files(&Place::of(&args.place)?),
+        LedgerQuestion::Migrate(args) => migrate(args),
+    }
+}
+
+/// Makes the tables in the database that the configuration names.
+fn migrate(args: &LedgerMigrateArgs) -> Result<(), Failure> {
+    let config = Config::load(&args.config).map_err(|error| Failure::Usage(error.to_string()))?;
+    let Engine::Postgres(postgres) = &config.ledger.engine else {
+        return Err(Failure::Usage(format!(
+            "{}: ledger.engine is \"embedded\", which needs no tables; expected \"postgres\"",
+            args.config.display()
+        )));
+    };
+    let options = postgres_options(&config, postgres);
+    let done = ledger_postgres::migrate(&options).map_err(|error| database_failure(&error))?;
+    let Migrated { found, made } = done;
+    let mut out = io::stdout().lock();
+    let said = match found {
+        found if found == made => {
+            writeln!(out, "the ledger's tables are of version {made} already")
+        }
+        0 => writeln!(out, "the ledger's tables are made, in version {made}"),
+        found => writeln!(
+            out,
+            "the ledger's tables are migrated from version {found} to {made}"
+        ),
+    };
+    said.map_err(|error| Failure::output(&error))
+}
+
+/// What somebody must change first is a matter of usage.
+fn database_failure(error: &ledger_postgres::OpenError) -> Failure {
+    match error.is_for_operators() {
+        true => Failure::Usage(error.to_string()),
+        false => Failure::Failed(error.to_string()),
     }
 }
 

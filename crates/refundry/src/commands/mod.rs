@@ -4,6 +4,7 @@ pub mod check;
 pub mod decode;
 pub mod demo;
 pub mod encode;
+pub mod keys;
 pub mod ledger;
 pub mod load;
 mod place;

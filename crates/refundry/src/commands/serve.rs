@@ -35,10 +35,7 @@ async fn serve(config: &Config) -> Result<(), Failure> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot_listen)?;
     let switch = Switch::start(config, Some(metrics))
         .await
-        .map_err(|error| match error {
-            SwitchError::Secrets(_) | SwitchError::Keys(_) => Failure::Usage(error.to_string()),
-            _ => Failure::Failed(error.to_string()),
-        })?;
+        .map_err(|error| not_started(&error))?;
     announce(&switch).map_err(|error| Failure::output(&error))?;
     let failed = tokio::select! {
         _ = terminate.recv() => false,
@@ -56,6 +53,13 @@ async fn serve(config: &Config) -> Result<(), Failure> {
     stopped.map_err(|error| Failure::Failed(error.to_string()))?;
     tracing::info!("stopped");
     Ok(())
+}
+
+fn not_started(error: &SwitchError) -> Failure {
+    match error.is_usage() {
+        true => Failure::Usage(error.to_string()),
+        false => Failure::Failed(error.to_string()),
+    }
 }
 
 fn announce(switch: &Switch) -> std::io::Result<()> {

@@ -4,16 +4,29 @@ use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fs;
 use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 /// Symbolic links that are followed before a path is given up as a loop; the kernel's own limit.
 const LINKS_MAX: usize = 40;
 
-/// Reads a text file of at most `bytes_max` bytes.
+/// The permission bits of a regular file.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn mode(file: &Path) -> Result<u32, String> {
+    let found = fs::metadata(file).map_err(|error| format!("cannot be read: {error}"))?;
+    match found.is_file() {
+        true => Ok(found.mode() & 0o7777),
+        false => Err("is not a file".to_owned()),
+    }
+}
+
+/// Reads a text file of at most `bytes_max` bytes. `expected`: what should be in it.
 ///
 /// # Errors
 /// What is wrong with the file.
-pub(super) fn read_text(file: &Path, bytes_max: u64) -> Result<String, String> {
+pub(super) fn read_text(file: &Path, bytes_max: u64, expected: &str) -> Result<String, String> {
     let opened = fs::File::open(file).map_err(|error| format!("cannot be read: {error}"))?;
     let mut text = Vec::new();
     opened
@@ -22,7 +35,7 @@ pub(super) fn read_text(file: &Path, bytes_max: u64) -> Result<String, String> {
         .map_err(|error| format!("cannot be read: {error}"))?;
     if text.len() as u64 > bytes_max {
         return Err(format!(
-            "is longer than {bytes_max} bytes; expected a configuration"
+            "is longer than {bytes_max} bytes; expected {expected}"
         ));
     }
     String::from_utf8(text).map_err(|error| {

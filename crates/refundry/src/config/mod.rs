@@ -9,6 +9,7 @@
 mod amount;
 mod bins;
 mod currencies;
+mod database;
 mod document;
 mod error;
 mod files;
@@ -21,10 +22,11 @@ mod value;
 
 pub use amount::Amount;
 pub use bins::BinRange;
+pub use database::{DatabaseUrl, UrlSource};
 pub use error::{ConfigError, Problem};
 pub use model::{
-    Address, Admin, Config, IssuerLink, Ledger, Listen, Node, Refund, ResponseCode,
-    ResponseCodeOverride, Saf, Secrets, Unreferenced, VoidAs,
+    Address, Admin, Config, Engine, IssuerLink, Ledger, Listen, Node, Postgres, Refund,
+    ResponseCode, ResponseCodeOverride, Saf, Secrets, Unreferenced, VoidAs,
 };
 pub use suggest::nearest;
 pub use value::{format_bytes, format_duration, parse_bytes, parse_duration};
@@ -57,7 +59,7 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] with every problem found: file, line, key, what was expected.
     pub fn load(file: &Path) -> Result<Config, ConfigError> {
-        let text = files::read_text(file, FILE_BYTES_MAX)
+        let text = files::read_text(file, FILE_BYTES_MAX, "a configuration")
             .map_err(|what| ConfigError::whole_file(file, what))?;
         Config::parse(&text, file)
     }
@@ -69,6 +71,12 @@ impl Config {
     /// As [`Config::load`].
     pub fn parse(text: &str, file: &Path) -> Result<Config, ConfigError> {
         read::config(text, file)
+    }
+
+    /// Whether the ledger is in a database that several nodes share.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        matches!(self.ledger.engine, Engine::Postgres(_))
     }
 
     /// What works, but less well than it could: what spec files lack.

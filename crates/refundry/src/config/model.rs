@@ -8,7 +8,7 @@ use iso8583_codec::Spec;
 use iso8583_framing::Framing;
 use refund_ledger::Reason;
 
-use super::BinRange;
+use super::{BinRange, DatabaseUrl, UrlSource};
 use crate::spec_file::SpecFile;
 
 /// A whole configuration, checked.
@@ -159,11 +159,40 @@ pub enum VoidAs {
     Reversal,
 }
 
-/// `[ledger]`. The only engine of this version is `embedded`.
+/// `[ledger]`.
 #[derive(Clone, Debug)]
 pub struct Ledger {
-    /// Bytes that the index of young and open originals may take; what is older lives on disk.
+    /// What keeps the records.
+    pub engine: Engine,
+    /// Bytes that records in memory may take: of the embedded engine the index of what is young or open, of PostgreSQL what was
+    /// seen lately.
     pub memory: u64,
+}
+
+/// What keeps the records.
+#[derive(Clone, Debug)]
+pub enum Engine {
+    /// Files in `node.data_dir`, for one node.
+    Embedded,
+    /// A database that several nodes share.
+    Postgres(Postgres),
+}
+
+/// `[ledger.postgres]`.
+#[derive(Clone, Debug)]
+pub struct Postgres {
+    /// Where the database is.
+    pub url: DatabaseUrl,
+    /// Where that was said.
+    pub source: UrlSource,
+    /// Connections that commit, each one batch at a time.
+    pub connections: u8,
+    /// Changes of a batch at most.
+    pub batch: usize,
+    /// How long a node that is not heard of keeps what it had under way, until another node takes it over.
+    pub lease: Duration,
+    /// How long a change waits for a database that is away, until it is answered `system`.
+    pub wait: Duration,
 }
 
 /// `[secrets]`.

@@ -5,9 +5,10 @@ use std::path::Path;
 use toml::de::DeTable;
 
 use super::document::{Document, Section};
-use super::{Admin, Config, ConfigError, IssuerLink, Listen, Secrets, files};
+use super::{Admin, Config, ConfigError, Engine, IssuerLink, Ledger, Listen, Secrets, files};
 
 pub(super) mod framing;
+mod ledger;
 mod parts;
 mod rules;
 
@@ -41,7 +42,8 @@ fn whole(root: &Section<'_>, folder: &Path) -> Option<Config> {
     let secrets_section = root.section("secrets");
     let admin_section = root.section("admin");
 
-    let node = parts::node(&root.section("node"), folder);
+    let node_section = root.section("node");
+    let node = parts::node(&node_section, folder);
     let listen: Vec<_> = listen_sections
         .iter()
         .map(|section| parts::listen(section, folder))
@@ -50,7 +52,7 @@ fn whole(root: &Section<'_>, folder: &Path) -> Option<Config> {
         .iter()
         .map(|section| parts::issuer(section, folder))
         .collect();
-    let ledger = parts::ledger(&root.section("ledger"));
+    let ledger = ledger::ledger(&root.section("ledger"), folder);
     let key_file = parts::key_file(&secrets_section, folder);
     let refund = parts::refund(&root.section("refund"));
     let saf = parts::saf(&root.section("saf"));
@@ -69,6 +71,14 @@ fn whole(root: &Section<'_>, folder: &Path) -> Option<Config> {
         admin_address.as_ref(),
     );
     unambiguous_bins(&issuer_sections, &issuer);
+    let is_shared = |ledger: &Ledger| matches!(ledger.engine, Engine::Postgres(_));
+    if ledger.as_ref().is_some_and(is_shared) && !node_section.has("name") {
+        node_section.problem(
+            "name",
+            "is missing; expected a name of its own for each node on one database: of two of one name, the one that \
+             comes later shuts out the earlier one",
+        );
+    }
     if let (Some(node), Some(key_file)) = (&node, &key_file)
         && files::is_inside(key_file, &node.data_dir)
     {

@@ -7,7 +7,10 @@ use std::time::Duration;
 use iso8583_codec::Spec;
 use iso8583_framing::{Columns, Framing};
 
-use super::{Config, IssuerLink, Listen, Unreferenced, VoidAs, format_bytes, format_duration};
+use super::{
+    Config, Engine, IssuerLink, Listen, Postgres, Unreferenced, UrlSource, VoidAs, format_bytes,
+    format_duration,
+};
 use crate::spec_file::SpecFile;
 
 /// Every key of every table, in the order of the documentation.
@@ -26,8 +29,15 @@ pub(super) fn to_toml(config: &Config) -> String {
         show_issuer(&mut out, issuer);
     }
     out.table("[ledger]");
-    out.string("engine", "embedded");
+    let engine = match config.ledger.engine {
+        Engine::Embedded => "embedded",
+        Engine::Postgres(_) => "postgres",
+    };
+    out.string("engine", engine);
     out.string("memory", format_bytes(config.ledger.memory));
+    if let Engine::Postgres(postgres) = &config.ledger.engine {
+        show_postgres(&mut out, postgres);
+    }
     out.table("[secrets]");
     out.path("key_file", &config.secrets.key_file);
     out.table("[refund]");
@@ -46,6 +56,25 @@ pub(super) fn to_toml(config: &Config) -> String {
     out.table("[admin]");
     out.string("address", &config.admin.address);
     out.text
+}
+
+/// The URL's password is not shown.
+fn show_postgres(out: &mut Page, postgres: &Postgres) {
+    out.table("[ledger.postgres]");
+    match &postgres.source {
+        UrlSource::Configuration => out.string("url", &postgres.url),
+        UrlSource::File(file) => {
+            let shown = quoted(&file.display().to_string());
+            out.bare("url_file", format_args!("{shown} # {}", postgres.url));
+        }
+        UrlSource::Environment => {
+            let _ = writeln!(out.text, "# url = REFUNDRY_POSTGRES_URL: {}", postgres.url);
+        }
+    }
+    out.bare("connections", postgres.connections);
+    out.bare("batch", postgres.batch);
+    out.duration("lease", postgres.lease);
+    out.duration("wait", postgres.wait);
 }
 
 fn show_listen(out: &mut Page, listen: &Listen) {

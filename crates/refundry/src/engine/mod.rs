@@ -12,6 +12,7 @@ mod build;
 mod connection;
 mod frames;
 mod issuer_link;
+mod ledger;
 mod listener;
 mod operator;
 mod outbox;
@@ -37,6 +38,7 @@ use tokio::sync::{Notify, watch};
 
 use self::connection::{Connection, End, Rules};
 use self::frames::{Incoming, Input};
+pub use self::ledger::{Ledger, postgres_options};
 use self::outbox::{Outbox, Spare};
 pub use self::questions::{Question, SafQuestion, ask_node, socket_path};
 use self::return_path::ReturnPath;

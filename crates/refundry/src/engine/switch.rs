@@ -3,11 +3,11 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use metrics::histogram;
-use refund_ledger::store::embedded::{CommitStats, EmbeddedOptions, EmbeddedStore, OpenError};
+use refund_ledger::store::embedded::OpenError;
 use refund_ledger::store::{Store, StoreError};
 use refund_ledger::{KeyId, Name, Vault};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -18,12 +18,13 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::connection::Rules;
 use super::issuer_link::Line;
+use super::ledger::Ledger;
 use super::listener::Listener;
 use super::plane::{Plane, TICK};
-use super::{Due, Engine, Stage, admin, build, issuer_link, questions};
-use crate::clock::{self, Clock};
+use super::{Engine, Stage, admin, build, issuer_link, questions};
+use crate::clock::Clock;
 use crate::config::{Address, Config};
-use crate::metrics::{LEDGER_BATCH, LEDGER_COMMIT, Metrics};
+use crate::metrics::Metrics;
 use crate::secrets::{self, SecretsError};
 
 /// How often gauges are brought up to date.
@@ -38,8 +39,12 @@ const OTHER_DESCRIPTORS: u64 = 256;
 /// Why a node does not start.
 #[derive(Debug)]
 pub enum SwitchError {
-    /// The ledger does not open.
+    /// The embedded ledger does not open.
     Ledger(OpenError),
+    /// The ledger in a database does not open.
+    Database(ledger_postgres::OpenError),
+    /// The folder of a node without a ledger of its own cannot be used.
+    Folder(PathBuf, io::Error),
     /// The keys are not there, or not the right ones.
     Secrets(SecretsError),
     /// The keys cannot be used or put on record.
@@ -63,6 +68,12 @@ impl fmt::Display for SwitchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SwitchError::Ledger(error) => write!(f, "{error}"),
+            SwitchError::Database(error) => write!(f, "{error}"),
+            SwitchError::Folder(folder, error) => write!(
+                f,
+                "{}: the node's folder cannot be used: {error}",
+                folder.display()
+            ),
             SwitchError::Secrets(error) => write!(f, "{error}"),
             SwitchError::Keys(message) => f.write_str(message),
             SwitchError::Listen {
@@ -81,11 +92,23 @@ impl fmt::Display for SwitchError {
 
 impl std::error::Error for SwitchError {}
 
+impl SwitchError {
+    /// Whether somebody must change the configuration, the keys or the database first: to start again does not help.
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        match self {
+            SwitchError::Secrets(_) | SwitchError::Keys(_) => true,
+            SwitchError::Database(error) => error.is_for_operators(),
+            _ => false,
+        }
+    }
+}
+
 /// A running node.
 #[derive(Debug)]
 pub struct Switch {
     engine: Arc<Engine>,
-    store: Arc<EmbeddedStore>,
+    ledger: Ledger,
     plane: Plane,
     /// What else runs, on the runtime of whoever started the node.
     tasks: JoinSet<()>,
@@ -95,15 +118,27 @@ pub struct Switch {
 }
 
 impl Switch {
-    /// Opens the ledger and the keys, takes up what is open, listens and connects.
+    /// Opens the ledger and starts a node on it.
     ///
     /// # Errors
     /// [`SwitchError`]; nothing runs then.
     pub async fn start(config: &Config, metrics: Option<Metrics>) -> Result<Switch, SwitchError> {
+        let ledger = Ledger::open(config).await?;
+        Switch::start_on(ledger, config, metrics).await
+    }
+
+    /// Reads the keys, takes up what is open in the ledger, listens and connects.
+    ///
+    /// # Errors
+    /// [`SwitchError`]; nothing runs then.
+    pub async fn start_on(
+        ledger: Ledger,
+        config: &Config,
+        metrics: Option<Metrics>,
+    ) -> Result<Switch, SwitchError> {
         raise_descriptor_limit(config);
-        let due = Arc::new(Due::default());
         let clock = Clock::start();
-        let store = open_store(config, due.clone())?;
+        let store = ledger.store();
         let recovered = store.recovered();
         let vault = open_vault(config, &*store, recovered.is_empty)?;
         let core_config = build::core_config(config);
@@ -118,7 +153,7 @@ impl Switch {
             now ^ issuer_link::random_bits(),
             now,
         );
-        let engine = Arc::new(Engine::new(core, clock, due, store.clone(), metrics));
+        let engine = Arc::new(Engine::new(core, clock, ledger.due(), store, metrics));
 
         let mut listeners = Vec::new();
         let mut doors = Vec::new();
@@ -162,7 +197,7 @@ impl Switch {
         tasks.spawn(questions::run(engine.clone(), socket, realms));
         Ok(Switch {
             engine,
-            store,
+            ledger,
             plane,
             tasks,
             drain_timeout: config.node.drain_timeout,
@@ -216,10 +251,10 @@ impl Switch {
         self.engine.enter(Stage::Closing);
         self.tasks.abort_all();
         while self.tasks.join_next().await.is_some() {}
-        let (mut plane, store) = (self.plane, self.store);
+        let (mut plane, ledger) = (self.plane, self.ledger);
         let close = move || {
             plane.join();
-            store.close()
+            ledger.close()
         };
         let closed = tokio::task::spawn_blocking(close).await;
         closed.map_err(|error| StoreError {
@@ -251,24 +286,6 @@ async fn observe(engine: Arc<Engine>) {
     }
 }
 
-fn open_store(config: &Config, due: Arc<Due>) -> Result<Arc<EmbeddedStore>, SwitchError> {
-    let mut options = EmbeddedOptions::new(
-        config.node.data_dir.clone(),
-        build::millis(build::retention(config)),
-    );
-    options.hot_bytes = config.ledger.memory;
-    options.clock = Some(clock::monotonic_nanoseconds);
-    let (seconds, items) = (histogram!(LEDGER_COMMIT), histogram!(LEDGER_BATCH));
-    options.observer = Some(Arc::new(move |stats: CommitStats| {
-        seconds.record(stats.nanoseconds as f64 / 1e9);
-        items.record(stats.items as f64);
-    }));
-    let waker = Arc::new(move || due.completed());
-    EmbeddedStore::open(options, waker)
-        .map(Arc::new)
-        .map_err(SwitchError::Ledger)
-}
-
 /// Marks the ids of sealing keys on the ledger's record, which keeps one list for both uses.
 const SEALING: u32 = 1 << 31;
 
@@ -279,7 +296,25 @@ fn open_vault(
     ledger_is_empty: bool,
 ) -> Result<Vault, SwitchError> {
     let file = &config.secrets.key_file;
-    let keys = secrets::load_or_create(file, ledger_is_empty).map_err(SwitchError::Secrets)?;
+    let loaded = match config.is_shared() {
+        true => secrets::load_shared(file),
+        false => secrets::load_or_create(file, ledger_is_empty),
+    };
+    let keys = loaded.map_err(SwitchError::Secrets)?;
+    require_keys(file, &keys, store)?;
+    let vault = Vault::new(&keys.digest, &keys.sealing)
+        .map_err(|error| SwitchError::Keys(error.to_string()))?;
+    let (digest, sealing) = vault.current();
+    store
+        .make_known(&[digest, KeyId(sealing.0 | SEALING)])
+        .map_err(|error| SwitchError::Keys(error.to_string()))?;
+    // Another node may have put its keys on record in between.
+    require_keys(file, &keys, store)?;
+    Ok(vault)
+}
+
+/// Every key that the ledger refers to must be in the key file.
+fn require_keys(file: &Path, keys: &secrets::Keys, store: &dyn Store) -> Result<(), SwitchError> {
     let (sealing, digest): (Vec<KeyId>, Vec<KeyId>) = store
         .key_ids()
         .into_iter()
@@ -289,14 +324,7 @@ fn open_vault(
         .map(|id| KeyId(id.0 & !SEALING))
         .collect();
     keys.require(file, &digest, &sealing)
-        .map_err(SwitchError::Secrets)?;
-    let vault = Vault::new(&keys.digest, &keys.sealing)
-        .map_err(|error| SwitchError::Keys(error.to_string()))?;
-    let (digest, sealing) = vault.current();
-    store
-        .make_known(&[digest, KeyId(sealing.0 | SEALING)])
-        .map_err(|error| SwitchError::Keys(error.to_string()))?;
-    Ok(vault)
+        .map_err(SwitchError::Secrets)
 }
 
 async fn bind(name: &str, address: &Address) -> Result<TcpListener, SwitchError> {

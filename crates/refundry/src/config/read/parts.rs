@@ -10,7 +10,7 @@ use refund_ledger::Reason;
 use super::{framing, rules};
 use crate::config::document::Section;
 use crate::config::model::{
-    Address, IssuerLink, Ledger, Listen, Node, Refund, ResponseCode, ResponseCodeOverride, Saf,
+    Address, IssuerLink, Listen, Node, Refund, ResponseCode, ResponseCodeOverride, Saf,
     Unreferenced, VoidAs,
 };
 use crate::config::{format_duration, nearest, reasons};
@@ -30,9 +30,6 @@ const CONNECTIONS_MAX: u64 = 1_000_000;
 
 /// Connections of one issuer link at most.
 const LINK_CONNECTIONS_MAX: u64 = 256;
-
-/// The smallest `ledger.memory`.
-const LEDGER_BYTES_MIN: u64 = 1 << 20;
 
 const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -245,29 +242,6 @@ pub(super) fn issuer(section: &Section<'_>, folder: &Path) -> Option<IssuerLink>
         reversal_done: reversal_done?,
         void_as: void_as?,
     })
-}
-
-/// `[ledger]`.
-pub(super) fn ledger(section: &Section<'_>) -> Option<Ledger> {
-    let engine = section.or(
-        "engine",
-        |value| match value.as_str() {
-            Some("postgres") => Err(
-                "the engine `postgres` is not in this version; expected \"embedded\"".to_owned(),
-            ),
-            _ => rules::choice(value, &[("embedded", ())]),
-        },
-        || (),
-    );
-    let memory = section.or(
-        "memory",
-        |value| rules::size(value, LEDGER_BYTES_MIN),
-        || 4 << 30,
-    );
-    section.not_in_this_version(&["postgres"]);
-    section.finish();
-    engine?;
-    Some(Ledger { memory: memory? })
 }
 
 /// `[secrets]`.

@@ -9,7 +9,7 @@ use toml::de::DeValue;
 
 use crate::config::document::describe;
 use crate::config::model::{Address, ResponseCode};
-use crate::config::{BinRange, format_bytes, parse_bytes, parse_duration};
+use crate::config::{BinRange, format_bytes, format_duration, parse_bytes, parse_duration};
 use crate::presets;
 
 /// Bytes of the longest name; every record of the ledger carries some.
@@ -57,6 +57,24 @@ pub(super) fn duration(value: &DeValue<'_>) -> Result<Duration, String> {
         value,
         "a duration such as \"15s\" or \"10m\", in quotes",
     )?)
+}
+
+/// A duration within `range`.
+pub(super) fn duration_within(
+    value: &DeValue<'_>,
+    range: RangeInclusive<Duration>,
+) -> Result<Duration, String> {
+    let read = duration(value)?;
+    range.contains(&read).then_some(read).ok_or_else(|| {
+        let (low, high) = (
+            format_duration(*range.start()),
+            format_duration(*range.end()),
+        );
+        format!(
+            "expected a duration from \"{low}\" to \"{high}\", found {}",
+            describe(value)
+        )
+    })
 }
 
 /// A size with its unit, not below `least`.

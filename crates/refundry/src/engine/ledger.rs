@@ -1,0 +1,171 @@
+//! The ledger that a node works on, whatever the engine.
+
+use std::fmt;
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ledger_postgres::{PostgresOptions, PostgresStore};
+use metrics::histogram;
+use refund_ledger::store::embedded::{CommitStats, EmbeddedOptions, EmbeddedStore};
+use refund_ledger::store::{Store, StoreError};
+use tokio::time::{Instant, sleep};
+
+use super::{Due, SwitchError, build};
+use crate::clock;
+use crate::config::{Config, Engine, Postgres};
+use crate::metrics::{LEDGER_BATCH, LEDGER_COMMIT};
+
+/// For so long a start tries to reach a database that is away; then a supervisor may try again.
+const DATABASE_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Wait between two tries to reach a database.
+const DATABASE_RETRY: Duration = Duration::from_secs(1);
+
+/// An open ledger.
+pub struct Ledger {
+    kind: Kind,
+    due: Arc<Due>,
+}
+
+enum Kind {
+    Embedded(Arc<EmbeddedStore>),
+    Postgres {
+        store: Arc<PostgresStore>,
+        // Held for its drop alone.
+        _folder: File,
+    },
+}
+
+impl fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ledger")
+    }
+}
+
+impl Ledger {
+    /// Opens the ledger that the configuration names. A database that is away is waited for, for a minute.
+    ///
+    /// # Errors
+    /// [`SwitchError`] where it cannot be opened.
+    pub async fn open(config: &Config) -> Result<Ledger, SwitchError> {
+        let postgres = match &config.ledger.engine {
+            Engine::Embedded => return Ledger::open_embedded(config),
+            Engine::Postgres(postgres) => postgres,
+        };
+        let folder = take_folder(&config.node.data_dir)?;
+        let end = Instant::now() + DATABASE_PATIENCE;
+        loop {
+            match Ledger::open_postgres(config, postgres, &folder).await {
+                Err(SwitchError::Database(error)) if error.is_passing() && Instant::now() < end => {
+                    tracing::warn!(%error, "the ledger's database is tried again");
+                    sleep(DATABASE_RETRY).await;
+                }
+                opened => return opened,
+            }
+        }
+    }
+
+    fn open_embedded(config: &Config) -> Result<Ledger, SwitchError> {
+        let due = Arc::new(Due::default());
+        let mut options = EmbeddedOptions::new(
+            config.node.data_dir.clone(),
+            build::millis(build::retention(config)),
+        );
+        options.hot_bytes = config.ledger.memory;
+        options.clock = Some(clock::monotonic_nanoseconds);
+        let (seconds, items) = (histogram!(LEDGER_COMMIT), histogram!(LEDGER_BATCH));
+        options.observer = Some(Arc::new(move |stats: CommitStats| {
+            seconds.record(stats.nanoseconds as f64 / 1e9);
+            items.record(stats.items as f64);
+        }));
+        let waker = waker(&due);
+        let store = EmbeddedStore::open(options, waker).map_err(SwitchError::Ledger)?;
+        let kind = Kind::Embedded(Arc::new(store));
+        Ok(Ledger { kind, due })
+    }
+
+    async fn open_postgres(
+        config: &Config,
+        postgres: &Postgres,
+        folder: &File,
+    ) -> Result<Ledger, SwitchError> {
+        let folder = folder.try_clone().map_err(SwitchError::Socket)?;
+        let due = Arc::new(Due::default());
+        let options = postgres_options(config, postgres);
+        let waker = waker(&due);
+        let opening = move || PostgresStore::open(&options, waker);
+        let opened = tokio::task::spawn_blocking(opening).await;
+        let opened = opened.map_err(|error| SwitchError::Thread(io::Error::other(error)))?;
+        let kind = Kind::Postgres {
+            store: Arc::new(opened.map_err(SwitchError::Database)?),
+            _folder: folder,
+        };
+        Ok(Ledger { kind, due })
+    }
+
+    pub(super) fn store(&self) -> Arc<dyn Store> {
+        match &self.kind {
+            Kind::Embedded(store) => store.clone(),
+            Kind::Postgres { store, .. } => store.clone(),
+        }
+    }
+
+    pub(super) fn due(&self) -> Arc<Due> {
+        self.due.clone()
+    }
+
+    /// Closes the ledger; waits for what was submitted.
+    pub(super) fn close(self) -> Result<(), StoreError> {
+        match self.kind {
+            Kind::Embedded(store) => store.close(),
+            Kind::Postgres { store, .. } => store.close(),
+        }
+    }
+}
+
+/// How the store on PostgreSQL is opened by this configuration.
+#[must_use]
+pub fn postgres_options(config: &Config, postgres: &Postgres) -> PostgresOptions {
+    let name = config.node.name.clone();
+    let mut options = PostgresOptions::new(postgres.url.expose().to_owned(), name);
+    options.lanes = postgres.connections;
+    options.batch_max = postgres.batch;
+    options.cache_bytes = config.ledger.memory;
+    options.wait_max = postgres.wait;
+    options
+}
+
+fn waker(due: &Arc<Due>) -> Arc<impl Fn() + Send + Sync + 'static> {
+    let due = due.clone();
+    Arc::new(move || due.completed())
+}
+
+/// Makes the folder for the socket of questions where it is not there, and takes it for this process alone.
+fn take_folder(folder: &Path) -> Result<File, SwitchError> {
+    let failed = |error| SwitchError::Folder(folder.to_owned(), error);
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(failed)?;
+    if folder.join("journal").is_dir() {
+        tracing::warn!(
+            folder = %folder.display(),
+            "this folder has an embedded ledger, which is not used: the ledger is in the database"
+        );
+    }
+    let lock = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(folder.join("ledger.lock"))
+        .map_err(failed)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(failed(io::Error::other("another process has it"))),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
