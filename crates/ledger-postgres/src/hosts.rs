@@ -104,8 +104,6 @@ fn server(config: &Config, number: usize) -> Config {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
-
     use super::*;
 
     #[test]
