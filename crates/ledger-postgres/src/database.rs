@@ -33,7 +33,7 @@ pub(crate) enum Failure {
     Unable(String),
     /// The database will not store this: undone.
     Unfit(String),
-    /// Another process has taken this node's place: undone.
+    /// Another has taken this node's place: undone.
     ShutOut,
 }
 
@@ -44,7 +44,9 @@ impl fmt::Display for Failure {
             Failure::Lost(why) => write!(f, "the connection to the database is lost: {why}"),
             Failure::Unable(why) => write!(f, "the database cannot do it now: {why}"),
             Failure::Unfit(why) => write!(f, "the database refuses it: {why}"),
-            Failure::ShutOut => f.write_str("another process runs under this node's name"),
+            Failure::ShutOut => f.write_str(
+                "another process runs under this node's name, or another node has taken over from it",
+            ),
         }
     }
 }

@@ -126,7 +126,7 @@ impl Lane {
         loop {
             if let Err(failure) = self.connect().await {
                 if matches!(failure, Failure::ShutOut) {
-                    self.shared.poison(failure.to_string());
+                    self.shared.be_shut_out();
                 }
                 // The lane's row was read all the same.
                 if matches!(failure, Failure::ShutOut) && self.state.batch_found >= self.state.batch
@@ -175,7 +175,7 @@ impl Lane {
                 (Attempt::Failed(Failure::Misfit), _) => return Outcome::Contended,
                 (Attempt::Failed(Failure::Unfit(why)), _) => return Outcome::Unfit(why),
                 (Attempt::Failed(Failure::ShutOut), _) => {
-                    self.shared.poison(Failure::ShutOut.to_string());
+                    self.shared.be_shut_out();
                     return Outcome::Never;
                 }
                 (Attempt::Failed(failure), _) if is_late() => {

@@ -17,6 +17,7 @@ mod database;
 mod hosts;
 mod keys;
 mod lane;
+mod nodes;
 mod open;
 mod queue;
 mod reads;

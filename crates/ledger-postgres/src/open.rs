@@ -1,20 +1,22 @@
 //! A start: what it checks, what it takes over and what it finds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use refund_ledger::store::{Recovered, StoreError};
+use refund_ledger::store::{Recovered, Share, StoreError};
 use refund_ledger::{Advice, Key, KeyId, Name, Stan, Transaction, WireTime};
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Row};
 
 use crate::columns::Id;
 use crate::database::Failure;
 use crate::keys;
+use crate::nodes::{self, Left, NoPlace, Place};
 use crate::reads::by_keys;
 use crate::rows::read_advice;
 use crate::schema::{self, SchemaError};
 use crate::settings;
+use crate::store::PostgresOptions;
 
 /// Why a store was not opened.
 #[derive(Debug)]
@@ -25,6 +27,8 @@ pub enum OpenError {
     Database(String),
     /// Its tables are not those of this version.
     Schema(SchemaError),
+    /// As many nodes run already as there can be.
+    Full,
     /// What is stored cannot be read.
     Corrupt(StoreError),
     /// The operating system gives no thread.
@@ -37,6 +41,12 @@ impl fmt::Display for OpenError {
             OpenError::Url(why) => write!(f, "the database's URL cannot be used: {why}"),
             OpenError::Database(why) => f.write_str(why),
             OpenError::Schema(error) => error.fmt(f),
+            OpenError::Full => write!(
+                f,
+                "{} nodes run on this database already, which is as many as there can be: stop one, or use the name of one \
+                 that is gone",
+                nodes::SLOTS
+            ),
             OpenError::Corrupt(error) => error.fmt(f),
             OpenError::Thread(error) => write!(f, "there is no thread for the database: {error}"),
         }
@@ -78,87 +88,90 @@ impl From<Failure> for OpenError {
     }
 }
 
-/// An epoch above all that a lane reaches by itself.
-const SHUT: i32 = i32::MAX;
-
 /// What a start found.
 pub(crate) struct Start {
-    pub(crate) writer: i64,
     pub(crate) recovered: Recovered,
     pub(crate) key_ids: Vec<KeyId>,
 }
 
-/// Makes a writer with its lanes for `node`, shuts out the node's earlier ones and reads what they left.
-pub(crate) async fn start(client: &Client, node: &str, lanes: i16) -> Result<Start, OpenError> {
+/// Whether the tables are there, and how the database is set.
+pub(crate) async fn check(client: &Client, node: &str) -> Result<(), OpenError> {
     schema::check(client).await.map_err(OpenError::Schema)?;
     settings::look(client, node).await?;
-    let row = client
-        .query_one(
-            "INSERT INTO writers (node) VALUES ($1) RETURNING writer",
-            &[&node],
-        )
-        .await?;
-    let writer: i64 = row.get(0);
-    client
-        .execute(
-            "INSERT INTO lanes (writer, lane) SELECT $1::int8, generate_series(1, $2::int2::int4)",
-            &[&writer, &lanes],
-        )
-        .await?;
-    // Waits for what an earlier process of this node still has under way.
-    client
-        .execute(
-            "UPDATE lanes SET epoch = $3::int4 WHERE epoch < $3::int4 \
-             AND writer IN (SELECT writer FROM writers WHERE node = $1::text AND writer < $2::int8)",
-            &[&node, &writer, &SHUT],
-        )
-        .await?;
-    let key_ids = keys::known(client).await?;
-    let recovered = recover(client, node, key_ids.is_empty()).await?;
-    Ok(Start {
-        writer,
-        recovered,
-        key_ids,
+    Ok(())
+}
+
+/// Gives a node its place and what belongs to nobody. The node's earlier process is shut out from then on.
+pub(crate) async fn enter(
+    client: &Client,
+    options: &PostgresOptions,
+    lanes: i16,
+) -> Result<(Place, Left), OpenError> {
+    let entered = nodes::enter(client, &options.node, lanes, options.lease).await;
+    entered.map_err(|error| match error {
+        NoPlace::Full => OpenError::Full,
+        NoPlace::Failed(failure) => failure.into(),
     })
 }
 
-async fn recover(client: &Client, node: &str, no_keys: bool) -> Result<Recovered, OpenError> {
+/// What there is to take up again for who has this place.
+pub(crate) async fn start(
+    client: &Client,
+    place: Option<Place>,
+    left: Left,
+) -> Result<Start, OpenError> {
+    let key_ids = keys::known(client).await?;
+    let recovered = recover(client, place, left, key_ids.is_empty()).await?;
+    Ok(Start { recovered, key_ids })
+}
+
+async fn recover(
+    client: &Client,
+    place: Option<Place>,
+    left: Left,
+    no_keys: bool,
+) -> Result<Recovered, OpenError> {
     let row = client
         .query_one("SELECT coalesce(max(at), 0) FROM lanes", &[])
         .await?;
-    let last_event = row.get::<_, i64>(0).unsigned_abs();
+    let last_event: i64 = row.get(0);
     let row = client
         .query_one("SELECT NOT EXISTS (SELECT FROM transactions)", &[])
         .await?;
     let is_empty = no_keys && row.get::<_, bool>(0);
+    // What was awaited long enough is no more open.
+    let over = client
+        .query(
+            "DELETE FROM open_transactions WHERE until <= $1::int8 RETURNING key",
+            &[&last_event],
+        )
+        .await?;
+    let over: BTreeSet<Key> = over.iter().map(key).collect();
+    let open = left.open.into_iter().filter(|key| !over.contains(key));
+    let last_sent = match place {
+        Some(place) => last_sent(client, place.slot).await?,
+        None => Vec::new(),
+    };
     Ok(Recovered {
-        transactions: open_transactions(client, last_event).await?,
-        advices: advices(client).await?,
-        last_sent: last_sent(client, node).await?,
-        last_event,
+        transactions: with_originals(client, open.collect()).await?,
+        advices: left.advices,
+        last_sent,
+        last_event: last_event.unsigned_abs(),
         is_empty,
+        share: place.map_or(Share::WHOLE, Place::share),
     })
 }
 
-/// What is open or awaited, with what it names as original. An original that is open itself is one that something open names.
-async fn open_transactions(
+fn key(row: &Row) -> Key {
+    Key::from_value(row.get::<_, Id>(0).0)
+}
+
+/// Transactions with what they name as original. An original that is open itself is one that something open names.
+pub(crate) async fn with_originals(
     client: &Client,
-    last_event: u64,
+    open: Vec<Key>,
 ) -> Result<Vec<Arc<Transaction>>, OpenError> {
-    let now = last_event.cast_signed();
-    client
-        .execute(
-            "DELETE FROM open_transactions WHERE until <= $1::int8",
-            &[&now],
-        )
-        .await?;
-    let rows = client
-        .query("SELECT key FROM open_transactions", &[])
-        .await?;
-    let keys = rows
-        .iter()
-        .map(|row| Key::from_value(row.get::<_, Id>(0).0));
-    let open = records(client, keys.collect()).await?;
+    let open = records(client, open).await?;
     let mut all: BTreeMap<Key, Arc<Transaction>> = open
         .iter()
         .map(|record| (record.key, record.clone()))
@@ -192,29 +205,22 @@ async fn records(client: &Client, keys: Vec<Key>) -> Result<Vec<Arc<Transaction>
     Ok(records)
 }
 
-async fn advices(client: &Client) -> Result<Vec<Arc<Advice>>, OpenError> {
-    let rows = client
-        .query(
-            "SELECT record FROM advices ORDER BY merchant, key, ordinal",
-            &[],
-        )
-        .await?;
+/// The advices of rows whose first column is their record.
+pub(crate) fn advices_of(rows: &[Row]) -> Result<Vec<Arc<Advice>>, StoreError> {
     let advices = rows.iter().map(|row| read_advice(row.get(0)).map(Arc::new));
     let advices: Result<Vec<_>, _> = advices.collect();
-    advices.map_err(|error| {
-        OpenError::Corrupt(StoreError {
-            message: format!("a stored advice cannot be read: {error}"),
-        })
+    advices.map_err(|error| StoreError {
+        message: format!("a stored advice cannot be read: {error}"),
     })
 }
 
-/// By link, the numbers of the node's newest event that gave some out.
-async fn last_sent(client: &Client, node: &str) -> Result<Vec<(Name, WireTime, Stan)>, OpenError> {
+/// By link, the numbers of the newest event of a slot that gave some out.
+async fn last_sent(client: &Client, slot: i16) -> Result<Vec<(Name, WireTime, Stan)>, OpenError> {
     let rows = client
         .query(
             "SELECT DISTINCT ON (n.link) n.link, n.de7, n.stan FROM link_numbers n JOIN writers w ON w.writer = n.writer \
-             WHERE w.node = $1::text ORDER BY n.link, n.writer DESC, n.number DESC",
-            &[&node],
+             WHERE w.slot = $1::int2 ORDER BY n.link, n.writer DESC, n.number DESC",
+            &[&slot],
         )
         .await?;
     let last = rows.iter().map(|row| {

@@ -13,6 +13,8 @@ use tokio::time::Instant;
 
 use crate::batch::{KnownMerchants, Waiting, holds, transactions};
 use crate::cache::Cache;
+use crate::database::Failure;
+use crate::nodes::Lease;
 
 /// Items that may wait. What comes beyond is answered [`Completion::Never`].
 const COMMITS_WAITING_MAX: usize = 1 << 18;
@@ -42,6 +44,11 @@ pub(crate) struct Shared {
     /// Connections lost with something on their way: others that were made before are not to be trusted either, since a server that
     /// hangs would cost each of them its time.
     pub(crate) losses: AtomicU64,
+    /// The store is being closed.
+    pub(crate) closed: Notify,
+    /// It is being closed by who opened it, who is done.
+    pub(crate) leaves: AtomicBool,
+    pub(crate) lease: Lease,
     poisoned: OnceLock<StoreError>,
     /// Batches under way at once start with so many items at least, the first excepted.
     pub(crate) batch_min: usize,
@@ -84,6 +91,9 @@ impl Shared {
             waker,
             closing: AtomicBool::new(false),
             losses: AtomicU64::new(0),
+            closed: Notify::new(),
+            leaves: AtomicBool::new(false),
+            lease: Lease::default(),
             poisoned: OnceLock::new(),
             batch_min,
         }
@@ -243,7 +253,15 @@ impl Shared {
                     }
                 }
                 Completion::Conflict { present, .. } => {
-                    present.transactions().for_each(|record| cache.put(record))
+                    present.transactions().for_each(|record| cache.put(record));
+                    self.know(present.all_advices());
+                }
+                Completion::Adopted(found) => {
+                    found
+                        .transactions
+                        .iter()
+                        .for_each(|record| cache.put(record));
+                    self.know(found.advices.iter());
                 }
                 Completion::Got {
                     record: Ok(Some(record)),
@@ -256,11 +274,45 @@ impl Shared {
         completions.extend(arrived);
     }
 
+    /// Takes advices into memory, unless newer versions of them are known.
+    pub(crate) fn know<'a>(&self, advices: impl Iterator<Item = &'a Arc<Advice>>) {
+        let mut known = self.advices.write().unwrap_or_else(PoisonError::into_inner);
+        for advice in advices {
+            if known
+                .get(&advice.key)
+                .is_none_or(|known| known.version < advice.version)
+            {
+                known.insert(advice.key, advice.clone());
+            }
+        }
+    }
+
+    /// The advices in memory.
+    pub(crate) fn known_advices(&self) -> Vec<Arc<Advice>> {
+        let known = self.advices.read().unwrap_or_else(PoisonError::into_inner);
+        known.values().cloned().collect()
+    }
+
     /// From now on nothing more is committed.
     pub(crate) fn poison(&self, message: String) {
-        tracing::error!(%message, "the ledger takes no more commits");
+        if self.poisoned.get().is_none() {
+            tracing::error!(%message, "the ledger takes no more commits");
+        }
+        self.take_nothing(&message);
+    }
+
+    /// Nothing is committed, as is right.
+    pub(crate) fn take_nothing(&self, why: &str) {
+        let message = why.to_owned();
         // The first reason is the one that counts.
         let _ = self.poisoned.set(StoreError { message });
+    }
+
+    /// Another node, or another process of this one, has taken over: nothing more is committed.
+    pub(crate) fn be_shut_out(&self) {
+        self.lease.lose();
+        self.poison(Failure::ShutOut.to_string());
+        (self.waker)();
     }
 
     pub(crate) fn poisoned(&self) -> Option<&StoreError> {

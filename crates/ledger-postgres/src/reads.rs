@@ -7,12 +7,13 @@ use std::time::Duration;
 use foldhash::HashMap;
 use futures_util::future::join_all;
 use refund_ledger::store::{By, CANDIDATES_MAX, Completion, Found, Page, Query, StoreError};
-use refund_ledger::{Key, Transaction};
+use refund_ledger::{Advice, Key, Transaction};
 use tokio::time::{Instant, sleep};
 use tokio_postgres::{Client, Config, Row};
 
 use crate::columns::Id;
 use crate::database::{Connection, Failure, in_time};
+use crate::open;
 use crate::queue::{Read, Shared, Wanted, failed_read};
 use crate::rows::{merchant_of, read_transaction, text};
 
@@ -210,6 +211,14 @@ pub(crate) async fn page(
             transactions,
         }
     }))
+}
+
+/// All advices that wait, and dead letters, whosoever they are.
+pub(crate) async fn advices(
+    client: &Client,
+) -> Result<Result<Vec<Arc<Advice>>, StoreError>, Failure> {
+    let sql = "SELECT record FROM advices ORDER BY merchant, key, ordinal";
+    Ok(open::advices_of(&client.query(sql, &[]).await?))
 }
 
 fn record(row: &Row, column: usize) -> Result<Arc<Transaction>, StoreError> {

@@ -132,15 +132,15 @@ type Rows = fn(usize) -> String;
 /// The parts of a shape: what they do, their row set, how many parameters it has.
 fn parts(shape: Shape) -> Vec<(Part, Rows, usize)> {
     let all: [(Part, Rows, usize); 11] = [
-        part::<Merchants>("known", insert::<Merchants>("merchants", &[], " ON CONFLICT DO NOTHING"), false),
-        part::<Created>("created", insert::<Created>("transactions", &["expected"], ""), true),
-        part::<Created>("replaced", update::<Created>("transactions", &["merchant", "key"]), true),
-        part::<Changed>("changed", update::<Changed>("transactions", &["merchant", "key"]), true),
+        part::<Merchants>("known", insert::<Merchants>("merchants", &[], &[], " ON CONFLICT DO NOTHING"), false),
+        part::<Created>("created", insert::<Created>("transactions", &["expected"], &[], ""), true),
+        part::<Created>("replaced", update::<Created>("transactions", &["merchant", "key"], &[]), true),
+        part::<Changed>("changed", update::<Changed>("transactions", &["merchant", "key"], &[]), true),
         part::<Opened>(
             "opened",
             "INSERT INTO open_transactions AS t (merchant, key, writer, until) \
              SELECT i.merchant, i.key, $1::int8, i.until FROM {rows} \
-             ON CONFLICT (merchant, key) DO UPDATE SET writer = excluded.writer, until = excluded.until"
+             ON CONFLICT (merchant, key) DO UPDATE SET until = excluded.until"
                 .into(),
             true,
         ),
@@ -149,10 +149,10 @@ fn parts(shape: Shape) -> Vec<(Part, Rows, usize)> {
             "DELETE FROM open_transactions t USING {rows} WHERE t.merchant = i.merchant AND t.key = i.key".into(),
             false,
         ),
-        part::<AdvicesMade>("advices_made", insert::<AdvicesMade>("advices", &[], ""), true),
+        part::<AdvicesMade>("advices_made", insert::<AdvicesMade>("advices", &[], &[WRITER], ""), true),
         part::<AdvicesChanged>(
             "advices_changed",
-            update::<AdvicesChanged>("advices", &["merchant", "key", "ordinal"]),
+            update::<AdvicesChanged>("advices", &["merchant", "key", "ordinal"], &[WRITER]),
             true,
         ),
         part::<AdvicesDone>(
@@ -190,14 +190,17 @@ fn part<C: Columns>(name: &'static str, sql: String, counted: bool) -> (Part, Ro
     (Part { name, sql, counted }, unnest::<C>, C::NAMES.len())
 }
 
-/// All columns but `without` into a table.
-fn insert<C: Columns>(table: &str, without: &[&str], end: &str) -> String {
-    let names: Vec<&str> = C::NAMES
+/// A column that says whose the row is.
+const WRITER: (&str, &str) = ("writer", "$1::int8");
+
+/// All columns but `without` into a table, and `more` with their values.
+fn insert<C: Columns>(table: &str, without: &[&str], more: &[(&str, &str)], end: &str) -> String {
+    let own = C::NAMES.iter().filter(|name| !without.contains(name));
+    let own = own.map(|name| (*name, format!("i.{name}")));
+    let more = more
         .iter()
-        .copied()
-        .filter(|name| !without.contains(name))
-        .collect();
-    let values: Vec<String> = names.iter().map(|name| format!("i.{name}")).collect();
+        .map(|(name, value)| (*name, (*value).to_owned()));
+    let (names, values): (Vec<&str>, Vec<String>) = own.chain(more).unzip();
     format!(
         "INSERT INTO {table} ({}) SELECT {} FROM {{rows}}{end}",
         names.join(", "),
@@ -205,13 +208,14 @@ fn insert<C: Columns>(table: &str, without: &[&str], end: &str) -> String {
     )
 }
 
-/// All columns but the `key` set in a table, where the version is as expected.
-fn update<C: Columns>(table: &str, key: &[&str]) -> String {
-    let set: Vec<String> = C::NAMES
+/// All columns but the `key` set in a table, and `more`, where the version is as expected.
+fn update<C: Columns>(table: &str, key: &[&str], more: &[(&str, &str)]) -> String {
+    let own = C::NAMES
         .iter()
-        .filter(|name| !key.contains(name) && **name != "expected")
-        .map(|name| format!("{name} = i.{name}"))
-        .collect();
+        .filter(|name| !key.contains(name) && **name != "expected");
+    let own = own.map(|name| format!("{name} = i.{name}"));
+    let more = more.iter().map(|(name, value)| format!("{name} = {value}"));
+    let set: Vec<String> = own.chain(more).collect();
     let is: Vec<String> = key
         .iter()
         .map(|name| format!("t.{name} = i.{name}"))

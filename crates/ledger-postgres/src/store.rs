@@ -5,21 +5,22 @@ use std::str::FromStr;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use refund_ledger::store::{
-    Completion, Cursor, Found, Page, Peek, Query, Recovered, Request, Stats, Store, StoreError,
-    Waker,
+    Completion, Cursor, Found, Page, Peek, Query, Recovered, Request, Standing, Stats, Store,
+    StoreError, Waker,
 };
 use refund_ledger::{Advice, AdviceKey, Key, KeyId};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_postgres::Config;
 
 use crate::database::{Connection, Failure, in_time, with_source};
 use crate::lane::{Lane, State};
+use crate::nodes::{Keeper, Left};
 use crate::open::{self, OpenError};
 use crate::queue::{Shared, lock};
 use crate::schema::Migrated;
@@ -43,6 +44,10 @@ pub struct PostgresOptions {
     /// How long an item waits for a database that cannot take it, until it is answered [`Completion::Never`]; an item that may be
     /// stored waits until that is known.
     pub wait_max: Duration,
+    /// How long other nodes wait for a sign of life before they take over what this one has under way. Equal on all nodes.
+    pub lease: Duration,
+    /// How often it gives one.
+    pub heartbeat: Duration,
 }
 
 impl PostgresOptions {
@@ -57,6 +62,8 @@ impl PostgresOptions {
             batch_min: 32,
             cache_bytes: 1 << 30,
             wait_max: Duration::from_secs(5),
+            lease: Duration::from_secs(10),
+            heartbeat: Duration::from_secs(1),
         }
     }
 
@@ -115,7 +122,7 @@ pub struct PostgresStore {
     config: Config,
     runtime: Handle,
     stop: Arc<Notify>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    thread: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
 
 impl fmt::Debug for PostgresStore {
@@ -133,6 +140,23 @@ impl PostgresStore {
     /// # Errors
     /// See [`OpenError`]; nothing was changed, but for an earlier process of this node being shut out.
     pub fn open(options: &PostgresOptions, waker: Waker) -> Result<PostgresStore, OpenError> {
+        PostgresStore::open_as(options, Role::Node, waker)
+    }
+
+    /// Opens the ledger to read it, beside the nodes that run: it takes no commits, and nobody is shut out. Waits, and must not
+    /// be called from a task.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn view(options: &PostgresOptions) -> Result<PostgresStore, OpenError> {
+        PostgresStore::open_as(options, Role::Viewer, Arc::new(|| ()))
+    }
+
+    fn open_as(
+        options: &PostgresOptions,
+        role: Role,
+        waker: Waker,
+    ) -> Result<PostgresStore, OpenError> {
         let config = options.config()?;
         let shared = Arc::new(Shared::new(waker, options.cache_bytes, options.batch_min));
         let stop = Arc::new(Notify::new());
@@ -147,27 +171,18 @@ impl PostgresStore {
                     Err(error) => return drop(report.send(Err(OpenError::Thread(error)))),
                 };
                 runtime.block_on(async {
-                    let lanes = match start(&shared, &config, &options).await {
-                        Ok((start, lanes)) => {
+                    let running = match start(&shared, &config, &options, role).await {
+                        Ok((start, running)) => {
                             let _ = report.send(Ok((start, Handle::current())));
-                            lanes
+                            running
                         }
                         Err(error) => return drop(report.send(Err(error))),
                     };
                     let reads = tokio::spawn(reads::run(shared.clone(), config, options.wait_max));
-                    let lanes: Vec<_> = lanes
-                        .into_iter()
-                        .map(|lane| tokio::spawn(lane.run()))
-                        .collect();
                     stop.notified().await;
                     shared.closing.store(true, Ordering::Release);
-                    for _ in 0..=lanes.len() {
-                        shared.commits.notify_waiters();
-                        shared.reads.notify_one();
-                    }
-                    for lane in lanes {
-                        let _ = lane.await;
-                    }
+                    shared.reads.notify_one();
+                    running.end(&shared).await;
                     let _ = reads.await;
                 });
             };
@@ -178,15 +193,7 @@ impl PostgresStore {
         };
         let gone = || OpenError::Database("the database's thread has ended".into());
         let (start, runtime) = opened.recv().map_err(|_| gone())??;
-        *shared
-            .advices
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = start
-            .recovered
-            .advices
-            .iter()
-            .map(|advice| (advice.key, advice.clone()))
-            .collect();
+        shared.know(start.recovered.advices.iter());
         {
             let mut cache = lock(&shared.cache);
             start
@@ -220,6 +227,7 @@ impl PostgresStore {
         }
         let idle = self.shared.is_idle();
         self.shared.abandon();
+        self.shared.leaves.store(true, Ordering::Release);
         self.stop.notify_one();
         // It ends with its own log line where it panicked.
         let _ = thread.join();
@@ -258,29 +266,84 @@ impl PostgresStore {
     }
 }
 
-/// What a start needs of the database, and the lanes.
+/// Who opens a store.
+#[derive(Copy, Clone)]
+enum Role {
+    Node,
+    Viewer,
+}
+
+/// What works for a node, beside the reads; nothing for who only reads.
+struct Running {
+    lanes: Vec<JoinHandle<()>>,
+    keeper: Option<(Arc<Keeper>, JoinHandle<()>)>,
+}
+
+impl Running {
+    /// Waits for the end of it, once the store is being closed.
+    async fn end(self, shared: &Shared) {
+        for _ in 0..=self.lanes.len() {
+            shared.commits.notify_waiters();
+        }
+        for lane in self.lanes {
+            let _ = lane.await;
+        }
+        if let Some((keeper, keeping)) = self.keeper {
+            shared.closed.notify_one();
+            let _ = keeping.await;
+            if shared.leaves.load(Ordering::Acquire) && shared.poisoned().is_none() {
+                keeper.leave().await;
+            }
+        }
+    }
+}
+
+/// What a start needs of the database, and what works from then on.
 async fn start(
     shared: &Arc<Shared>,
     config: &Config,
     options: &PostgresOptions,
-) -> Result<(open::Start, Vec<Lane>), OpenError> {
+    role: Role,
+) -> Result<(open::Start, Running), OpenError> {
     let connection = in_time(Connection::open(config)).await?;
+    let client = &connection.client;
+    open::check(client, &options.node).await?;
+    if let Role::Viewer = role {
+        shared.take_nothing("the ledger was opened to be read");
+        let start = open::start(client, None, Left::default()).await?;
+        let (lanes, keeper) = (Vec::new(), None);
+        return Ok((start, Running { lanes, keeper }));
+    }
     let count = i16::from(options.lanes.max(1));
-    let start = open::start(&connection.client, &options.node, count).await?;
-    let lanes = (1..=count).map(|number| Lane {
+    let asked = Instant::now();
+    let (place, left) = open::enter(client, options, count).await?;
+    let keeper = Arc::new(Keeper {
         shared: shared.clone(),
         config: config.clone(),
-        writer: start.writer,
-        number,
-        batch_max: options.batch_max.max(1),
-        wait_max: options.wait_max,
-        state: State::default(),
+        place,
+        lease: options.lease,
+        heartbeat: options.heartbeat,
     });
-    let mut lanes: Vec<Lane> = lanes.collect();
-    for lane in &mut lanes {
+    keeper.held(asked);
+    // From now on, however long it takes to read what was left.
+    let keeping = tokio::spawn(keeper.clone().run());
+    let start = open::start(client, Some(place), left).await?;
+    let mut lanes = Vec::new();
+    for number in 1..=count {
+        let mut lane = Lane {
+            shared: shared.clone(),
+            config: config.clone(),
+            writer: place.writer,
+            number,
+            batch_max: options.batch_max.max(1),
+            wait_max: options.wait_max,
+            state: State::default(),
+        };
         lane.connect().await?;
+        lanes.push(tokio::spawn(lane.run()));
     }
-    Ok((start, lanes))
+    let keeper = Some((keeper, keeping));
+    Ok((start, Running { lanes, keeper }))
 }
 
 impl Drop for PostgresStore {
@@ -351,12 +414,18 @@ impl Store for PostgresStore {
     }
 
     fn advices(&self) -> Vec<Arc<Advice>> {
-        let advices = self
-            .shared
-            .advices
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
-        let mut advices: Vec<_> = advices.values().cloned().collect();
+        let all =
+            self.wait_for(|connection| async move { reads::advices(&connection.client).await });
+        let mut advices = match all.and_then(|all| all) {
+            Ok(all) => {
+                self.shared.know(all.iter());
+                all
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the advices of other nodes cannot be read");
+                self.shared.known_advices()
+            }
+        };
         advices.sort_by_key(|advice| advice.created);
         advices
     }
@@ -381,5 +450,13 @@ impl Store for PostgresStore {
 
     fn poisoned(&self) -> Option<StoreError> {
         self.shared.poisoned().cloned()
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    fn standing(&self) -> Standing {
+        self.shared.lease.standing()
     }
 }

@@ -279,7 +279,7 @@ fn a_database_without_tables_or_with_newer_ones_is_refused() {
     let options = ledger(&cluster);
     ledger_postgres::migrate(&options).unwrap();
     let newer = "INSERT INTO refinery_schema_history SELECT version + 1, name, applied_on, checksum \
-                 FROM refinery_schema_history";
+                 FROM refinery_schema_history ORDER BY version DESC LIMIT 1";
     cluster.sql(database(&options), newer).unwrap();
     let error = refused(&options);
     assert!(

@@ -6,6 +6,7 @@ use refund_ledger::*;
 mod engine;
 mod failover;
 mod failures;
+mod nodes;
 mod settings;
 mod store;
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::{
     By, CANDIDATES_MAX, Completion, Cursor, Found, Item, Page, Peek, Query, Recovered, Request,
-    Stats, Store, StoreError, Waker,
+    Share, Stats, Store, StoreError, Waker,
 };
 use crate::{
     Advice, AdviceKey, AdviceState, Change, Event, Key, KeyId, Kind, Name, Stan, Transaction,
@@ -260,6 +260,7 @@ impl Store for MemoryStore {
             last_sent: state.last_sent.values().copied().collect(),
             last_event: state.last_event,
             is_empty: state.transactions.is_empty() && state.key_ids.is_empty(),
+            share: Share::WHOLE,
         }
     }
 

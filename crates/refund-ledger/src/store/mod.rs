@@ -141,6 +141,40 @@ pub enum Completion {
         /// The records.
         found: Result<Found, StoreError>,
     },
+    /// What a node left that is gone: this one's from now on, to be taken up as at a start. Of [`Recovered`], only transactions and
+    /// advices are given.
+    Adopted(Box<Recovered>),
+}
+
+/// A node's part of the numbers that several nodes give out toward the same issuers and terminals: no number is in two parts.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Share {
+    /// Which part, from 0.
+    pub slot: u32,
+    /// Of how many; at least one.
+    pub of: u32,
+}
+
+impl Share {
+    /// All numbers: of a node that is alone.
+    pub const WHOLE: Share = Share { slot: 0, of: 1 };
+}
+
+impl Default for Share {
+    fn default() -> Share {
+        Share::WHOLE
+    }
+}
+
+/// Whether a node may act on what is its own.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Standing {
+    /// It may: nobody else does.
+    Holds,
+    /// Not now: others may take its place, for all it knows. Nothing is to be sent to issuers.
+    Suspended,
+    /// Another has taken its place, for good. The store is to be opened anew.
+    TakenOver,
 }
 
 /// A store that cannot do its work any more, or this read.
@@ -187,6 +221,8 @@ pub struct Recovered {
     pub last_event: u64,
     /// Nothing was ever stored.
     pub is_empty: bool,
+    /// The numbers that this node gives out.
+    pub share: Share,
 }
 
 /// A place in a [`Store::scan`].
@@ -243,7 +279,7 @@ pub trait Store: Send + Sync {
     /// Where the store cannot be read.
     fn scan(&self, from: &Cursor, limit: usize) -> Result<Page, StoreError>;
 
-    /// Advices that wait and dead letters, oldest first.
+    /// Advices that wait and dead letters, oldest first, of all nodes. May wait for a network: not for the hot path.
     fn advices(&self) -> Vec<Arc<Advice>>;
 
     /// One advice, open or dead.
@@ -254,4 +290,15 @@ pub trait Store: Send + Sync {
 
     /// Why the store takes no more commits, if so. What it holds stays readable.
     fn poisoned(&self) -> Option<StoreError>;
+
+    /// Whether others change the same records: what is in memory may then be old. A change's versions tell; whoever refuses, or
+    /// answers from a record, asks first.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    /// Whether this node may act on what is its own: to be asked before anything is sent to an issuer. Never waits.
+    fn standing(&self) -> Standing {
+        Standing::Holds
+    }
 }

@@ -107,7 +107,7 @@ impl Link {
         Link {
             connections: Vec::new(),
             pending: HashMap::new(),
-            stans: StanCounter::new(last.map(|(_, _, stan)| *stan), now),
+            stans: StanCounter::new(recovered.share, last.map(|(_, _, stan)| *stan), now),
             requests: 0,
             timeouts: VecDeque::new(),
             signed_off: false,
@@ -225,7 +225,7 @@ impl Link {
     /// STANs are counted from 1 again, as after a whole round.
     #[cfg(test)]
     pub(super) fn rewind(&mut self) {
-        self.stans = StanCounter::new(None, 0);
+        self.stans = StanCounter::new(refund_ledger::store::Share::WHOLE, None, 0);
     }
 
     /// What STANs stand for, in no order.

@@ -172,7 +172,7 @@ impl Core {
             metrics,
             now,
             random: seed | 1,
-            rrns: RrnSource::default(),
+            rrns: RrnSource::new(recovered.share),
             links,
             flights: HashMap::new(),
             saf,

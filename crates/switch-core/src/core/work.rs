@@ -357,6 +357,7 @@ impl Core {
                 }
                 Completion::Got { ticket, record } => self.got(ticket, record.map(Read::Record)),
                 Completion::Found { ticket, found } => self.got(ticket, found.map(Read::Found)),
+                Completion::Adopted(left) => self.recover(&left),
             }
             self.run_ready();
         }

@@ -17,7 +17,7 @@ use super::meta::Meta;
 use super::open_error::OpenError;
 use super::shared::{AdviceEntry, Shared, lock};
 use super::{EmbeddedOptions, EmbeddedStore, cold_files, commit, reads, warm};
-use crate::store::{Recovered, StoreError, Waker};
+use crate::store::{Recovered, Share, StoreError, Waker};
 use crate::{AdviceState, ApplyError, Change, Corrupt, Event, Key, Reader, Transaction, Working};
 
 const LOCK_NAME: &str = "ledger.lock";
@@ -360,6 +360,7 @@ fn recovered(shared: &Shared, cold_open: &HashSet<Key>) -> Recovered {
             .collect(),
         last_event: progress.meta.last_event,
         is_empty: progress.meta.applied == 1 && lock(&shared.key_ids).is_empty(),
+        share: Share::WHOLE,
     }
 }
 

@@ -62,6 +62,7 @@ impl<S: Store> Client<S> {
                     | Completion::Unknown { item }
                     | Completion::Never { item } => *item,
                     Completion::Got { ticket, .. } | Completion::Found { ticket, .. } => *ticket,
+                    Completion::Adopted(_) => continue,
                 };
                 self.arrived.insert(id, completion);
             }

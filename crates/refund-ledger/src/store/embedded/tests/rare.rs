@@ -79,7 +79,9 @@ pub(super) fn told(answers: Vec<Completion>) -> Vec<(u64, &'static str)> {
             Completion::Refused { item } => (*item, "refused"),
             Completion::Unknown { item } => (*item, "unknown"),
             Completion::Never { item } => (*item, "never"),
-            Completion::Got { .. } | Completion::Found { .. } => panic!("{answer:?}"),
+            Completion::Got { .. } | Completion::Found { .. } | Completion::Adopted(_) => {
+                panic!("{answer:?}")
+            }
         })
         .collect();
     told.sort_unstable();

@@ -1,0 +1,386 @@
+//! Several nodes on one database: who is there, and who takes over from one that is gone.
+//!
+//! A node has a row in `nodes` with a lease, which it sets forward every second. Open transactions and advices belong to a writer, and
+//! the writer's node acts on them as long as its lease lasts, by its own clock counted from before it asked for the lease. Once the lease
+//! has ended by the database's clock, another node deletes the row, shuts out the writer's lanes and makes what it had its
+//! own, in one transaction. What belongs to a writer without a row is anyone's: so a start finds what its earlier process left.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use refund_ledger::store::{Completion, Recovered, Share, Standing};
+use refund_ledger::{Advice, Key};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_postgres::{Client, Config};
+
+use crate::columns::Id;
+use crate::database::{Connection, Failure, in_time};
+use crate::open;
+use crate::queue::Shared;
+
+/// Nodes at most: the parts that STANs and RRNs are divided into.
+pub(crate) const SLOTS: i16 = 16;
+
+/// An epoch above all that a lane reaches by itself.
+const SHUT: i32 = i32::MAX;
+
+/// How often what two nodes want at once is tried.
+const TRIES: u32 = 16;
+
+/// Wait before the next of these tries.
+const TRY_AGAIN: Duration = Duration::from_millis(50);
+
+/// How long a node that stops tries to say so.
+const LEAVE_MAX: Duration = Duration::from_secs(2);
+
+/// Until when this node may act.
+pub(crate) struct Lease {
+    start: Instant,
+    /// Microseconds since `start`.
+    until: AtomicU64,
+    taken_over: AtomicBool,
+}
+
+impl Default for Lease {
+    fn default() -> Lease {
+        Lease {
+            start: Instant::now(),
+            until: AtomicU64::new(0),
+            taken_over: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Lease {
+    fn extend(&self, until: Instant) {
+        let micros = until.saturating_duration_since(self.start).as_micros();
+        let micros = u64::try_from(micros).unwrap_or(u64::MAX);
+        self.until.store(micros, Ordering::Release);
+    }
+
+    /// Another has taken this node's place.
+    pub(crate) fn lose(&self) {
+        self.taken_over.store(true, Ordering::Release);
+    }
+
+    fn lasts(&self) -> bool {
+        self.start.elapsed().as_micros() < u128::from(self.until.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn standing(&self) -> Standing {
+        if self.taken_over.load(Ordering::Acquire) {
+            Standing::TakenOver
+        } else if self.lasts() {
+            Standing::Holds
+        } else {
+            Standing::Suspended
+        }
+    }
+}
+
+/// A node's place among the others.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) writer: i64,
+    pub(crate) slot: i16,
+}
+
+impl Place {
+    pub(crate) fn share(self) -> Share {
+        Share {
+            slot: u32::from(self.slot.unsigned_abs()),
+            of: u32::from(SLOTS.unsigned_abs()),
+        }
+    }
+}
+
+/// What a writer that is gone had under way.
+#[derive(Default)]
+pub(crate) struct Left {
+    pub(crate) open: Vec<Key>,
+    pub(crate) advices: Vec<Arc<Advice>>,
+}
+
+/// Why a node gets no place.
+pub(crate) enum NoPlace {
+    /// Every slot is another node's.
+    Full,
+    Failed(Failure),
+}
+
+impl From<Failure> for NoPlace {
+    fn from(failure: Failure) -> NoPlace {
+        NoPlace::Failed(failure)
+    }
+}
+
+impl From<tokio_postgres::Error> for NoPlace {
+    fn from(error: tokio_postgres::Error) -> NoPlace {
+        NoPlace::Failed(error.into())
+    }
+}
+
+/// Makes a writer with its lanes for `node`, in the row of its name or else in a free one, shuts out the node's earlier process and takes
+/// over what belongs to nobody. The lease counts from before the call.
+pub(crate) async fn enter(
+    client: &Client,
+    node: &str,
+    lanes: i16,
+    lease: Duration,
+) -> Result<(Place, Left), NoPlace> {
+    let mut tries = 1..TRIES;
+    loop {
+        client.batch_execute("BEGIN").await?;
+        let entered = try_to_enter(client, node, lanes, lease).await;
+        let failure = match entered {
+            Ok(entered) => match client.batch_execute("COMMIT").await {
+                Ok(()) => return Ok(entered),
+                Err(error) => Failure::from(error),
+            },
+            Err(NoPlace::Full) => {
+                client.batch_execute("ROLLBACK").await?;
+                return Err(NoPlace::Full);
+            }
+            Err(NoPlace::Failed(failure)) => failure,
+        };
+        client.batch_execute("ROLLBACK").await?;
+        if !matches!(failure, Failure::Misfit) || tries.next().is_none() {
+            return Err(failure.into());
+        }
+        sleep(TRY_AGAIN).await;
+    }
+}
+
+async fn try_to_enter(
+    client: &Client,
+    node: &str,
+    lanes: i16,
+    lease: Duration,
+) -> Result<(Place, Left), NoPlace> {
+    let row = client
+        .query_one(
+            "INSERT INTO writers (node) VALUES ($1) RETURNING writer",
+            &[&node],
+        )
+        .await?;
+    let writer: i64 = row.get(0);
+    let lease = millis(lease);
+    let claims = [
+        "UPDATE nodes SET writer = $2::int8, lease_until = clock_timestamp() + $3::int8 * interval '1 millisecond' \
+         WHERE node = $1::text AND $4::int2 > 0 RETURNING slot",
+        "INSERT INTO nodes (node, writer, lease_until, slot) \
+         SELECT $1::text, $2::int8, clock_timestamp() + $3::int8 * interval '1 millisecond', free.slot \
+         FROM generate_series(0, $4::int2 - 1) AS free(slot) WHERE NOT EXISTS (SELECT FROM nodes WHERE slot = free.slot) \
+         ORDER BY free.slot LIMIT 1 RETURNING slot",
+        "UPDATE nodes SET node = $1::text, writer = $2::int8, \
+         lease_until = clock_timestamp() + $3::int8 * interval '1 millisecond' \
+         WHERE slot = (SELECT slot FROM nodes WHERE lease_until < clock_timestamp() AND $4::int2 > 0 \
+                       ORDER BY lease_until LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING slot",
+    ];
+    let mut claimed = None;
+    for claim in claims {
+        claimed = client
+            .query_opt(claim, &[&node, &writer, &lease, &SLOTS])
+            .await?;
+        if claimed.is_some() {
+            break;
+        }
+    }
+    let slot: i16 = claimed.ok_or(NoPlace::Full)?.get(0);
+    client
+        .execute(
+            "UPDATE writers SET slot = $2::int2 WHERE writer = $1::int8",
+            &[&writer, &slot],
+        )
+        .await?;
+    client
+        .execute(
+            "INSERT INTO lanes (writer, lane) SELECT $1::int8, generate_series(1, $2::int2::int4)",
+            &[&writer, &lanes],
+        )
+        .await?;
+    let left = adopt(client, writer).await?;
+    Ok((Place { writer, slot }, left))
+}
+
+/// Shuts out the lanes of writers without a row, which waits for what they still have under way, and makes what they have `writer`'s.
+async fn adopt(client: &Client, writer: i64) -> Result<Left, Failure> {
+    client
+        .execute(
+            "UPDATE lanes SET epoch = $1::int4 WHERE epoch < $1::int4 AND writer NOT IN (SELECT writer FROM nodes)",
+            &[&SHUT],
+        )
+        .await?;
+    let rows = client
+        .query(
+            "UPDATE open_transactions SET writer = $1::int8 WHERE writer NOT IN (SELECT writer FROM nodes) RETURNING key",
+            &[&writer],
+        )
+        .await?;
+    let open = rows
+        .iter()
+        .map(|row| Key::from_value(row.get::<_, Id>(0).0))
+        .collect();
+    let rows = client
+        .query(
+            "UPDATE advices SET writer = $1::int8 WHERE writer NOT IN (SELECT writer FROM nodes) RETURNING record",
+            &[&writer],
+        )
+        .await?;
+    let advices = open::advices_of(&rows).map_err(|error| Failure::Unfit(error.message))?;
+    Ok(Left { open, advices })
+}
+
+/// Keeps the lease, and takes over from nodes whose lease has ended.
+pub(crate) struct Keeper {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) config: Config,
+    pub(crate) place: Place,
+    pub(crate) lease: Duration,
+    pub(crate) heartbeat: Duration,
+}
+
+impl Keeper {
+    /// A node that asked for its lease at `asked` holds it for so long, with a tenth to spare for clocks that do not run alike.
+    pub(crate) fn held(&self, asked: Instant) {
+        let surely = self.lease.saturating_mul(9).checked_div(10);
+        self.shared.lease.extend(
+            surely
+                .and_then(|surely| asked.checked_add(surely))
+                .unwrap_or(asked),
+        );
+    }
+
+    /// Until the store is closed, or another node has taken over.
+    pub(crate) async fn run(self: Arc<Self>) {
+        let mut connection = None;
+        let mut held_since = Instant::now();
+        let mut taking_over: Option<JoinHandle<()>> = None;
+        while !self.shared.is_closing() {
+            let asked = Instant::now();
+            let lasted = self.shared.lease.lasts();
+            let beat = timeout(self.lease, self.beat(&mut connection)).await;
+            match beat.unwrap_or_else(|_| Err(Failure::Lost("no answer in time".into()))) {
+                Ok(Some(others_ended)) => {
+                    if !lasted {
+                        tracing::info!("this node's lease goes on");
+                        held_since = asked;
+                    }
+                    self.held(asked);
+                    // After a failure of the database every lease may have ended, though the nodes are there.
+                    let is_idle = taking_over.as_ref().is_none_or(JoinHandle::is_finished);
+                    if others_ended && is_idle && held_since.elapsed() >= self.lease {
+                        taking_over = Some(tokio::spawn(self.clone().take_over()));
+                    }
+                }
+                Ok(None) => return self.shared.be_shut_out(),
+                Err(failure) => {
+                    tracing::warn!(%failure, "the lease of this node was not set forward");
+                    connection = None;
+                }
+            }
+            tokio::select! {
+                () = sleep(self.heartbeat.saturating_sub(asked.elapsed()).max(TRY_AGAIN)) => {}
+                () = self.shared.closed.notified() => {}
+            }
+        }
+    }
+
+    /// Sets the lease forward. Tells whether another's has ended; nothing where this node's row is gone.
+    async fn beat(&self, connection: &mut Option<Connection>) -> Result<Option<bool>, Failure> {
+        let connection = match connection {
+            Some(connection) => connection,
+            None => connection.insert(Connection::open(&self.config).await?),
+        };
+        let row = connection
+            .client
+            .query_opt(
+                "UPDATE nodes SET lease_until = clock_timestamp() + $3::int8 * interval '1 millisecond' \
+                 WHERE slot = $1::int2 AND writer = $2::int8 \
+                 RETURNING EXISTS (SELECT FROM nodes WHERE lease_until < clock_timestamp() AND slot <> $1::int2)",
+                &[&self.place.slot, &self.place.writer, &millis(self.lease)],
+            )
+            .await?;
+        Ok(row.map(|row| row.get(0)))
+    }
+
+    /// Takes over from nodes whose lease has ended, and hands out what they had. Where it cannot be said what became of that, this node
+    /// opens its store anew.
+    async fn take_over(self: Arc<Self>) {
+        let connection = match timeout(self.lease, Connection::open(&self.config)).await {
+            Ok(Ok(connection)) => connection,
+            Ok(Err(failure)) => return tracing::warn!(%failure, "no taking over now"),
+            Err(_) => return,
+        };
+        let client = &connection.client;
+        match in_time(self.try_to_take_over(client)).await {
+            Ok(None) => {}
+            Ok(Some(found)) => {
+                match in_time(async { Ok(client.batch_execute("COMMIT").await?) }).await {
+                    Ok(()) => self
+                        .shared
+                        .complete(vec![Completion::Adopted(Box::new(found))]),
+                    Err(failure) => {
+                        tracing::error!(%failure, "it is not known whether this node has taken over from another");
+                        self.shared.be_shut_out();
+                    }
+                }
+            }
+            // Undone with the connection; the next heartbeat comes back to it.
+            Err(failure) => tracing::warn!(%failure, "no taking over now"),
+        }
+    }
+
+    /// All but the commit.
+    async fn try_to_take_over(&self, client: &Client) -> Result<Option<Recovered>, Failure> {
+        client.batch_execute("BEGIN").await?;
+        let gone = client
+            .query(
+                "DELETE FROM nodes WHERE slot IN (SELECT slot FROM nodes WHERE lease_until < clock_timestamp() \
+                 AND slot <> $1::int2 FOR UPDATE SKIP LOCKED) RETURNING node",
+                &[&self.place.slot],
+            )
+            .await?;
+        if gone.is_empty() {
+            return Ok(None);
+        }
+        let left = adopt(client, self.place.writer).await?;
+        let found = Recovered {
+            transactions: open::with_originals(client, left.open)
+                .await
+                .map_err(|error| Failure::Unfit(error.to_string()))?,
+            advices: left.advices,
+            ..Recovered::default()
+        };
+        let nodes: Vec<&str> = gone.iter().map(|row| row.get(0)).collect();
+        tracing::warn!(
+            ?nodes,
+            transactions = found.transactions.len(),
+            advices = found.advices.len(),
+            "nodes are gone; this one takes over what they had under way"
+        );
+        Ok(Some(found))
+    }
+
+    /// The node stops: others may take over what it leaves, at once.
+    pub(crate) async fn leave(&self) {
+        let said = timeout(LEAVE_MAX, async {
+            let connection = Connection::open(&self.config).await?;
+            let sql = "UPDATE nodes SET lease_until = clock_timestamp() WHERE slot = $1::int2 AND writer = $2::int8";
+            let Place { slot, writer } = self.place;
+            connection.client.execute(sql, &[&slot, &writer]).await?;
+            Ok::<(), Failure>(())
+        });
+        if !matches!(said.await, Ok(Ok(()))) {
+            tracing::warn!(
+                "the database did not hear that this node stops; others learn it when its lease ends"
+            );
+        }
+    }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,215 @@
+//! Nodes come and go: each has its own numbers, and what one leaves another takes over.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ledger_postgres::{OpenError, PostgresOptions, PostgresStore};
+use postgres_harness::{Cluster, Way};
+use refund_ledger::store::{Completion, Recovered, Standing, Store};
+use refund_ledger::{Advice, AdviceState, Change, Transaction};
+
+use crate::ledger;
+use crate::store::suite::{Client, advance, advice, create, hold, purchase, refund};
+
+type Node = Client<PostgresStore>;
+
+const LEASE: Duration = Duration::from_millis(1000);
+
+fn options(of: &PostgresOptions, node: &str) -> PostgresOptions {
+    PostgresOptions {
+        node: node.into(),
+        lanes: 1,
+        lease: LEASE,
+        heartbeat: Duration::from_millis(100),
+        wait_max: Duration::from_millis(500),
+        ..of.clone()
+    }
+}
+
+fn open(options: &PostgresOptions) -> Node {
+    Client::new(|waker| PostgresStore::open(options, waker).unwrap())
+}
+
+fn eventually<T>(mut look: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(seen) = look() {
+            return seen;
+        }
+        assert!(start.elapsed() < Duration::from_secs(20), "never");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// What a node takes over next.
+fn adopted(node: &Node) -> Recovered {
+    eventually(|| {
+        let mut all = Vec::new();
+        node.store.completed(&mut all);
+        all.into_iter().find_map(|completion| match completion {
+            Completion::Adopted(found) => Some(*found),
+            _ => None,
+        })
+    })
+}
+
+/// A purchase with a refund in flight, and an advice about the purchase.
+fn leave_something(node: &mut Node) -> (Transaction, Transaction, Advice) {
+    let bought = purchase(1, 100);
+    node.must_commit(create(&bought));
+    let refunded = refund(2, &bought, 400, 200);
+    let mut held = hold(&refunded, &bought);
+    let owed = advice(&bought, 200);
+    held.0
+        .changes
+        .push(Change::CreateAdvice(Arc::new(owed.clone())));
+    held.1.put_advice(Arc::new(owed.clone()));
+    let bought = Transaction::clone(held.1.get(bought.key).unwrap());
+    node.must_commit(held);
+    (bought, refunded, owed)
+}
+
+fn is_all_of(found: &Recovered, left: &(Transaction, Transaction, Advice)) {
+    let mut keys: Vec<_> = found.transactions.iter().map(|one| one.key).collect();
+    keys.sort_unstable();
+    let mut expected = [left.0.key, left.1.key];
+    expected.sort_unstable();
+    assert_eq!(keys, expected);
+    let advices: Vec<&Advice> = found.advices.iter().map(|one| &**one).collect();
+    assert_eq!(advices, [&left.2]);
+}
+
+#[test]
+fn what_a_dead_node_had_under_way_is_anothers_once_its_lease_has_ended() {
+    let Some(cluster) = Cluster::start("dead_node") else {
+        return;
+    };
+    let any = ledger(&cluster);
+    let mut first = open(&options(&any, "node-1"));
+    let mut second = open(&options(&any, "node-2"));
+    let shares = [&first, &second].map(|node| node.store.recovered().share);
+    assert_ne!(shares[0], shares[1]);
+    let left = leave_something(&mut first);
+    assert_eq!(second.store.standing(), Standing::Holds);
+    let dies = Instant::now();
+    drop(first);
+    is_all_of(&adopted(&second), &left);
+    assert!(dies.elapsed() > LEASE / 2);
+    // The second one may act on all of it, and the advice is its own.
+    let known = second.store.advice(left.2.key).unwrap();
+    second.must_commit(advance(&known, AdviceState::Sent, 1, 300));
+    // Whoever comes into the dead one's slot goes on after its numbers, and finds nothing left.
+    let third = open(&options(&any, "node-3")).store.recovered();
+    assert_eq!(third.share, shares[0]);
+    assert!(third.transactions.is_empty() && third.advices.is_empty());
+    let mut stans: Vec<u32> = third.last_sent.iter().map(|(_, _, stan)| stan.0).collect();
+    stans.sort_unstable();
+    assert_eq!(stans, [1, 2]);
+    // Under its own name a node takes up what is its own.
+    drop(second);
+    let again = open(&options(&any, "node-2")).store.recovered();
+    assert_eq!(again.share, shares[1]);
+    assert_eq!(again.transactions.len(), 2);
+    assert_eq!(again.advices[0].state, AdviceState::Sent);
+}
+
+#[test]
+fn what_a_node_leaves_that_stops_is_anothers_at_once() {
+    let Some(cluster) = Cluster::start("stopped_node") else {
+        return;
+    };
+    let any = ledger(&cluster);
+    let mut first = open(&PostgresOptions {
+        lease: Duration::from_secs(3600),
+        ..options(&any, "node-1")
+    });
+    let second = open(&options(&any, "node-2"));
+    let left = leave_something(&mut first);
+    first.store.close().unwrap();
+    is_all_of(&adopted(&second), &left);
+}
+
+/// Cut off for longer than its lease, a node knows so before anybody takes over, and afterwards stores nothing more.
+#[test]
+fn a_node_that_was_cut_off_is_suspended_and_then_taken_over() {
+    let Some(cluster) = Cluster::start("cut_off") else {
+        return;
+    };
+    let any = ledger(&cluster);
+    let way = Way::to(cluster.address());
+    let database = any.url.rsplit('/').next().unwrap();
+    let url = format!("postgres://refundry@127.0.0.1:{}/{database}", way.port());
+    let behind = PostgresOptions {
+        url,
+        ..options(&any, "node-1")
+    };
+    let mut first = open(&behind);
+    let second = open(&options(&any, "node-2"));
+    let left = leave_something(&mut first);
+    way.hold();
+    eventually(|| (first.store.standing() == Standing::Suspended).then_some(()));
+    let mut early = Vec::new();
+    second.store.completed(&mut early);
+    assert!(early.is_empty(), "{early:?}");
+    is_all_of(&adopted(&second), &left);
+    assert_eq!(first.store.standing(), Standing::Suspended);
+    way.open();
+    eventually(|| (first.store.standing() == Standing::TakenOver).then_some(()));
+    assert!(first.store.poisoned().is_some());
+    assert!(matches!(
+        first.commit(create(&purchase(9, 300))),
+        Completion::Never { .. }
+    ));
+    drop(first);
+    let again = open(&behind);
+    assert_eq!(again.store.standing(), Standing::Holds);
+    assert!(again.store.recovered().transactions.is_empty());
+}
+
+/// Cut off for less than its lease, or with nobody there to take over, it just goes on.
+#[test]
+fn a_node_that_is_alone_goes_on_after_an_interruption() {
+    let Some(cluster) = Cluster::start("alone") else {
+        return;
+    };
+    let any = ledger(&cluster);
+    let way = Way::to(cluster.address());
+    let database = any.url.rsplit('/').next().unwrap();
+    let url = format!("postgres://refundry@127.0.0.1:{}/{database}", way.port());
+    let mut node = open(&PostgresOptions {
+        url,
+        ..options(&any, "node-1")
+    });
+    way.hold();
+    eventually(|| (node.store.standing() == Standing::Suspended).then_some(()));
+    way.open();
+    eventually(|| (node.store.standing() == Standing::Holds).then_some(()));
+    node.must_commit(create(&purchase(1, 100)));
+}
+
+#[test]
+fn there_is_room_for_sixteen_nodes_and_for_those_that_come_after() {
+    let Some(cluster) = Cluster::start("sixteen") else {
+        return;
+    };
+    let any = ledger(&cluster);
+    let named = |number: u32| options(&any, &format!("node-{number}"));
+    let mut nodes: Vec<Node> = (0..16).map(|number| open(&named(number))).collect();
+    let mut slots: Vec<u32> = nodes
+        .iter()
+        .map(|node| node.store.recovered().share.slot)
+        .collect();
+    slots.sort_unstable();
+    assert_eq!(slots, (0..16).collect::<Vec<_>>());
+    let refused = PostgresStore::open(&named(16), Arc::new(|| ()));
+    assert!(matches!(refused, Err(OpenError::Full)));
+    // Somebody who only reads takes no place.
+    assert!(
+        PostgresStore::view(&named(17))
+            .unwrap()
+            .advices()
+            .is_empty()
+    );
+    nodes.pop().unwrap().store.close().unwrap();
+    eventually(|| PostgresStore::open(&named(16), Arc::new(|| ())).ok());
+}
