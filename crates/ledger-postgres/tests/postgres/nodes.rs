@@ -1,12 +1,13 @@
 //! Nodes come and go: each has its own numbers, and what one leaves another takes over.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ledger_postgres::{OpenError, PostgresOptions, PostgresStore};
 use postgres_harness::{Cluster, Way};
 use refund_ledger::store::{Completion, Recovered, Standing, Store};
 use refund_ledger::{Advice, AdviceState, Change, Transaction};
+use tokio::time::Instant;
 
 use crate::ledger;
 use crate::store::suite::{Client, advance, advice, create, hold, purchase, refund};
