@@ -225,6 +225,17 @@ pub struct Recovered {
     pub share: Share,
 }
 
+/// What a ledger knows beside its records, and must know on wherever these are moved to.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Facts {
+    /// As [`Store::key_ids`].
+    pub key_ids: Vec<KeyId>,
+    /// As [`Recovered::last_event`].
+    pub last_event: u64,
+    /// As [`Recovered::last_sent`].
+    pub last_sent: Vec<(Name, WireTime, Stan)>,
+}
+
 /// A place in a [`Store::scan`].
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Cursor(pub Vec<u8>);

@@ -7,6 +7,7 @@
 //! ledger     ledger id (16)
 //! journal    present once the journal was created
 //! key_ids    key ids (4 each)
+//! import     present until an import is finished: its id (16), transactions so far (8), newest created (8)
 //! progress   first journal record that a start replays (8) newest event (8) newest created (8), then of every link:
 //!            event (8) DE 7 (8) STAN (4) length of its name (2) name
 //! ```
@@ -31,6 +32,8 @@ const AHEAD_WORD: &str = "ahead";
 /// What messages call the counts.
 const COUNTS: &str = "counts";
 
+const IMPORT_WORD: &str = "import";
+
 const PROGRESS_WORD: &str = "progress";
 
 /// How far the ledger has come.
@@ -44,6 +47,43 @@ pub(crate) struct Progress {
     pub(crate) newest_created: u64,
     /// What was used last toward each link.
     pub(crate) last_sent: Vec<Sent>,
+}
+
+/// How far an import has come.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Importing {
+    /// What is being imported.
+    pub(crate) id: [u8; 16],
+    /// Transactions so far.
+    pub(crate) done: u64,
+    /// The newest `created` of them, unix milliseconds.
+    pub(crate) newest_created: u64,
+}
+
+impl Importing {
+    pub(crate) fn new(id: [u8; 16]) -> Importing {
+        Importing {
+            id,
+            done: 0,
+            newest_created: 0,
+        }
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = self.id.to_vec();
+        bytes.extend(self.done.to_le_bytes());
+        bytes.extend(self.newest_created.to_le_bytes());
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Importing> {
+        let mut fields = Fields(bytes);
+        Some(Importing {
+            id: fields.array()?,
+            done: fields.u64()?,
+            newest_created: fields.u64()?,
+        })
+    }
 }
 
 /// The newest STAN and DE 7 toward a link.
@@ -126,6 +166,7 @@ pub(crate) struct Meta {
     pub(crate) progress: Progress,
     /// The cold store may hold newer records than `progress` says.
     pub(crate) ahead: bool,
+    pub(crate) importing: Option<Importing>,
 }
 
 /// Why [`Meta`] was not read.
@@ -164,10 +205,15 @@ impl Meta {
             Some(bytes) => Progress::decode(&bytes).ok_or(corrupt(PROGRESS_WORD))?,
             None => Progress::default(),
         };
+        let importing = match cold.meta(IMPORT_WORD)? {
+            Some(bytes) => Some(Importing::decode(&bytes).ok_or(corrupt(IMPORT_WORD))?),
+            None => None,
+        };
         Ok(Meta {
             ledger: Some(LedgerId(id.ok_or(corrupt(LEDGER_WORD))?)),
             has_journal: cold.meta(JOURNAL_WORD)?.is_some(),
             ahead: cold.meta(AHEAD_WORD)?.is_some(),
+            importing,
             key_ids: key_ids
                 .map(|bytes| KeyId(u32::from_le_bytes(bytes)))
                 .collect(),
@@ -227,6 +273,14 @@ impl Changes<'_> {
 
     pub(crate) fn set_counts(&mut self, counts: &Counts) {
         self.set_counts_bytes(&counts.encode());
+    }
+
+    pub(crate) fn set_importing(&mut self, importing: &Importing) {
+        self.set_meta(IMPORT_WORD, &importing.encode());
+    }
+
+    pub(crate) fn remove_importing(&mut self) {
+        self.remove_meta(IMPORT_WORD);
     }
 
     /// Notes that newer records than [`Progress`] says follow.

@@ -27,6 +27,7 @@ mod fields;
 mod hot;
 #[doc(hidden)]
 pub mod hot_bench;
+mod import;
 mod intake;
 pub mod journal;
 mod meta;
@@ -41,6 +42,7 @@ mod tests;
 mod verify;
 mod warm;
 
+pub use import::{Import, ImportError};
 pub use open_error::OpenError;
 pub use verify::{Report, verify};
 

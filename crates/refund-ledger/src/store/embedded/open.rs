@@ -13,7 +13,7 @@ use super::cold::{Cold, ColdError};
 use super::disk::{Disk, LockError, RealDisk, RealLock};
 use super::hot::Bucket;
 use super::journal::{Journal, JournalError, JournalOptions, LedgerId};
-use super::meta::Meta;
+use super::meta::{Importing, Meta};
 use super::open_error::OpenError;
 use super::shared::{AdviceEntry, Shared, lock};
 use super::{EmbeddedOptions, EmbeddedStore, cold_files, commit, reads, warm};
@@ -78,8 +78,18 @@ impl Folder {
         })
     }
 
-    /// Opens the cold store and reads what it notes. A ledger that has a journal had a whole cold store before.
+    /// Opens the cold store of a ledger and reads what it notes.
     pub(crate) fn open_cold(&self, cache_bytes: u64) -> Result<(Cold, Meta), OpenError> {
+        let (cold, meta) = self.open_any(cache_bytes)?;
+        match meta.importing {
+            Some(_) => Err(OpenError::Unfinished(self.cold.clone())),
+            None => Ok((cold, meta)),
+        }
+    }
+
+    /// As [`open_cold`](Folder::open_cold), also where an import is under way. A ledger that has a journal had a whole cold store
+    /// before.
+    pub(crate) fn open_any(&self, cache_bytes: u64) -> Result<(Cold, Meta), OpenError> {
         let complete = self.journal.is_dir();
         let error = |error| OpenError::cold(&self.cold, error);
         let cold = Cold::open(&self.cold, cache_bytes, complete).map_err(error)?;
@@ -126,7 +136,7 @@ pub(crate) fn open<D: Disk>(
     let (cold, mut meta) = folder.open_cold(options.cache_bytes)?;
     let ledger = match meta.ledger {
         Some(ledger) => ledger,
-        None => begin(&cold, &folder)?,
+        None => begin(&cold, &folder, None)?,
     };
     let places = Places {
         journal: &folder.journal,
@@ -200,8 +210,12 @@ pub(crate) fn open_parts<D: Disk>(
     })
 }
 
-/// Gives a new ledger its id.
-fn begin(cold: &Cold, folder: &Folder) -> Result<LedgerId, OpenError> {
+/// Gives a new ledger its id, and notes that it is to be imported, if it is.
+pub(crate) fn begin(
+    cold: &Cold,
+    folder: &Folder,
+    importing: Option<&Importing>,
+) -> Result<LedgerId, OpenError> {
     let mut id = [0; 16];
     getrandom::fill(&mut id).map_err(|error| OpenError::Io {
         doing: "get random numbers for",
@@ -211,6 +225,9 @@ fn begin(cold: &Cold, folder: &Folder) -> Result<LedgerId, OpenError> {
     let ledger = LedgerId(id);
     let mut changes = cold.change();
     changes.set_ledger(ledger);
+    importing
+        .into_iter()
+        .for_each(|importing| changes.set_importing(importing));
     let durable = changes.commit().and_then(|()| cold.sync());
     durable.map_err(|error| OpenError::cold(&folder.cold, error))?;
     Ok(ledger)

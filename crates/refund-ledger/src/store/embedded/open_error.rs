@@ -36,6 +36,8 @@ pub enum OpenError {
         /// What is wrong.
         what: String,
     },
+    /// The folder was being filled with another ledger's records, and that was not finished.
+    Unfinished(PathBuf),
     /// Written by a newer version of this program.
     UnknownVersion {
         /// The file or folder.
@@ -85,6 +87,12 @@ impl fmt::Display for OpenError {
                 f,
                 "{}: {what}; copy the whole ledger folder aside, check the disk, and restore the folder from a backup \
                  of one moment",
+                path.display()
+            ),
+            OpenError::Unfinished(path) => write!(
+                f,
+                "{}: an import into this ledger was not finished; run `refundry ledger import` again with the same file, or \
+                 remove the folder",
                 path.display()
             ),
             OpenError::UnknownVersion { path, version } => write!(

@@ -47,18 +47,11 @@ pub struct Report {
 /// # Errors
 /// Where the ledger does not open, as [`EmbeddedStore::open`](super::EmbeddedStore::open) would say, or is none.
 pub fn verify(dir: &Path) -> Result<Report, OpenError> {
-    for path in [dir.join("cold"), dir.join("journal")] {
-        if !path.is_dir() {
-            return Err(OpenError::Io {
-                doing: "find the ledger's",
-                path,
-                source: io::ErrorKind::NotFound.into(),
-            });
-        }
-    }
+    must_be_there(&dir.join("cold"))?;
     let folder = Folder::take(dir)?;
     let cold_error = |error| OpenError::cold(&folder.cold, error);
     let (cold, meta) = folder.open_cold(CACHE_BYTES)?;
+    must_be_there(&folder.journal)?;
     let mut ledger = Ledger::new(cold);
     for advice in ledger.cold.all_advices().map_err(cold_error)? {
         ledger.advices.insert(advice.key, advice);
@@ -75,6 +68,17 @@ pub fn verify(dir: &Path) -> Result<Report, OpenError> {
     ledger.report.clean_stop = summary.clean;
     ledger.check(&meta.counts).map_err(cold_error)?;
     Ok(ledger.report)
+}
+
+fn must_be_there(path: &Path) -> Result<(), OpenError> {
+    match path.is_dir() {
+        true => Ok(()),
+        false => Err(OpenError::Io {
+            doing: "find the ledger's",
+            path: path.to_owned(),
+            source: io::ErrorKind::NotFound.into(),
+        }),
+    }
 }
 
 /// What the cold store may keep of its files in memory meanwhile.
