@@ -8,6 +8,18 @@ use xxhash_rust::xxh3::xxh3_64;
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Stan(pub u32);
 
+impl Stan {
+    /// How many STANs there are: 1 to 999,999, and 1 follows the last.
+    pub const COUNT: u32 = 999_999;
+
+    /// Whether a counter that goes around came to this number after `earlier`: which lies at most half a round back.
+    #[must_use]
+    pub fn is_after(self, earlier: Stan) -> bool {
+        let steps = (self.0 % Self::COUNT + Self::COUNT - earlier.0 % Self::COUNT) % Self::COUNT;
+        (1..=Self::COUNT / 2).contains(&steps)
+    }
+}
+
 /// Transmission date and time (DE 7) as sent, ten digits MMDDhhmmss read as a number; the date's meaning is not checked.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct WireTime(pub u64);
@@ -176,6 +188,16 @@ fn hash(parts: &[&[u8]]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn stans_go_around() {
+        let pairs = [(2, 1), (1, 999_999), (400_000, 1), (1, 600_000)];
+        for (later, earlier) in pairs.map(|(later, earlier)| (Stan(later), Stan(earlier))) {
+            assert!(later.is_after(earlier), "{later:?} {earlier:?}");
+            assert!(!earlier.is_after(later), "{later:?} {earlier:?}");
+        }
+        assert!(!Stan(7).is_after(Stan(7)));
+    }
 
     #[test]
     fn parts_come_back_and_sort_by_merchant_stan_time() {

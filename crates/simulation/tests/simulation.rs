@@ -52,6 +52,14 @@ const FAILED: [(u64, &str); 22] = [
     (43_192, "the same at the turn of a day"),
     (44_147, "the same after a STAN wrap"),
     (
+        1_795_376_358_703_401,
+        "a request waited for its original to be read, and was on record after one that came later: over a restart that one's number came again",
+    ),
+    (1_795_376_358_704_353, "the same with an advice"),
+    (1_795_376_358_715_041, "the same"),
+    (1_795_376_358_717_523, "the same"),
+    (1_795_376_358_720_123, "the same"),
+    (
         10_016_338,
         "a late approval came in time, but was forgotten while its record was read and the clock jumped",
     ),

@@ -104,7 +104,11 @@ impl State {
         }
         for change in &item.event.changes {
             if let Some((link, time, stan)) = sent(change, &item.next) {
-                self.last_sent.insert(link.as_str(), (link, time, stan));
+                let known = self.last_sent.entry(link.as_str());
+                let known = known.or_insert((link, time, stan));
+                if stan.is_after(known.2) {
+                    *known = (link, time, stan);
+                }
             }
         }
         Completion::Committed { item }

@@ -97,15 +97,16 @@ pub(crate) struct Sent {
 }
 
 impl Progress {
-    /// Takes note of a STAN and DE 7 that were given out. The last event decides: events come in the order in which numbers are
-    /// given out, and both begin anew, DE 7 with every year and STANs after the last.
+    /// Takes note of a STAN and DE 7 that were given out. Events need not come in the order in which numbers were given out, since
+    /// one that waits for a record from the cold store comes later; and neither number tells by its size, since both begin anew.
     pub(crate) fn sent(&mut self, sent: Sent) {
         match self
             .last_sent
             .iter_mut()
             .find(|known| known.link == sent.link)
         {
-            Some(known) => *known = sent,
+            Some(known) if sent.stan.is_after(known.stan) => *known = sent,
+            Some(_) => {}
             None => self.last_sent.push(sent),
         }
     }

@@ -7,7 +7,7 @@ use crate::store::Item;
 use crate::store::embedded::disk::{Fault, SimulatedDisk};
 use crate::store::embedded::simulated::{SimulatedCold, SteppedStore};
 use crate::store::suite::{change, create, hold, patch, purchase, refund};
-use crate::{MinorUnits, Patch, Transaction};
+use crate::{MinorUnits, Patch, Stan, Transaction, Working, decide};
 
 fn submit(store: &Stepped, items: Vec<Item>) {
     let mut requests = items.into_iter().map(Request::Commit).collect();
@@ -156,6 +156,43 @@ fn an_item_waits_behind_another_that_waits_for_a_read() {
         [(3, "committed"), (4, "committed")]
     );
     assert_eq!(known(&store, young.key).unwrap().version, 3);
+}
+
+/// The refund took its STAN first, but waits for the purchase to be read: a start goes on after the later number.
+#[test]
+fn an_older_number_that_comes_later_is_not_the_last() {
+    let (disk, cold) = (SimulatedDisk::new(1), SimulatedCold::default());
+    let store = stepped(&disk, &cold, 1).unwrap();
+    let bought = purchase(1, 100);
+    commit(&store, vec![item(1, create(&bought))]);
+    store.checkpoint(&|_| ());
+    commit(&store, vec![item(4, create(&purchase(3, 100)))]);
+    assert!(matches!(
+        store.store().peek(bought.key, 0),
+        Peek::NotInMemory
+    ));
+    let refunded = refund(2, &bought, 600, 200);
+    let sent = refunded.issuer.unwrap();
+    let next = Stan(sent.stan.0 + 1);
+    let numbered = decide::number(sent.link, next, sent.time, 200);
+    let items = vec![
+        item(2, hold(&refunded, &bought)),
+        item(3, (numbered, Working::new())),
+    ];
+    submit(&store, items);
+    write(&store);
+    let order = completed(&store).into_iter().map(|answer| match answer {
+        Completion::Committed { item } => item.id,
+        other => panic!("{other:?}"),
+    });
+    assert!(order.eq([3, 2]), "which is the case that is tested");
+    drop(store);
+    disk.restart();
+    let store = stepped(&disk, &cold, 1).unwrap();
+    let recovered = store.store().recovered();
+    let mut last = recovered.last_sent.iter();
+    let last = last.find(|(link, ..)| *link == sent.link).unwrap();
+    assert_eq!(last.2, next);
 }
 
 /// Between judgement and memory, a checkpoint writes the record that an item was judged on, and makes room of it.
