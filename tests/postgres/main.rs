@@ -6,4 +6,5 @@ mod node;
 mod one_node;
 #[path = "../program/mod.rs"]
 mod program;
+mod several_nodes;
 mod starts;

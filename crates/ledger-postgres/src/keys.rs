@@ -1,12 +1,12 @@
 //! The ids of the keys that card digests and sealed boxes were made with.
 
 use refund_ledger::KeyId;
-use tokio_postgres::{Client, GenericClient};
+use tokio_postgres::Client;
 
 use crate::database::Failure;
 
 /// All of them, in the order in which they came.
-pub(crate) async fn known(client: &impl GenericClient) -> Result<Vec<KeyId>, Failure> {
+pub(crate) async fn known(client: &Client) -> Result<Vec<KeyId>, Failure> {
     let rows = client
         .query("SELECT id FROM card_keys ORDER BY place", &[])
         .await?;
@@ -17,27 +17,23 @@ pub(crate) async fn known(client: &impl GenericClient) -> Result<Vec<KeyId>, Fai
 }
 
 /// Puts ids on record, unless another node has put some there that the caller has not `seen`: two nodes that begin a ledger with
-/// different keys would both be wrong for it. Gives what is on record then.
+/// different keys would both be wrong for it. Gives what is on record then. To be called within a transaction.
 pub(crate) async fn make_known(
-    client: &mut Client,
+    client: &Client,
     ids: &[KeyId],
     seen: &[KeyId],
 ) -> Result<Vec<KeyId>, Failure> {
-    let transaction = client.transaction().await?;
-    transaction
+    client
         .batch_execute("LOCK TABLE card_keys IN EXCLUSIVE MODE")
         .await?;
-    let present = known(&transaction).await?;
+    let present = known(client).await?;
     if present.len() != seen.len() {
-        transaction.rollback().await?;
         return Ok(present);
     }
     for id in ids {
         let number = i64::from(id.0);
         let sql = "INSERT INTO card_keys (id) VALUES ($1) ON CONFLICT DO NOTHING";
-        transaction.execute(sql, &[&number]).await?;
+        client.execute(sql, &[&number]).await?;
     }
-    let present = known(&transaction).await?;
-    transaction.commit().await?;
-    Ok(present)
+    known(client).await
 }

@@ -122,6 +122,13 @@ impl From<tokio_postgres::Error> for NoPlace {
     }
 }
 
+/// Whether a process runs under this name.
+pub(crate) async fn is_there(client: &Client, node: &str) -> Result<bool, Failure> {
+    let sql = "SELECT EXISTS (SELECT FROM nodes WHERE node = $1::text AND lease_until > clock_timestamp())";
+    let row = client.query_one(sql, &[&node]).await?;
+    Ok(row.get(0))
+}
+
 /// Makes a writer with its lanes for `node`, in the row of its name or else in a free one, shuts out the node's earlier process and takes
 /// over what belongs to nobody. The lease counts from before the call.
 pub(crate) async fn enter(

@@ -29,6 +29,8 @@ pub enum OpenError {
     Schema(SchemaError),
     /// As many nodes run already as there can be.
     Full,
+    /// Another process runs under this node's name.
+    NameTaken(String),
     /// What is stored cannot be read.
     Corrupt(StoreError),
     /// The operating system gives no thread.
@@ -41,6 +43,10 @@ impl fmt::Display for OpenError {
             OpenError::Url(why) => write!(f, "the database's URL cannot be used: {why}"),
             OpenError::Database(why) => f.write_str(why),
             OpenError::Schema(error) => error.fmt(f),
+            OpenError::NameTaken(node) => write!(
+                f,
+                "another process runs under this node's name, {node:?}; each node needs a name of its own"
+            ),
             OpenError::Full => write!(
                 f,
                 "{} nodes run on this database already, which is as many as there can be: stop one, or use the name of one \
@@ -71,6 +77,7 @@ impl OpenError {
         matches!(
             self,
             OpenError::Url(_)
+                | OpenError::NameTaken(_)
                 | OpenError::Schema(SchemaError::Old { .. } | SchemaError::New { .. })
         )
     }
@@ -107,6 +114,9 @@ pub(crate) async fn enter(
     options: &PostgresOptions,
     lanes: i16,
 ) -> Result<(Place, Left), OpenError> {
+    if options.yields && nodes::is_there(client, &options.node).await? {
+        return Err(OpenError::NameTaken(options.node.clone()));
+    }
     let entered = nodes::enter(client, &options.node, lanes, options.lease).await;
     entered.map_err(|error| match error {
         NoPlace::Full => OpenError::Full,

@@ -48,6 +48,9 @@ pub struct PostgresOptions {
     pub lease: Duration,
     /// How often it gives one.
     pub heartbeat: Duration,
+    /// Whether a process that runs under this name now is left alone; otherwise it is shut out. For a node that opens its store anew
+    /// after another has taken over: was that one of its own name, the two would shut each other out for ever.
+    pub yields: bool,
 }
 
 impl PostgresOptions {
@@ -64,6 +67,7 @@ impl PostgresOptions {
             wait_max: Duration::from_secs(5),
             lease: Duration::from_secs(10),
             heartbeat: Duration::from_secs(1),
+            yields: false,
         }
     }
 
@@ -120,6 +124,8 @@ pub struct PostgresStore {
     recovered: Recovered,
     key_ids: Mutex<Vec<KeyId>>,
     config: Config,
+    /// For questions that come now and then.
+    spare: Arc<Mutex<Option<Arc<Connection>>>>,
     runtime: Handle,
     stop: Arc<Notify>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
@@ -207,6 +213,7 @@ impl PostgresStore {
             recovered: start.recovered,
             key_ids: Mutex::new(start.key_ids),
             config,
+            spare: Arc::default(),
             runtime,
             stop,
             thread: Mutex::new(Some(thread)),
@@ -240,17 +247,27 @@ impl PostgresStore {
         }
     }
 
-    /// Does `work` on a connection of its own, and waits for it.
+    /// Does `work` on a connection that nothing else uses meanwhile, and waits for it. The connection is kept for the next time where
+    /// all went well.
     fn wait_for<T, W, F>(&self, work: W) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        W: FnOnce(Connection) -> F + Send + 'static,
+        W: FnOnce(Arc<Connection>) -> F + Send + 'static,
         F: Future<Output = Result<T, Failure>> + Send,
     {
         let (report, done) = sync_channel(1);
-        let config = self.config.clone();
+        let (config, spare) = (self.config.clone(), self.spare.clone());
         self.runtime.spawn(async move {
-            let all = async { work(Connection::open(&config).await?).await };
+            let idle = lock(&spare).take();
+            let all = async {
+                let connection = match idle.filter(|idle| !idle.client.is_closed()) {
+                    Some(idle) => idle,
+                    None => Arc::new(Connection::open(&config).await?),
+                };
+                let result = work(connection.clone()).await?;
+                *lock(&spare) = Some(connection);
+                Ok(result)
+            };
             // Whoever asked waits for it.
             let _ = report.send(in_time(all).await);
         });
@@ -387,8 +404,12 @@ impl Store for PostgresStore {
 
     fn make_known(&self, ids: &[KeyId]) -> Result<(), StoreError> {
         let (wanted, seen) = (ids.to_vec(), self.key_ids());
-        let make_known = |mut connection: Connection| async move {
-            keys::make_known(&mut connection.client, &wanted, &seen).await
+        let make_known = |connection: Arc<Connection>| async move {
+            let client = &connection.client;
+            client.batch_execute("BEGIN").await?;
+            let known = keys::make_known(client, &wanted, &seen).await?;
+            client.batch_execute("COMMIT").await?;
+            Ok(known)
         };
         let known = self.wait_for(make_known)?;
         let all = ids.iter().all(|id| known.contains(id));
@@ -407,7 +428,7 @@ impl Store for PostgresStore {
             .0
             .first_chunk()
             .map_or(0, |bytes| u128::from_be_bytes(*bytes));
-        let page = move |connection: Connection| async move {
+        let page = move |connection: Arc<Connection>| async move {
             reads::page(&connection.client, Key::from_value(first), limit).await
         };
         self.wait_for(page)?

@@ -110,7 +110,11 @@ pub fn answer(
 }
 
 fn find(store: &dyn Store, key: AdviceKey) -> Result<Arc<Advice>, String> {
-    let advice = store.advice(key);
+    let advice = match store.is_shared() {
+        // In memory are those of this node, perhaps as they were.
+        true => store.advices().into_iter().find(|advice| advice.key == key),
+        false => store.advice(key),
+    };
     advice
         .filter(|advice| advice.state != AdviceState::Done)
         .ok_or_else(|| "no advice with this key waits or is a dead letter".to_owned())

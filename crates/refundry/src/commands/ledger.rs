@@ -1,9 +1,11 @@
-//! `refundry ledger`: what is on record. A running node is asked over its socket; else the files are read.
+//! `refundry ledger`: what is on record. A running node is asked over its socket; else the files are read. A database is read
+//! whether or not nodes run.
 
 use std::io::{self, Write};
 
 use ledger_postgres::Migrated;
-use refund_ledger::store::embedded::{EmbeddedStore, Report, verify};
+use refund_ledger::store::Store;
+use refund_ledger::store::embedded::{Report, verify};
 use serde_json::Value;
 use switch_core::Civil;
 
@@ -73,7 +75,8 @@ fn migrate(args: &LedgerMigrateArgs) -> Result<(), Failure> {
         )));
     };
     let options = postgres_options(&config, postgres);
-    let done = ledger_postgres::migrate(&options).map_err(|error| database_failure(&error))?;
+    let done =
+        ledger_postgres::migrate(&options).map_err(|error| place::database_failure(&error))?;
     let Migrated { found, made } = done;
     let mut out = io::stdout().lock();
     let said = match found {
@@ -87,14 +90,6 @@ fn migrate(args: &LedgerMigrateArgs) -> Result<(), Failure> {
         ),
     };
     said.map_err(|error| Failure::output(&error))
-}
-
-/// What somebody must change first is a matter of usage.
-fn database_failure(error: &ledger_postgres::OpenError) -> Failure {
-    match error.is_for_operators() {
-        true => Failure::Usage(error.to_string()),
-        false => Failure::Failed(error.to_string()),
-    }
 }
 
 fn show(args: &LedgerShowArgs) -> Result<(), Failure> {
@@ -146,10 +141,14 @@ fn ask(
     question: &Question,
     line: &mut dyn FnMut(&str) -> io::Result<()>,
 ) -> Result<(), Failure> {
-    let on_files = |store: &EmbeddedStore, emit: &mut place::Emit<'_>| {
+    let on_ledger = |store: &dyn Store, emit: &mut place::Emit<'_>| {
         ledger_view::answer(store, &place.realms, question, emit)
     };
-    place.ask(question, &on_files, line)
+    // A database answers as well beside the node.
+    match place.database() {
+        Some(_) => place.ask_ledger(&on_ledger, line),
+        None => place.ask(question, &on_ledger, line),
+    }
 }
 
 fn verify_files(place: &Place) -> Result<(), Failure> {

@@ -1,23 +1,25 @@
-//! Which ledger a tool looks at, and how: a running node is asked over its socket, else the files are read.
+//! Which ledger a tool looks at, and how: a running node is asked over its socket, else the files or the database are read.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ledger_postgres::{PostgresOptions, PostgresStore};
 use refund_ledger::Name;
 use refund_ledger::store::embedded::{EmbeddedOptions, EmbeddedStore};
+use refund_ledger::store::{Store, StoreError};
 use serde_json::Value;
 
 use crate::Failure;
 use crate::cli::LedgerPlace;
-use crate::config::Config;
-use crate::engine::{Question, ask_node};
+use crate::config::{Config, Engine};
+use crate::engine::{Question, ask_node, postgres_options};
 
 /// Takes the lines of an answer.
 pub(super) type Emit<'a> = dyn FnMut(String) -> io::Result<()> + 'a;
 
-/// How a question is answered from the files, line by line.
-pub(super) type OnFiles<'a> = dyn Fn(&EmbeddedStore, &mut Emit<'_>) -> Result<(), String> + 'a;
+/// How a question is answered from the ledger itself, line by line.
+pub(super) type OnLedger<'a> = dyn Fn(&dyn Store, &mut Emit<'_>) -> Result<(), String> + 'a;
 
 /// A data folder, and the realms that its keys may be in.
 pub(super) struct Place {
@@ -55,7 +57,7 @@ impl Place {
                 ));
             }
         };
-        if !place.data_dir.is_dir() {
+        if place.database().is_none() && !place.data_dir.is_dir() {
             return Err(Failure::Failed(format!(
                 "{}: there is no such folder, so no ledger",
                 place.data_dir.display()
@@ -64,21 +66,45 @@ impl Place {
         Ok(place)
     }
 
-    /// A running node is asked; without one the files are opened. A line with an error is a failure.
+    /// How the database is reached, where the ledger is in one.
+    pub(super) fn database(&self) -> Option<PostgresOptions> {
+        let config = self.config.as_ref()?;
+        match &config.ledger.engine {
+            Engine::Postgres(postgres) => Some(postgres_options(config, postgres)),
+            Engine::Embedded => None,
+        }
+    }
+
+    /// A running node is asked; without one the ledger is opened. A line with an error is a failure.
     pub(super) fn ask(
         &self,
         question: &Question,
-        on_files: &OnFiles<'_>,
+        on_ledger: &OnLedger<'_>,
         line: &mut dyn FnMut(&str) -> io::Result<()>,
     ) -> Result<(), Failure> {
         if self.ask_running(question, line)? {
             return Ok(());
         }
+        self.ask_ledger(on_ledger, line)
+    }
+
+    /// Opens the ledger, also one in a database that nodes work on.
+    pub(super) fn ask_ledger(
+        &self,
+        on_ledger: &OnLedger<'_>,
+        line: &mut dyn FnMut(&str) -> io::Result<()>,
+    ) -> Result<(), Failure> {
+        let closed = |error: StoreError| Failure::Failed(error.to_string());
+        let mut emit = |text: String| line(&text);
+        if let Some(options) = self.database() {
+            let store = PostgresStore::view(&options).map_err(|error| database_failure(&error))?;
+            let answered = on_ledger(&store, &mut emit);
+            store.close().map_err(closed)?;
+            return answered.map_err(Failure::Failed);
+        }
         let store = open(&self.data_dir)?;
-        let answered = on_files(&store, &mut |text| line(&text));
-        store
-            .close()
-            .map_err(|error| Failure::Failed(error.to_string()))?;
+        let answered = on_ledger(&store, &mut emit);
+        store.close().map_err(closed)?;
         answered.map_err(Failure::Failed)
     }
 
@@ -109,6 +135,14 @@ fn error_of(line: &str) -> Option<String> {
     let prefix = line.starts_with(r#"{"error""#);
     let value: Value = prefix.then(|| serde_json::from_str(line).ok()).flatten()?;
     value["error"].as_str().map(str::to_owned)
+}
+
+/// What somebody must change first is a matter of usage.
+pub(super) fn database_failure(error: &ledger_postgres::OpenError) -> Failure {
+    match error.is_for_operators() {
+        true => Failure::Usage(error.to_string()),
+        false => Failure::Failed(error.to_string()),
+    }
 }
 
 /// The files, as they are: nothing is dropped for its age.

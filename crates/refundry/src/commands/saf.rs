@@ -164,17 +164,16 @@ fn ask(
     question: &SafQuestion,
     line: &mut dyn FnMut(&str) -> io::Result<()>,
 ) -> Result<(), Failure> {
-    let on_files = |store: &_, emit: &mut Emit<'_>| {
-        let store: &refund_ledger::store::embedded::EmbeddedStore = store;
+    let on_ledger = |store: &dyn Store, emit: &mut Emit<'_>| {
         let view = View {
-            store: store as &dyn Store,
+            store,
             now: Clock::start().microseconds(),
             progress: &|keys| vec![None; keys.len()],
             message: &|advice| sealed_message(place.config.as_ref(), advice),
         };
         saf_view::answer(&view, question, emit)
     };
-    place.ask(&Question::Saf(question.clone()), &on_files, line)
+    place.ask(&Question::Saf(question.clone()), &on_ledger, line)
 }
 
 /// Asks the running node for what only it can do.

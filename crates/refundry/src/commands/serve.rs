@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::Failure;
 use crate::cli::ServeArgs;
@@ -30,29 +30,69 @@ pub fn run(args: &ServeArgs) -> Result<(), Failure> {
 
 async fn serve(config: &Config) -> Result<(), Failure> {
     let metrics = Metrics::install().map_err(|error| Failure::Failed(error.to_string()))?;
-    let cannot_listen = |error| Failure::Failed(format!("cannot wait for signals: {error}"));
-    let mut terminate = signal(SignalKind::terminate()).map_err(cannot_listen)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot_listen)?;
-    let switch = Switch::start(config, Some(metrics))
-        .await
-        .map_err(|error| not_started(&error))?;
-    announce(&switch).map_err(|error| Failure::output(&error))?;
-    let failed = tokio::select! {
-        _ = terminate.recv() => false,
-        _ = interrupt.recv() => false,
-        () = switch.failed() => true,
+    let mut stop = Stop::listen()
+        .map_err(|error| Failure::Failed(format!("cannot wait for signals: {error}")))?;
+    let started = tokio::select! {
+        started = Switch::start(config, Some(metrics.clone())) => started,
+        () = stop.asked() => return Ok(()),
     };
+    let mut switch = started.map_err(|error| not_started(&error))?;
+    announce(&switch).map_err(|error| Failure::output(&error))?;
+    let config = switch.bound(config);
+    loop {
+        tokio::select! {
+            () = stop.asked() => break,
+            () = switch.failed() => {}
+        }
+        if !switch.is_taken_over() {
+            let why = switch
+                .failure()
+                .map_or_else(String::new, |error| format!(": {error}"));
+            // What could be said and closed is.
+            let _ = switch.stop().await;
+            return Err(Failure::Failed(format!(
+                "the ledger could not make changes durable{why}; look at its disk or database, then start again"
+            )));
+        }
+        tracing::warn!("another node has taken over from this one: the ledger is opened anew");
+        let opened = tokio::select! {
+            opened = switch.open_ledger_again(&config) => opened,
+            () = stop.asked() => break,
+        };
+        let ledger = opened.map_err(|error| not_started(&error))?;
+        // Its successor needs its addresses; what it still had is another node's.
+        let _ = switch.stop().await;
+        let started = Switch::start_on(ledger, &config, Some(metrics.clone())).await;
+        switch = started.map_err(|error| not_started(&error))?;
+        tracing::info!("serving again");
+    }
     tracing::info!("stopping");
     let stopped = switch.stop().await;
-    if failed {
-        return Err(Failure::Failed(
-            "the ledger could not make changes durable; look at the disk, then start again"
-                .to_owned(),
-        ));
-    }
     stopped.map_err(|error| Failure::Failed(error.to_string()))?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// The signals that ask for a stop.
+struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    fn listen() -> std::io::Result<Stop> {
+        Ok(Stop {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 fn not_started(error: &SwitchError) -> Failure {

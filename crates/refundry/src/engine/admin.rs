@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use refund_ledger::store::Standing;
 use tokio::net::TcpListener;
 
 use super::{Engine, Stage};
@@ -40,12 +41,21 @@ async fn live() -> Response {
 /// 200 while the ledger takes changes and at least one issuer link is up.
 async fn ready(State(engine): State<Arc<Engine>>) -> Response {
     let (ready, failed) = engine.look(|core| (core.ready(), core.failed()));
+    let standing = engine.store.standing();
     let stage = *engine.stage().borrow();
-    let reason = match (ready, failed, stage) {
-        (true, ..) => return json(StatusCode::OK, r#"{"status":"ready"}"#.to_owned()),
-        (_, true, _) => "the ledger cannot make changes durable; restart the node",
-        (_, _, Stage::Draining | Stage::Closing) => "the node is stopping",
-        (_, _, Stage::Serving) => "no issuer link is up",
+    let reason = match (standing, ready, failed, stage) {
+        (Standing::Holds, true, ..) => {
+            return json(StatusCode::OK, r#"{"status":"ready"}"#.to_owned());
+        }
+        (Standing::TakenOver, ..) => {
+            "another node has taken over from this one; the ledger is being opened anew"
+        }
+        (_, _, true, _) => "the ledger cannot make changes durable; restart the node",
+        (_, _, _, Stage::Draining | Stage::Closing) => "the node is stopping",
+        (Standing::Suspended, ..) => {
+            "the ledger's database is away, or answers too late; it is tried again"
+        }
+        (Standing::Holds, ..) => "no issuer link is up",
     };
     let body = serde_json::json!({ "status": "not ready", "reason": reason });
     json(StatusCode::SERVICE_UNAVAILABLE, body.to_string())

@@ -35,8 +35,8 @@ enum Kind {
     Embedded(Arc<EmbeddedStore>),
     Postgres {
         store: Arc<PostgresStore>,
-        // Held for its drop alone.
-        _folder: File,
+        /// Locked for as long as it is open.
+        folder: File,
     },
 }
 
@@ -57,10 +57,37 @@ impl Ledger {
             Engine::Postgres(postgres) => postgres,
         };
         let folder = take_folder(&config.node.data_dir)?;
-        let end = Instant::now() + DATABASE_PATIENCE;
+        let options = postgres_options(config, postgres);
+        Ledger::reach_postgres(options, &folder, Some(DATABASE_PATIENCE)).await
+    }
+
+    /// Opens the ledger anew beside this one, whose node another has taken the place of. Waits for a database that is away, however
+    /// long that takes: nodes that run go on when it is back.
+    ///
+    /// # Errors
+    /// [`SwitchError`] where it cannot be opened.
+    pub(super) async fn open_again(&self, config: &Config) -> Result<Ledger, SwitchError> {
+        match (&self.kind, &config.ledger.engine) {
+            (Kind::Postgres { folder, .. }, Engine::Postgres(postgres)) => {
+                let mut options = postgres_options(config, postgres);
+                options.yields = true;
+                Ledger::reach_postgres(options, folder, None).await
+            }
+            // Nobody takes over a ledger that one node alone has.
+            _ => Ledger::open(config).await,
+        }
+    }
+
+    async fn reach_postgres(
+        options: PostgresOptions,
+        folder: &File,
+        patience: Option<Duration>,
+    ) -> Result<Ledger, SwitchError> {
+        let began = Instant::now();
         loop {
-            match Ledger::open_postgres(config, postgres, &folder).await {
-                Err(SwitchError::Database(error)) if error.is_passing() && Instant::now() < end => {
+            let goes_on = patience.is_none_or(|patience| began.elapsed() < patience);
+            match Ledger::open_postgres(options.clone(), folder).await {
+                Err(SwitchError::Database(error)) if error.is_passing() && goes_on => {
                     tracing::warn!(%error, "the ledger's database is tried again");
                     sleep(DATABASE_RETRY).await;
                 }
@@ -88,21 +115,16 @@ impl Ledger {
         Ok(Ledger { kind, due })
     }
 
-    async fn open_postgres(
-        config: &Config,
-        postgres: &Postgres,
-        folder: &File,
-    ) -> Result<Ledger, SwitchError> {
+    async fn open_postgres(options: PostgresOptions, folder: &File) -> Result<Ledger, SwitchError> {
         let folder = folder.try_clone().map_err(SwitchError::Socket)?;
         let due = Arc::new(Due::default());
-        let options = postgres_options(config, postgres);
         let waker = waker(&due);
         let opening = move || PostgresStore::open(&options, waker);
         let opened = tokio::task::spawn_blocking(opening).await;
         let opened = opened.map_err(|error| SwitchError::Thread(io::Error::other(error)))?;
         let kind = Kind::Postgres {
             store: Arc::new(opened.map_err(SwitchError::Database)?),
-            _folder: folder,
+            folder,
         };
         Ok(Ledger { kind, due })
     }
@@ -136,6 +158,7 @@ pub fn postgres_options(config: &Config, postgres: &Postgres) -> PostgresOptions
     options.batch_max = postgres.batch;
     options.cache_bytes = config.ledger.memory;
     options.wait_max = postgres.wait;
+    options.lease = postgres.lease;
     options
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use refund_ledger::store::embedded::OpenError;
-use refund_ledger::store::{Store, StoreError};
+use refund_ledger::store::{Standing, Store, StoreError};
 use refund_ledger::{KeyId, Name, Vault};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use switch_core::Core;
@@ -218,10 +218,43 @@ impl Switch {
         self.admin
     }
 
+    /// The configuration with the addresses that are in fact listened on, for a node that comes after this one: where port 0 has
+    /// taken a free one, it is the same then.
+    #[must_use]
+    pub fn bound(&self, config: &Config) -> Config {
+        let mut config = config.clone();
+        for (listen, (_, address)) in config.listen.iter_mut().zip(&self.listeners) {
+            listen.address.port = address.port();
+        }
+        config.admin.address.port = self.admin.port();
+        config
+    }
+
     /// Whether an issuer link is up and the ledger takes changes.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.engine.look(Core::ready)
+    }
+
+    /// Whether another node has taken over what this one had under way: it was not heard of for longer than its lease. This one
+    /// answers `system` until it is exchanged for one on the ledger opened anew.
+    #[must_use]
+    pub fn is_taken_over(&self) -> bool {
+        self.engine.store.standing() == Standing::TakenOver
+    }
+
+    /// Opens the ledger anew for the node that is to come after this one, which goes on answering meanwhile.
+    ///
+    /// # Errors
+    /// [`SwitchError`] where it cannot be opened.
+    pub async fn open_ledger_again(&self, config: &Config) -> Result<Ledger, SwitchError> {
+        self.ledger.open_again(config).await
+    }
+
+    /// Why the ledger takes no more changes, if so.
+    #[must_use]
+    pub fn failure(&self) -> Option<StoreError> {
+        self.engine.store.poisoned()
     }
 
     /// Waits until the ledger fails; a node whose ledger is well waits for ever.

@@ -117,7 +117,7 @@ impl Import {
     fn write(&mut self, records: &[Arc<Transaction>]) -> Result<(), ColdError> {
         let mut changes = self.cold.change();
         let mut progress = self.progress;
-        let mut counts = self.counts.clone();
+        let mut counts = self.counts;
         for record in records {
             changes.put(record, true);
             if record.is_open() || record.is_awaited(self.last_event) {
