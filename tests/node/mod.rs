@@ -11,6 +11,7 @@ mod database;
 mod faulty_disk;
 mod process;
 mod setup;
+pub(crate) mod story;
 
 use std::process::Command;
 use std::sync::Arc;

@@ -104,8 +104,22 @@ impl Node {
 
     /// Sends SIGTERM.
     pub(crate) fn send_terminate(&self) {
+        self.signal(rustix::process::Signal::TERM);
+    }
+
+    /// Stops it where it is: it does nothing until [`Node::unpause`].
+    pub(crate) fn pause(&self) {
+        self.signal(rustix::process::Signal::STOP);
+    }
+
+    /// Goes on after [`Node::pause`].
+    pub(crate) fn unpause(&self) {
+        self.signal(rustix::process::Signal::CONT);
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
         let id = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+        rustix::process::kill_process(id, signal).unwrap();
     }
 
     /// SIGTERM; the exit status.
