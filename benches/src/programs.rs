@@ -68,10 +68,25 @@ impl Program {
         links: usize,
         dialect: &str,
     ) -> Result<Program, Box<dyn Error>> {
+        Program::node(folder, issuer, links, dialect, "refundry-1", "")
+    }
+
+    /// A switch of this name, with further sections of its configuration.
+    ///
+    /// # Errors
+    /// As [`Program::switch`].
+    pub fn node(
+        folder: &Path,
+        issuer: SocketAddr,
+        links: usize,
+        dialect: &str,
+        name: &str,
+        sections: &str,
+    ) -> Result<Program, Box<dyn Error>> {
         let text = format!(
-            "[node]\ndata_dir = \"data\"\n[[listen]]\nname = \"pos\"\naddress = \"127.0.0.1:0\"\ndialect = \"{dialect}\"\n\
+            "[node]\nname = \"{name}\"\ndata_dir = \"data\"\n[[listen]]\nname = \"pos\"\naddress = \"127.0.0.1:0\"\ndialect = \"{dialect}\"\n\
              max_connections = 12000\n[[issuer]]\nname = \"bank\"\naddress = \"{issuer}\"\nbins = [\"4\"]\nconnections = {links}\ndialect = \"{dialect}\"\n\
-             [admin]\naddress = \"127.0.0.1:0\"\n"
+             [admin]\naddress = \"127.0.0.1:0\"\n{sections}"
         );
         let file = folder.join("refundry.toml");
         std::fs::write(&file, text)?;
@@ -91,6 +106,19 @@ impl Program {
             std::thread::sleep(LOOK_EVERY);
         }
         Err("the switch is not ready in time".into())
+    }
+
+    /// Runs `refundry` with these words to its end.
+    ///
+    /// # Errors
+    /// Where that is not a good one.
+    pub fn run(words: &[&str]) -> Result<(), Box<dyn Error>> {
+        let (child, _output) = spawn(&[&["refundry"], words].concat())?;
+        let output = child.wait_with_output()?;
+        if output.status.success() {
+            return Ok(());
+        }
+        Err(format!("refundry {words:?}: {}", output.status).into())
     }
 
     fn new(child: Child, address: SocketAddr, output: BufReader<ChildStdout>) -> Program {

@@ -107,6 +107,13 @@ fn main() {
     for statement in ["VACUUM ANALYZE", "CHECKPOINT"] {
         sql(&database, statement);
     }
+    let number = |text: String| text.parse::<f64>().unwrap();
+    let size = number(sql(
+        &database,
+        "SELECT pg_total_relation_size('transactions')",
+    ));
+    let original = size / arguments.originals as f64;
+    println!("an original and its index entries: {original:.0} bytes");
     println!(
         "{:>8} {:>10} {:>6} {:>8} {:>10} {:>8} {:>10} {:>11}",
         "standby", "work", "batch", "waiting", "changes/s", "node us", "server us", "standby us"
@@ -130,12 +137,18 @@ fn main() {
                FROM pg_stat_user_tables WHERE relname = 'transactions'";
     let hot = sql(&database, hot);
     println!("updates in place (HOT): {hot} %");
+    let event = "SELECT sum(pg_total_relation_size(inhrelid)) / (SELECT count(*) FROM events) \
+                 FROM pg_inherits WHERE inhparent = 'events'::regclass";
+    let event = number(sql(&database, event));
+    println!("an event and its index entry: {event:.0} bytes");
     if let Some(file) = &arguments.json {
         let all = json!({
             "postgres": version,
             "originals": arguments.originals,
             "connections": arguments.lanes,
             "hot_percent": hot,
+            "bytes_an_original": original,
+            "bytes_an_event": event,
             "rows": rows,
         });
         std::fs::write(file, format!("{all:#}\n")).unwrap();
