@@ -51,6 +51,31 @@ fn good_files_are_shown_in_full_and_read_again() {
 }
 
 #[test]
+fn the_three_hosts_of_the_example_are_accepted() {
+    let bodies: Vec<String> = (1..=3)
+        .map(|host| {
+            let file = fixture(&format!("scaling/node-{host}.toml"));
+            let url = "postgres://refundry:hidden-word@10.0.0.11,10.0.0.12,10.0.0.13/refundry?target_session_attrs=read-write";
+            let output = Command::new(env!("CARGO_BIN_EXE_refundry"))
+                .args(["check", "--config", file.to_str().unwrap()])
+                .env("REFUNDRY_POSTGRES_URL", url)
+                .output()
+                .unwrap();
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert_eq!((output.status.code(), said.as_str()), (Some(0), ""));
+            let shown = String::from_utf8(output.stdout).unwrap();
+            assert!(!shown.contains("hidden-word"), "{shown}");
+            let name = format!("name = \"switch-{host}\"");
+            assert!(shown.contains(&name), "{shown}");
+            // The first line names the file.
+            let body = shown.split_once('\n').unwrap().1;
+            body.replace(&name, "name")
+        })
+        .collect();
+    assert!(bodies.iter().all(|body| *body == bodies[0]));
+}
+
+#[test]
 fn relative_paths_start_at_the_file_and_are_shown_in_full() {
     let folder = tempfile::tempdir().unwrap();
     fs::copy(
