@@ -1,11 +1,12 @@
 //! A store in memory: nothing survives. For tests of whoever decides, and the reference for the engines' test suite.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::{
     By, CANDIDATES_MAX, Completion, Cursor, Found, Item, Page, Peek, Query, Recovered, Request,
-    Share, Stats, Store, StoreError, Waker,
+    Share, Standing, Stats, Store, StoreError, Waker,
 };
 use crate::{
     Advice, AdviceKey, AdviceState, Change, Event, Key, KeyId, Kind, Name, Stan, Transaction,
@@ -13,37 +14,121 @@ use crate::{
 };
 
 /// Keeps everything in two maps behind one lock; completes requests within [`Store::submit`].
+///
+/// Several nodes may have one each on the same records ([`beside`](MemoryStore::beside)): each remembers what it has seen, and owns
+/// what it opened, until another [takes it over](MemoryStore::take_over).
 pub struct MemoryStore {
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
+    node: Node,
     waker: Waker,
 }
+
+/// What one node knows of itself.
+#[derive(Default)]
+struct Node {
+    /// Its number; no number where it is alone.
+    number: Option<u32>,
+    /// Which part of the STANs and RRNs it has.
+    slot: u32,
+    /// What it has seen last, which others may have changed since.
+    seen: Mutex<BTreeMap<Key, Arc<Transaction>>>,
+    suspended: AtomicBool,
+    completed: Mutex<Vec<Completion>>,
+}
+
+/// Nodes on the same records at most.
+const NODES_MAX: u32 = 16;
 
 #[derive(Default)]
 struct State {
     transactions: BTreeMap<Key, Arc<Transaction>>,
     advices: BTreeMap<AdviceKey, Arc<Advice>>,
     key_ids: Vec<KeyId>,
-    /// The DE 7 and STAN given out last, by link.
-    last_sent: BTreeMap<&'static str, (Name, WireTime, Stan)>,
+    /// The DE 7 and STAN given out last, by slot and link.
+    last_sent: BTreeMap<(u32, &'static str), (Name, WireTime, Stan)>,
     last_event: u64,
     /// Reads from memory are refused, so that callers take the long way.
     forgetful: bool,
     poisoned: Option<StoreError>,
-    completed: Vec<Completion>,
+    /// The nodes that have been there.
+    nodes: u32,
+    /// Those that others have taken over from.
+    gone: BTreeSet<u32>,
+    /// Whose what is open or waits is.
+    owners: BTreeMap<Key, u32>,
+    senders: BTreeMap<AdviceKey, u32>,
 }
 
 impl MemoryStore {
     /// An empty store.
     pub fn new(waker: Waker) -> MemoryStore {
         MemoryStore {
-            state: Mutex::default(),
+            state: Arc::default(),
+            node: Node::default(),
             waker,
         }
     }
 
+    /// The store of another node on the same records. Of a store that was made by [`new`](MemoryStore::new), this is to be the first
+    /// use: the records begin to be shared.
+    #[must_use]
+    pub fn beside(&self, waker: Waker) -> MemoryStore {
+        let number = self.lock().nodes;
+        self.with_number(number, number % NODES_MAX, waker)
+    }
+
+    fn with_number(&self, number: u32, slot: u32, waker: Waker) -> MemoryStore {
+        self.lock().nodes = number.saturating_add(1);
+        MemoryStore {
+            state: self.state.clone(),
+            node: Node {
+                number: Some(number),
+                slot,
+                ..Node::default()
+            },
+            waker,
+        }
+    }
+
+    /// This node takes over what another had: the other one stores nothing more, and this one is handed what was open there.
+    pub fn take_over(&self, other: &MemoryStore) {
+        let left = self.become_owner(other);
+        lock(&self.node.completed).push(Completion::Adopted(Box::new(left)));
+        (self.waker)();
+    }
+
+    fn become_owner(&self, other: &MemoryStore) -> Recovered {
+        let (Some(from), Some(to)) = (other.node.number, self.node.number) else {
+            return Recovered::default();
+        };
+        let mut state = self.lock();
+        state.gone.insert(from);
+        let left = state.left(Some(from));
+        for owner in state.owners.values_mut().filter(|owner| **owner == from) {
+            *owner = to;
+        }
+        for sender in state.senders.values_mut().filter(|sender| **sender == from) {
+            *sender = to;
+        }
+        left
+    }
+
+    /// From now on this node does not know whether it still is who it was; or it does again.
+    pub fn suspend(&self, suspended: bool) {
+        self.node.suspended.store(suspended, Ordering::Relaxed);
+    }
+
     /// The same records behind another waker, as after a restart. [`Store::recovered`] tells what is open.
     pub fn reopened(&self, waker: Waker) -> MemoryStore {
-        let state = self.lock();
+        let mut state = self.lock();
+        if self.is_shared() {
+            state.poisoned = None;
+            let number = state.nodes;
+            drop(state);
+            let again = self.with_number(number, self.node.slot, waker);
+            again.become_owner(self);
+            return again;
+        }
         let copy = State {
             transactions: state.transactions.clone(),
             advices: state.advices.clone(),
@@ -51,11 +136,11 @@ impl MemoryStore {
             last_sent: state.last_sent.clone(),
             last_event: state.last_event,
             forgetful: state.forgetful,
-            poisoned: None,
-            completed: Vec::new(),
+            ..State::default()
         };
         MemoryStore {
-            state: Mutex::new(copy),
+            state: Arc::new(Mutex::new(copy)),
+            node: Node::default(),
             waker,
         }
     }
@@ -73,16 +158,47 @@ impl MemoryStore {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        lock(&self.state)
+    }
+
+    /// Remembers what a completion shows.
+    fn see(&self, completion: &Completion) {
+        let mut seen = lock(&self.node.seen);
+        let mut see = |record: &Arc<Transaction>| {
+            let known = seen.get(&record.key).map_or(0, |known| known.version);
+            if record.version >= known {
+                seen.insert(record.key, record.clone());
+            }
+        };
+        match completion {
+            Completion::Committed { item } => {
+                let changed = item.event.transactions();
+                changed.filter_map(|key| item.next.get(key)).for_each(see);
+            }
+            Completion::Conflict { present, .. } => present.transactions().for_each(see),
+            Completion::Got {
+                record: Ok(Some(record)),
+                ..
+            } => see(record),
+            Completion::Adopted(left) => left.transactions.iter().for_each(see),
+            _ => {}
+        }
     }
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
 impl State {
-    fn commit(&mut self, item: Item) -> Completion {
+    fn commit(&mut self, item: Item, node: Option<u32>, slot: u32) -> Completion {
         if self.poisoned.is_some() {
             return Completion::Unknown { item: item.id };
+        }
+        if node.is_some_and(|node| self.gone.contains(&node)) {
+            return Completion::Never { item: item.id };
         }
         if !self.expected(&item.event) {
             return Completion::Conflict {
@@ -102,9 +218,12 @@ impl State {
                 self.advices.insert(key, advice.clone());
             }
         }
+        if let Some(node) = node {
+            self.own(&item, node);
+        }
         for change in &item.event.changes {
             if let Some((link, time, stan)) = sent(change, &item.next) {
-                let known = self.last_sent.entry(link.as_str());
+                let known = self.last_sent.entry((slot, link.as_str()));
                 let known = known.or_insert((link, time, stan));
                 if stan.is_after(known.2) {
                     *known = (link, time, stan);
@@ -112,6 +231,51 @@ impl State {
             }
         }
         Completion::Committed { item }
+    }
+
+    /// What an item opens is its node's, until it is closed; an advice is of who changed it last.
+    fn own(&mut self, item: &Item, node: u32) {
+        for key in item.event.transactions() {
+            let is_open =
+                |record: &Arc<Transaction>| record.is_open() || record.is_awaited(self.last_event);
+            if item.next.get(key).is_some_and(is_open) {
+                self.owners.entry(key).or_insert(node);
+            } else {
+                self.owners.remove(&key);
+            }
+        }
+        for key in item.event.advices() {
+            self.senders.insert(key, node);
+        }
+    }
+
+    /// What is open, of one node or of all.
+    fn left(&self, of: Option<u32>) -> Recovered {
+        let is_its = |owner: Option<&u32>| of.is_none() || owner.copied() == of;
+        let mut open: BTreeMap<Key, Arc<Transaction>> = BTreeMap::new();
+        let all = self.transactions.values();
+        let is_open =
+            |known: &&Arc<Transaction>| known.is_open() || known.is_awaited(self.last_event);
+        for known in all
+            .filter(is_open)
+            .filter(|known| is_its(self.owners.get(&known.key)))
+        {
+            open.insert(known.key, known.clone());
+            if let Some(original) = known.original.and_then(|key| self.transactions.get(&key)) {
+                open.insert(original.key, original.clone());
+            }
+        }
+        let advices = self.advices.values();
+        let waits = |advice: &&Arc<Advice>| advice.state != AdviceState::Done;
+        Recovered {
+            transactions: open.into_values().collect(),
+            advices: advices
+                .filter(waits)
+                .filter(|advice| is_its(self.senders.get(&advice.key)))
+                .cloned()
+                .collect(),
+            ..Recovered::default()
+        }
     }
 
     fn expected(&self, event: &Event) -> bool {
@@ -197,6 +361,10 @@ fn sent(change: &Change, next: &Working) -> Option<(Name, WireTime, Stan)> {
 
 impl Store for MemoryStore {
     fn peek(&self, key: Key, _since: u64) -> Peek {
+        if self.is_shared() {
+            let seen = lock(&self.node.seen).get(&key).cloned();
+            return seen.map_or(Peek::NotInMemory, Peek::Known);
+        }
         let state = self.lock();
         match state.transactions.get(&key) {
             _ if state.forgetful => Peek::NotInMemory,
@@ -207,7 +375,7 @@ impl Store for MemoryStore {
 
     fn peek_all(&self, query: Query, _since: u64) -> Option<Found> {
         let state = self.lock();
-        (!state.forgetful).then(|| state.find(query))
+        (!state.forgetful && !self.is_shared()).then(|| state.find(query))
     }
 
     fn submit(&self, requests: &mut Vec<Request>) {
@@ -215,9 +383,10 @@ impl Store for MemoryStore {
             return;
         }
         let mut state = self.lock();
+        let mut completed = lock(&self.node.completed);
         for request in requests.drain(..) {
-            let completion = match request {
-                Request::Commit(item) => state.commit(item),
+            completed.push(match request {
+                Request::Commit(item) => state.commit(item, self.node.number, self.node.slot),
                 Request::Get { ticket, key } => Completion::Got {
                     ticket,
                     record: Ok(state.transactions.get(&key).cloned()),
@@ -226,45 +395,36 @@ impl Store for MemoryStore {
                     ticket,
                     found: Ok(state.find(query)),
                 },
-            };
-            state.completed.push(completion);
+            });
         }
-        drop(state);
+        drop((state, completed));
         (self.waker)();
     }
 
     fn completed(&self, completions: &mut Vec<Completion>) {
-        completions.append(&mut self.lock().completed);
+        let fresh = std::mem::take(&mut *lock(&self.node.completed));
+        if self.is_shared() {
+            fresh.iter().for_each(|completion| self.see(completion));
+        }
+        completions.extend(fresh);
     }
 
     fn recovered(&self) -> Recovered {
         let state = self.lock();
-        let mut open: BTreeMap<Key, Arc<Transaction>> = BTreeMap::new();
-        for transaction in state
-            .transactions
-            .values()
-            .filter(|known| known.is_open() || known.is_awaited(state.last_event))
-        {
-            open.insert(transaction.key, transaction.clone());
-            if let Some(original) = transaction
-                .original
-                .and_then(|key| state.transactions.get(&key))
-            {
-                open.insert(original.key, original.clone());
-            }
-        }
+        let slot = self.node.slot;
+        let share = self.node.number.map_or(Share::WHOLE, |_| Share {
+            slot,
+            of: NODES_MAX,
+        });
+        let last_sent = state
+            .last_sent
+            .range((slot, "")..(slot.saturating_add(1), ""));
         Recovered {
-            transactions: open.into_values().collect(),
-            advices: state
-                .advices
-                .values()
-                .filter(|advice| advice.state != AdviceState::Done)
-                .cloned()
-                .collect(),
-            last_sent: state.last_sent.values().copied().collect(),
+            last_sent: last_sent.map(|(_, last)| *last).collect(),
             last_event: state.last_event,
             is_empty: state.transactions.is_empty() && state.key_ids.is_empty(),
-            share: Share::WHOLE,
+            share,
+            ..state.left(self.node.number)
         }
     }
 
@@ -306,7 +466,7 @@ impl Store for MemoryStore {
     }
 
     fn advices(&self) -> Vec<Arc<Advice>> {
-        let mut advices: Vec<_> = self.recovered().advices;
+        let mut advices: Vec<_> = self.lock().left(None).advices;
         advices.sort_by_key(|advice| advice.created);
         advices
     }
@@ -325,6 +485,25 @@ impl Store for MemoryStore {
     }
 
     fn poisoned(&self) -> Option<StoreError> {
+        if self.standing() == Standing::TakenOver {
+            let message = "another node has taken over".into();
+            return Some(StoreError { message });
+        }
         self.lock().poisoned.clone()
+    }
+
+    fn is_shared(&self) -> bool {
+        self.node.number.is_some()
+    }
+
+    fn standing(&self) -> Standing {
+        let is_gone = |number| self.lock().gone.contains(&number);
+        if self.node.suspended.load(Ordering::Relaxed) {
+            Standing::Suspended
+        } else if self.node.number.is_some_and(is_gone) {
+            Standing::TakenOver
+        } else {
+            Standing::Holds
+        }
     }
 }

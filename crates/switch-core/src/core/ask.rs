@@ -31,15 +31,16 @@ impl Core {
         task: &Task,
         message: Option<&Message<'_>>,
     ) -> Result<Outcome, Interrupt> {
+        if !asking.asked.repeat && !self.may_send() {
+            self.reply_reason(asking, Reason::System);
+            return Ok(Outcome::Done);
+        }
         match self.own(asking, task)? {
             Own::Repeat {
                 record,
                 refreshed,
                 unnamed: false,
-            } => {
-                self.repeat(asking, &record, refreshed);
-                Ok(Outcome::Done)
-            }
+            } => self.repeat(asking, &record, refreshed, task),
             // Its new name cannot be put on record, and 96 would say that nothing happened: it asks the next node again.
             Own::Repeat { .. } if self.failed => Ok(Outcome::Done),
             Own::Repeat {
@@ -50,23 +51,25 @@ impl Core {
             // The first may become anything, and 96 would say that nothing happened: it is told when it comes again.
             Own::Early => Ok(Outcome::Done),
             _ if self.failed || asking.known_only => {
+                self.look_first(task)?;
                 self.reply_reason(asking, Reason::System);
                 Ok(Outcome::Done)
             }
             Own::Duplicate => {
+                self.look_first(task)?;
                 tracing::warn!(key = %asking.asked.key, "a key that is in use, with other content");
                 self.reply_reason(asking, Reason::Duplicate);
                 Ok(Outcome::Done)
             }
-            Own::Reversed(slot) => self.refuse(asking, &slot, Reason::Reversed, None, Vec::new()),
+            Own::Reversed(slot) => self.refuse(asking, &slot, Reason::Reversed, task),
             Own::New(slot) if asking.asked.kind == Kind::Reversal => {
                 self.reversal(asking, &slot, task)
             }
             Own::New(slot) if asking.asked.request.amount == MinorUnits::ZERO => {
-                self.refuse(asking, &slot, Reason::Amount, None, Vec::new())
+                self.refuse(asking, &slot, Reason::Amount, task)
             }
             Own::New(slot) if asking.asked.kind.is_original() => {
-                Ok(self.open(asking, &slot, message))
+                self.open(asking, &slot, task, message)
             }
             Own::New(slot) => self.refund_or_void(asking, &slot, task, message),
         }
@@ -84,7 +87,10 @@ impl Core {
                 record,
                 refreshed,
                 unnamed: false,
-            }) => self.repeat(asking, &record, refreshed),
+            }) => {
+                // What it would have to wait for is asked for again.
+                let _ = self.repeat(asking, &record, refreshed, &task);
+            }
             Ok(Own::Repeat { .. } | Own::Early) | Err(Interrupt::Busy(_)) => {}
             Err(_) if asking.asked.repeat => {}
             Ok(_) | Err(_) => self.reply_reason(asking, Reason::System),
@@ -92,18 +98,33 @@ impl Core {
     }
 
     /// The same request again: the stored answer, or the one that is still to come.
-    fn repeat(&mut self, asking: &Asking, record: &Arc<Transaction>, refreshed: bool) {
+    fn repeat(
+        &mut self,
+        asking: &Asking,
+        record: &Arc<Transaction>,
+        refreshed: bool,
+        task: &Task,
+    ) -> Result<Outcome, Interrupt> {
         let mut asker = asking.asker.clone();
         asker.refreshed = refreshed;
+        let flight = self.flights.get_mut(&record.key);
+        match flight {
+            Some(flight) if record.answer.is_none() => {
+                // Too many: the next repeat gets the answer. It may be an approval, so that nothing is said rather than 96.
+                if flight.waiters.len() < WAITERS_MAX {
+                    flight.waiters.push(asker);
+                }
+                return Ok(Outcome::Done);
+            }
+            _ => self.look_first(task)?,
+        }
         if record.answer.is_some() {
-            return self.answer_stored(&asker, record);
+            self.answer_stored(&asker, record);
+        } else {
+            // What was read is older than the answer, where no other node has the request: the next repeat gets it.
+            self.wait_for_another_node(record.key, task)?;
         }
-        match self.flights.get_mut(&record.key) {
-            Some(flight) if flight.waiters.len() < WAITERS_MAX => flight.waiters.push(asker),
-            // Too many, or what was read is older than the answer: the next repeat gets it. It may be an approval, so that
-            // nothing is said rather than 96.
-            Some(_) | None => {}
-        }
+        Ok(Outcome::Done)
     }
 
     /// A repeat with a refreshed DE 7: its key becomes another name of the transaction, then it is answered.
@@ -114,8 +135,7 @@ impl Core {
         task: &Task,
     ) -> Result<Outcome, Interrupt> {
         let Some(slot) = self.marker_slot(asking.asked.key, task)? else {
-            self.repeat(asking, record, true);
-            return Ok(Outcome::Done);
+            return self.repeat(asking, record, true, task);
         };
         let mut alias = asking.asked.marker(slot.key, Kind::SameAs, self.now_ms());
         alias.original = Some(record.key);
@@ -124,23 +144,30 @@ impl Core {
     }
 
     /// A purchase or pre-authorisation.
-    fn open(&mut self, asking: &Asking, slot: &Slot, message: Option<&Message<'_>>) -> Outcome {
+    fn open(
+        &mut self,
+        asking: &Asking,
+        slot: &Slot,
+        task: &Task,
+        message: Option<&Message<'_>>,
+    ) -> Result<Outcome, Interrupt> {
         let asked = &asking.asked;
         let link = asked
             .pan
             .as_ref()
             .and_then(|pan| self.config.routes.link(pan.digits()));
         let Some(link) = link else {
+            self.look_first(task)?;
             self.reply_reason(asking, Reason::NoRoute);
-            return Outcome::Done;
+            return Ok(Outcome::Done);
         };
         let now = self.now_ms();
         let draft = match asked.transaction(slot.key, asked.request.rrn, &self.vault, now) {
             Ok(draft) => slot.fill(draft),
-            Err(error) => return self.cannot_seal(asking, error),
+            Err(error) => return Ok(self.cannot_seal(asking, error)),
         };
         let event = decide::open(draft, now);
-        self.relayed(asking, slot, event, link, None, message)
+        self.relayed(asking, slot, event, (link, None), task, message)
     }
 
     fn refund_or_void(
@@ -154,7 +181,7 @@ impl Core {
         let referenced = !asked.original.is_empty() || asked.named_by_rrn;
         if !referenced && asked.kind == Kind::Refund {
             if !self.config.policy.unreferenced {
-                return self.refuse(asking, slot, Reason::Unreferenced, None, Vec::new());
+                return self.refuse(asking, slot, Reason::Unreferenced, task);
             }
             return self.relay_refund(asking, slot, None, task, message);
         }
@@ -163,8 +190,8 @@ impl Core {
             Named::Elsewhere(original) if asked.kind == Kind::Refund => {
                 self.relay_refund(asking, slot, Some(original), task, message)
             }
-            Named::Elsewhere(_) => self.refuse(asking, slot, Reason::Terminal, None, Vec::new()),
-            Named::Nothing => self.refuse(asking, slot, Reason::UnknownOriginal, None, Vec::new()),
+            Named::Elsewhere(_) => self.refuse(asking, slot, Reason::Terminal, task),
+            Named::Nothing => self.refuse(asking, slot, Reason::UnknownOriginal, task),
         }
     }
 
@@ -202,9 +229,10 @@ impl Core {
         // First the rules, without a number toward the issuer: a refusal is stored whether the link is up or not.
         let event = match self.hold(draft, original.as_deref(), card, now) {
             Ok(event) => event,
-            Err(refusal) => return self.refuse(asking, slot, refusal.reason, None, Vec::new()),
+            Err(refusal) => return self.refuse(asking, slot, refusal.reason, task),
         };
         let Some(link) = link else {
+            self.look_first(task)?;
             self.reply_reason(asking, Reason::NoRoute);
             return Ok(Outcome::Done);
         };
@@ -215,7 +243,7 @@ impl Core {
         if takes_over && !self.links[link].is_up() {
             return Ok(self.store_refund(asking, slot, link, original.as_deref(), card));
         }
-        Ok(self.relayed(asking, slot, event, link, original, message))
+        self.relayed(asking, slot, event, (link, original), task, message)
     }
 
     /// The decision to relay the request that `event` opens, once it is durable.
@@ -224,19 +252,20 @@ impl Core {
         asking: &Asking,
         slot: &Slot,
         mut event: Event,
-        link: usize,
-        original: Option<Arc<Transaction>>,
+        (link, original): (usize, Option<Arc<Transaction>>),
+        task: &Task,
         message: Option<&Message<'_>>,
-    ) -> Outcome {
+    ) -> Result<Outcome, Interrupt> {
         let (issuer, rrn) = match self.numbers(asking, link) {
             Ok(numbers) => numbers,
             Err(reason) => {
+                self.look_first(task)?;
                 self.reply_reason(asking, reason);
-                return Outcome::Done;
+                return Ok(Outcome::Done);
             }
         };
         let Some(new) = opened(&mut event) else {
-            return Outcome::Done;
+            return Ok(Outcome::Done);
         };
         (new.issuer, new.request.rrn) = (Some(issuer), rrn);
         let written = self.write_relay(asking, message, new, &issuer, original.as_deref(), link);
@@ -252,7 +281,7 @@ impl Core {
             Err(reason) => Some(reason),
         };
         let flight = self.spare_flights.boxed(flight);
-        self.decided(event, slot, original, After::Relay(flight, fault))
+        Ok(self.decided(event, slot, original, After::Relay(flight, fault)))
     }
 
     fn hold(
@@ -388,15 +417,28 @@ impl Core {
         Ok((issuer, rrn))
     }
 
-    /// Records a refusal, so that a repeat gets the same answer. `rrn` where the original's is known.
+    /// Records a refusal, so that a repeat gets the same answer.
     pub(super) fn refuse(
+        &mut self,
+        asking: &Asking,
+        slot: &Slot,
+        reason: Reason,
+        task: &Task,
+    ) -> Result<Outcome, Interrupt> {
+        self.refuse_and(asking, slot, reason, None, Vec::new(), task)
+    }
+
+    /// The same with `more` changes, and with the original's `rrn` where it is known.
+    pub(super) fn refuse_and(
         &mut self,
         asking: &Asking,
         slot: &Slot,
         reason: Reason,
         rrn: Option<Rrn>,
         more: Vec<(Change, Slot)>,
+        task: &Task,
     ) -> Result<Outcome, Interrupt> {
+        self.look_first(task)?;
         let now = self.now_ms();
         let rrn = match rrn {
             Some(rrn) if !asking.asked.request.rrn_given => rrn,

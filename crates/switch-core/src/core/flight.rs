@@ -145,6 +145,8 @@ impl Core {
         flight.waiters.push(asker);
         flight.sent_at = self.now;
         let left = match (self.links[link].pick(flight.turn), fault) {
+            // It may be another node's by now.
+            _ if !self.may_send() => Err(Reason::System),
             (None, _) => Err(Reason::LinkDown),
             (Some(_), Some(fault)) => Err(fault),
             (Some(connection), None) => Ok(connection),

@@ -426,11 +426,17 @@ impl Core {
         let written = Core::written(&mut self.arena, |out| {
             outward::network_request(probe.time.0, stan.0, code, spec, out)
         });
-        if let Ok(message) = written {
-            self.outputs.push(Output::ToLink {
-                connection,
-                message,
-            });
+        // While the node's numbers may be another's, an echo is left out, and a sign-on is tried again over a new connection.
+        let may_send = self.may_send();
+        if !may_send && !probe.sign_on {
+            self.links[link].done(stan.0, Pending::Network(probe));
+        } else if let Ok(message) = written {
+            if may_send {
+                self.outputs.push(Output::ToLink {
+                    connection,
+                    message,
+                });
+            }
             self.timer(
                 self.now + self.config.links[link].response_timeout,
                 Timer::Probe(connection, stan.0),

@@ -12,6 +12,7 @@ mod own;
 mod recover;
 mod reversal;
 mod saf;
+mod shared;
 mod slab;
 mod spare;
 mod terminal;
@@ -88,6 +89,8 @@ impl fmt::Debug for Output {
 pub struct Core {
     config: CoreConfig,
     store: Arc<dyn Store>,
+    /// Other nodes change the same records.
+    shared: bool,
     vault: Arc<Vault>,
     metrics: Metrics,
     /// The time of the present input.
@@ -101,7 +104,9 @@ pub struct Core {
     fetching: Slab<(Task, Wanted)>,
     committing: Slab<Committing>,
     ready: VecDeque<Task>,
-    /// Tasks in `busy` and `fetching`.
+    /// Tasks that look again after a while.
+    asleep: Slab<Task>,
+    /// Tasks in `busy`, `fetching` and `asleep`.
     waiting: usize,
     /// How many of them are requests of this name, and of this name whatever the DE 7.
     asking: HashMap<Key, u32>,
@@ -140,6 +145,8 @@ enum Timer {
     Pump(usize),
     /// An advice of a link may be over its age.
     Age(usize),
+    /// A sleeping task looks again.
+    Look(u64),
     /// A connection is due for an echo, or its echo or sign-on (of this STAN) for an answer.
     Probe(u64, u32),
 }
@@ -167,6 +174,7 @@ impl Core {
         let saf = Saf::new(config.links.iter().map(|link| link.name));
         let mut core = Core {
             config,
+            shared: store.is_shared(),
             store,
             vault,
             metrics,
@@ -180,6 +188,7 @@ impl Core {
             fetching: Slab::new(),
             committing: Slab::new(),
             ready: VecDeque::new(),
+            asleep: Slab::new(),
             waiting: 0,
             asking: HashMap::new(),
             spare_askings: Spare::new(),
@@ -235,6 +244,7 @@ impl Core {
                 Timer::Attempt(key, attempt) => self.attempt_timeout(key, attempt),
                 Timer::Pump(link) => self.pump_timer(link),
                 Timer::Age(link) => self.age_timer(link),
+                Timer::Look(number) => self.wake(number),
                 Timer::Probe(connection, stan) => self.probe(connection, stan),
             }
         }
@@ -262,6 +272,7 @@ impl Core {
         waiting
             .into_iter()
             .for_each(|key| self.response_timeout(key));
+        self.stop_looking();
         self.run_ready();
     }
 

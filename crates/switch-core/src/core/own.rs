@@ -43,6 +43,7 @@ pub(super) struct Slot {
 }
 
 /// The records of one name: generation 0 and, where the name was used again, later ones.
+#[derive(Default)]
 pub(super) struct Generations {
     pub(super) first: Option<Arc<Transaction>>,
     later: Vec<Arc<Transaction>>,
@@ -74,7 +75,15 @@ impl Core {
         let now = self.now_ms();
         let window = self.key_window(asked.kind);
         let since = now.saturating_sub(window.max(DAY));
-        let known = self.generations(asked.key, since, task)?;
+        let known = match self.generations(asked.key, since, task) {
+            // Nearly always it is new, and where it is not, the store says so when its record is to be written.
+            Err(Interrupt::Get(key))
+                if self.shared && !asked.repeat && key == asked.key && task.guess() =>
+            {
+                Generations::default()
+            }
+            known => known?,
+        };
         let current = |record: &&Arc<Transaction>| {
             let age = now.saturating_sub(record.created);
             match record.kind {

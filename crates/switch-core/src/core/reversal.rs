@@ -46,7 +46,7 @@ impl Core {
     ) -> Result<Outcome, Interrupt> {
         let asked = &asking.asked;
         if asked.amount == Some(MinorUnits::ZERO) {
-            return self.refuse(asking, slot, Reason::Amount, None, Vec::new());
+            return self.refuse(asking, slot, Reason::Amount, task);
         }
         match self.find(asked, task)? {
             Named::Own(target) => self.reverse(asking, slot, &target, task),
@@ -121,10 +121,14 @@ impl Core {
                 Ok(self.decided(event, slot, before, after))
             }
             Err(refusal) if refusal.passing => {
+                self.look_first(task)?;
                 self.answer_reason(&asking.asker, Some(&rrn), refusal.reason);
                 Ok(Outcome::Done)
             }
-            Err(refusal) => self.refuse(asking, slot, refusal.reason, Some(rrn), Vec::new()),
+            Err(refusal) => {
+                let (reason, rrn) = (refusal.reason, Some(rrn));
+                self.refuse_and(asking, slot, reason, rrn, Vec::new(), task)
+            }
         }
     }
 
@@ -136,6 +140,7 @@ impl Core {
         reason: Reason,
         task: &Task,
     ) -> Result<Outcome, Interrupt> {
+        self.look_first(task)?;
         let asked = &asking.asked;
         let now = self.now_ms();
         let mut more = Vec::new();
@@ -164,7 +169,7 @@ impl Core {
                 }
             }
         }
-        self.refuse(asking, slot, reason, None, more)
+        self.refuse_and(asking, slot, reason, None, more, task)
     }
 
     /// The records that a movement stands in: its purchase and, for a void of a refund, the refund.

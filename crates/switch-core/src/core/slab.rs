@@ -44,6 +44,18 @@ impl<T> Slab<T> {
         held.take().map(|(_, thing)| thing)
     }
 
+    /// Takes out what is so.
+    pub(super) fn drain(&mut self, is_so: impl Fn(&T) -> bool) -> Vec<T> {
+        let mut out = Vec::new();
+        for (place, held) in (0..).zip(&mut self.places) {
+            if held.as_ref().is_some_and(|(_, thing)| is_so(thing)) {
+                self.free.push(place);
+                out.extend(held.take().map(|(_, thing)| thing));
+            }
+        }
+        out
+    }
+
     pub(super) fn len(&self) -> usize {
         self.places.len() - self.free.len()
     }

@@ -2,6 +2,7 @@
 //! waits for that record and then starts over with fresh states; if a record is not in memory, it waits for the store.
 //! A decision is submitted as one item; what follows from it (relays, answers, advices) happens when it is durable.
 
+use std::cell::Cell;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use super::frame::Frame;
 use super::link::Probe;
 use super::own::timeless;
 use super::saf::Operation;
+use super::shared::Naps;
 use super::{Core, terminal::Asking};
 
 /// Tries of a decision that met a newer state in the store, before `system` is answered.
@@ -26,6 +28,11 @@ pub(super) struct Task {
     /// Most tasks find everything in memory.
     reads: Option<Box<Reads>>,
     conflicts: u8,
+    /// Nothing is taken from memory.
+    fresh: bool,
+    /// Something of what it went by was in memory alone.
+    from_memory: Cell<bool>,
+    pub(super) naps: Naps,
 }
 
 /// What the store answered.
@@ -87,6 +94,10 @@ pub(super) enum Interrupt {
     Get(Key),
     /// The query must be answered by the store.
     Find(Query),
+    /// What was in memory must be read from the store first.
+    Stale,
+    /// Another node is at it: to be looked at again.
+    Later,
 }
 
 /// How a task ends, for now.
@@ -188,6 +199,9 @@ impl Task {
             work,
             reads: None,
             conflicts: 0,
+            fresh: false,
+            from_memory: Cell::new(false),
+            naps: Naps::default(),
         }
     }
 
@@ -199,6 +213,24 @@ impl Task {
     /// Everything is to be read anew.
     fn forget(&mut self) {
         self.reads = None;
+    }
+
+    /// The same, and from the store.
+    pub(super) fn look_anew(&mut self) {
+        self.forget();
+        self.fresh = true;
+        self.from_memory.set(false);
+    }
+
+    /// Whether something was taken from memory, which another node may have changed, or for granted.
+    pub(super) fn relied_on_memory(&self) -> bool {
+        self.from_memory.get()
+    }
+
+    /// It is taken for granted that there is no record of a name: who writes one hears if there is.
+    pub(super) fn guess(&self) -> bool {
+        self.from_memory.set(!self.fresh);
+        !self.fresh
     }
 
     fn read(&mut self, key: Key, record: Option<Arc<Transaction>>) {
@@ -258,6 +290,12 @@ impl Core {
             Err(Interrupt::Busy(_)) if self.failed && matches!(task.work, Work::Ask(_)) => {}
             Err(Interrupt::Busy(_)) if self.failed => self.give_up(&task.work),
             Err(Interrupt::Busy(key)) => self.park(key, task),
+            Err(Interrupt::Stale) => {
+                let mut task = task;
+                task.look_anew();
+                self.run(task, message);
+            }
+            Err(Interrupt::Later) => self.sleep(task),
             Err(Interrupt::Get(key)) => {
                 let ticket = self.fetch(task, Wanted::Record(key));
                 self.requests.push(Request::Get { ticket, key });
@@ -351,6 +389,7 @@ impl Core {
             match completion {
                 Completion::Committed { item } => self.committed(item),
                 Completion::Conflict { item, present } => self.conflict(item, &present),
+                Completion::Never { item } if self.shared => self.not_taken(item),
                 Completion::Never { item } => self.conflict(item, &Working::new()),
                 Completion::Refused { item } | Completion::Unknown { item } => {
                     self.outcome_unknown(item)
@@ -384,6 +423,8 @@ impl Core {
                 match &task.work {
                     // What it repeats may have been approved.
                     Work::Ask(asking) if asking.asked.repeat => {}
+                    Work::Ask(_) | Work::Operate { .. } => self.give_up(&task.work),
+                    _ if self.shared => self.sleep(task),
                     work => self.give_up(work),
                 }
             }
@@ -470,7 +511,7 @@ impl Core {
     }
 
     /// A record's commit is done: what waited for it goes on, until one makes it busy again.
-    fn free(&mut self, key: Key) {
+    pub(super) fn free(&mut self, key: Key) {
         let Some(mut waiting) = self.busy.unlock(key) else {
             return;
         };
@@ -497,12 +538,17 @@ impl Core {
         }
         task.conflicts += 1;
         let again = task.conflicts < CONFLICTS_MAX;
-        if !again {
+        let is_asked = matches!(task.work, Work::Ask(_) | Work::Operate { .. });
+        if !again && (is_asked || !self.shared) {
             self.give_up(&task.work);
         }
         keys.iter().for_each(|key| self.free(key));
         if again {
             self.run(task, None);
+        } else if self.shared && !is_asked {
+            // Other nodes were always faster; it must be put on record all the same.
+            task.conflicts = 0;
+            self.sleep(task);
         }
     }
 
@@ -518,11 +564,17 @@ impl Core {
             records.iter().find(|(known, _)| *known == key)
         };
         match self.store.peek(key, since) {
-            Peek::Known(record) => Ok(Some(record)),
+            Peek::Known(record) if !task.fresh => {
+                task.from_memory.set(true);
+                Ok(Some(record))
+            }
             absent => match (read(), absent) {
                 (Some((_, record)), _) => Ok(record.clone()),
-                (None, Peek::NotInMemory) => Err(Interrupt::Get(key)),
-                (None, _) => Ok(None),
+                (None, Peek::Absent) if !task.fresh => {
+                    task.from_memory.set(true);
+                    Ok(None)
+                }
+                (None, _) => Err(Interrupt::Get(key)),
             },
         }
     }
@@ -553,8 +605,13 @@ impl Core {
             let known = found.iter().find(|(known, _)| *known == query);
             known.map(|(_, found)| found.clone())
         };
-        let found = self.store.peek_all(query, since).or_else(known);
-        found.ok_or(Interrupt::Find(query))
+        if !task.fresh
+            && let Some(found) = self.store.peek_all(query, since)
+        {
+            task.from_memory.set(true);
+            return Ok(found);
+        }
+        known().ok_or(Interrupt::Find(query))
     }
 
     /// Waits where a record that a query would name is only just being written. What is named by its RRN is known to nobody

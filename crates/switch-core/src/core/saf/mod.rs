@@ -195,8 +195,13 @@ impl Core {
         };
         waiting.state = WaitState::UnderWay;
         let link = waiting.link;
-        let Some(connection) = self.links[link].pick(waiting.turn) else {
+        let turn = waiting.turn;
+        let may_send = self.may_send();
+        let Some(connection) = self.links[link].pick(turn).filter(|_| may_send) else {
             return self.retry_later(key);
+        };
+        let Some(waiting) = self.saf.waiting.get_mut(&key) else {
+            return;
         };
         // The attempt on record is the first one.
         waiting.attempts = waiting.attempts.max(1) + u32::from(waiting.left);

@@ -11,6 +11,7 @@ mod faults;
 mod links;
 mod message;
 mod naming;
+mod nodes;
 mod purchases;
 mod rare;
 mod repeats;

@@ -32,6 +32,16 @@ fn a_full_ledger_is_tried_again_some_times_and_then_answered_honestly() {
         let relayed = w.relay(&refund);
         w.store.trouble(Some(Trouble::Full));
         w.issuer_answers(&relayed, "00");
+        if w.store.is_shared() {
+            // A database may be away for a while; nobody else can take the request over meanwhile.
+            w.pass(60 * SECOND);
+            assert_eq!(codes(w), [""; 0]);
+            w.store.trouble(None);
+            w.pass(SECOND);
+            assert_eq!(codes(w), ["00"]);
+            assert_eq!(w.amounts(&original), [1000, 300, 0, 0]);
+            return;
+        }
         assert_eq!(codes(w), ["96"]);
         assert!(w.core.failed());
         w.restart();

@@ -51,12 +51,16 @@ pub(crate) struct Kit {
     issuers: &'static str,
 }
 
-pub(crate) const WORLDS: [Kit; 4] = [
+pub(crate) const WORLDS: [Kit; 5] = [
     kit(Memory::Everything, "iso87-ascii", "iso87-ascii"),
     kit(Memory::Nothing, "iso87-ascii", "iso87-ascii"),
     kit(Memory::Young, "iso87-ascii", "iso87-binary"),
     kit(Memory::Nothing, "iso87-binary", "iso87-ascii"),
+    SHARED,
 ];
+
+/// A node that could have others beside it.
+const SHARED: Kit = kit(Memory::Seen, "iso87-ascii", "iso87-ascii");
 
 const fn kit(memory: Memory, terminals: &'static str, issuers: &'static str) -> Kit {
     Kit {
@@ -122,20 +126,31 @@ pub(crate) struct World {
 
 impl World {
     fn new(kit: Kit, setup: Setup) -> World {
-        let key = |byte| Zeroizing::new([byte; 32]);
-        let vault = Arc::new(Vault::new(&[(KeyId(1), key(1))], &[(KeyId(2), key(2))]).unwrap());
         let called = Called::default();
         let store = Arc::new(WorldStore::new(kit.memory, waker(&called)));
-        let core = core(kit, &setup, &store, &vault, START);
+        World::over(kit, setup, store, called, START, 0)
+    }
+
+    fn over(
+        kit: Kit,
+        setup: Setup,
+        store: Arc<WorldStore>,
+        called: Called,
+        now: u64,
+        stan: u32,
+    ) -> World {
+        let key = |byte| Zeroizing::new([byte; 32]);
+        let vault = Arc::new(Vault::new(&[(KeyId(1), key(1))], &[(KeyId(2), key(2))]).unwrap());
+        let core = core(kit, &setup, &store, &vault, now);
         let mut world = World {
             core,
             store,
-            now: START,
+            now,
             kit,
             setup,
             vault,
             called,
-            stan: 0,
+            stan,
             pause: 2 * SECOND,
             answers: VecDeque::new(),
             relayed: VecDeque::new(),
@@ -148,6 +163,28 @@ impl World {
         world.connect(0, BANK_A);
         world.connect(1, BANK_B);
         world
+    }
+
+    /// Two nodes on the same records, each with connections of its own to the issuers.
+    pub(crate) fn pair() -> [World; 2] {
+        let first = World::new(SHARED, Arc::new(|_| ()));
+        let second = first.beside();
+        [first, second]
+    }
+
+    /// Another node on the same records. Its terminals' STANs differ.
+    pub(crate) fn beside(&self) -> World {
+        let called = Called::default();
+        let store = self.store.beside(waker(&called));
+        let stan = self.stan + 1000;
+        World::over(
+            self.kit,
+            self.setup.clone(),
+            Arc::new(store),
+            called,
+            self.now,
+            stan,
+        )
     }
 
     /// The node ends without a word and starts again on what was durable.

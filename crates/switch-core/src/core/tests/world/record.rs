@@ -64,7 +64,7 @@ impl World {
     }
 
     /// What must hold at the end of every story.
-    pub(super) fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         self.settle();
         self.no_answer();
         self.issuer_gets_nothing();
@@ -100,7 +100,12 @@ impl World {
 
 /// Nothing is left over from work that is done.
 fn check_tidy(core: &Core) {
-    assert!(core.busy.is_empty() && core.fetching.is_empty() && core.ready.is_empty());
+    assert!(
+        core.busy.is_empty()
+            && core.fetching.is_empty()
+            && core.asleep.is_empty()
+            && core.ready.is_empty()
+    );
     assert_eq!((core.waiting, core.committing.len()), (0, 0));
     for (index, link) in core.links.iter().enumerate() {
         for pending in link.expected() {

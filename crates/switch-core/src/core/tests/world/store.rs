@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use refund_ledger::store::memory::MemoryStore;
 use refund_ledger::store::{
-    Completion, Cursor, Found, Page, Peek, Query, Recovered, Request, Stats, Store, StoreError,
-    Waker,
+    Completion, Cursor, Found, Page, Peek, Query, Recovered, Request, Standing, Stats, Store,
+    StoreError, Waker,
 };
 use refund_ledger::{Advice, AdviceKey, Key, KeyId, Transaction};
 
@@ -21,6 +21,8 @@ pub(super) enum Memory {
     /// for what is younger than all of it.
     Young,
     Nothing,
+    /// What this node has seen; the records are shared with others.
+    Seen,
 }
 
 /// What a store does that is in trouble, but not lost.
@@ -71,7 +73,25 @@ pub(crate) struct WorldStore {
 
 impl WorldStore {
     pub(super) fn new(memory: Memory, waker: Waker) -> WorldStore {
-        WorldStore::over(memory, MemoryStore::new(waker.clone()), waker)
+        let alone = MemoryStore::new(waker.clone());
+        let inner = match memory {
+            Memory::Seen => alone.beside(waker.clone()),
+            _ => alone,
+        };
+        WorldStore::over(memory, inner, waker)
+    }
+
+    /// The store of another node on the same records.
+    pub(super) fn beside(&self, waker: Waker) -> WorldStore {
+        WorldStore::over(Memory::Seen, self.inner.beside(waker.clone()), waker)
+    }
+
+    pub(crate) fn take_over(&self, other: &WorldStore) {
+        self.inner.take_over(&other.inner);
+    }
+
+    pub(crate) fn suspend(&self, suspended: bool) {
+        self.inner.suspend(suspended);
     }
 
     fn over(memory: Memory, inner: MemoryStore, waker: Waker) -> WorldStore {
@@ -130,6 +150,12 @@ impl WorldStore {
             }
         }
         self.completed.lock().unwrap().extend(answers);
+    }
+
+    /// Whether a commit waits.
+    pub(crate) fn waits(&self) -> bool {
+        let held = self.held.lock().unwrap();
+        held.as_ref().is_some_and(|held| !held.is_empty())
     }
 
     /// The first commit that waits is made.
@@ -230,6 +256,14 @@ impl Store for WorldStore {
 
     fn stats(&self) -> Stats {
         self.inner.stats()
+    }
+
+    fn is_shared(&self) -> bool {
+        self.inner.is_shared()
+    }
+
+    fn standing(&self) -> Standing {
+        self.inner.standing()
     }
 
     fn poisoned(&self) -> Option<StoreError> {

@@ -1,0 +1,240 @@
+//! Two nodes on the same records: whatever one does, the other answers as if it had done it itself.
+
+use refund_ledger::Status;
+
+use super::World;
+use super::world::{BANK_A, SECOND};
+
+fn pair(play: impl FnOnce(&mut World, &mut World)) {
+    let [mut first, mut second] = World::pair();
+    play(&mut first, &mut second);
+    first.end();
+    second.end();
+}
+
+/// Time passes for both, turn by turn.
+fn pass(nodes: [&mut World; 2], micros: u64) {
+    const TURN: u64 = SECOND / 100;
+    let [first, second] = nodes;
+    for _ in 0..micros.div_ceil(TURN) {
+        first.pass(TURN);
+        second.pass(TURN);
+    }
+}
+
+#[test]
+fn a_refund_of_what_another_node_has_authorised() {
+    pair(|a, b| {
+        let purchase = a.purchase(1000);
+        a.approved(&purchase);
+        let refund = b.refund(&purchase, 400);
+        b.approved(&refund);
+        // The first node has seen the purchase without it.
+        let more = a.refund(&purchase, 700);
+        a.refused(&more, "61");
+        let rest = a.refund(&purchase, 600);
+        a.approved(&rest);
+        let none = b.refund(&purchase, 1);
+        b.refused(&none, "21");
+        assert_eq!(a.amounts(&purchase), [1000, 1000, 0, 0]);
+        // Every answer is known everywhere.
+        for (message, code) in [(&refund, "00"), (&more, "61"), (&rest, "00"), (&none, "21")] {
+            a.refused(message, code);
+            b.refused(&message.repeated(), code);
+        }
+    });
+}
+
+#[test]
+fn a_repeat_of_what_another_node_has_in_flight_gets_its_answer() {
+    pair(|a, b| {
+        let purchase = a.purchase(1000);
+        let relayed = a.relay(&purchase);
+        for repeat in [purchase.clone(), purchase.repeated()] {
+            b.send(&repeat);
+            b.issuer_gets_nothing();
+            b.no_answer();
+        }
+        pass([a, b], 3 * SECOND);
+        b.no_answer();
+        a.issuer_answers(&relayed, "00");
+        let answer = a.answer();
+        pass([a, b], 2 * SECOND);
+        for _ in 0..2 {
+            assert_eq!(b.answer(), answer);
+        }
+        b.issuer_gets_nothing();
+    });
+}
+
+#[test]
+fn a_repeat_of_what_another_node_gives_up_gets_the_time_out() {
+    pair(|a, b| {
+        let purchase = a.purchase(1000);
+        a.relay(&purchase);
+        b.send(&purchase.repeated());
+        pass([a, b], 17 * SECOND);
+        assert_eq!((a.answer().code(), b.answer().code()), ("68", "68"));
+        a.advice_answered("00");
+        b.issuer_gets_nothing();
+        assert_eq!(b.status(&purchase), Status::Reversed);
+    });
+}
+
+#[test]
+fn a_repeat_of_what_nobody_ends_waits_no_longer_than_it_makes_sense() {
+    pair(|a, b| {
+        let purchase = a.purchase(1000);
+        a.relay(&purchase);
+        b.send(&purchase.repeated());
+        b.pass(60 * SECOND);
+        b.no_answer();
+        assert!(b.core.is_idle());
+        a.pass(16 * SECOND);
+        assert_eq!(a.answer().code(), "68");
+        a.advice_answered("00");
+    });
+}
+
+/// As within one node: the terminal's request gets 68, and an approval that comes then is reversed.
+#[test]
+fn a_reversal_of_what_another_node_has_in_flight() {
+    for code in ["00", "05"] {
+        pair(|a, b| {
+            let purchase = a.purchase(1000);
+            let relayed = a.relay(&purchase);
+            let reversal = b.reversal(&purchase);
+            b.refused(&reversal, "00");
+            a.no_answer();
+            a.issuer_answers(&relayed, code);
+            assert_eq!(a.answer().code(), "68");
+            if code == "00" {
+                assert_eq!(a.advice_answered("00").at(38), "A1B2C3");
+            }
+            b.issuer_gets_nothing();
+            a.refused(&purchase, "68");
+            b.refused(&purchase.repeated(), "68");
+            a.refused(&reversal, "00");
+            assert_eq!(a.amounts(&purchase)[1..3], [0, 0]);
+        });
+    }
+}
+
+#[test]
+fn of_64_refunds_of_a_tenth_over_two_nodes_exactly_ten_are_made() {
+    pair(|a, b| {
+        let purchase = a.purchase(1000);
+        a.approved(&purchase);
+        for number in 0..64 {
+            let node = if number % 2 == 0 { &mut *a } else { &mut *b };
+            node.hold();
+            let refund = node.refund(&purchase, 100);
+            node.send(&refund);
+        }
+        let mut codes: Vec<String> = Vec::new();
+        while a.store.waits() || b.store.waits() {
+            for node in [&mut *a, &mut *b] {
+                if node.store.waits() {
+                    node.release_first();
+                }
+                while !node.is_quiet() {
+                    let relayed = node.issuer_gets();
+                    node.issuer_answers(&relayed, "00");
+                }
+                let answers = std::iter::from_fn(|| node.next_answer());
+                codes.extend(answers.map(|answer| answer.code().to_owned()));
+            }
+        }
+        a.release();
+        b.release();
+        let approved = codes.iter().filter(|code| *code == "00").count();
+        // Exhausted, or more than is left, where some of the ten are still in flight.
+        let refused = |code: &&String| ["21", "61"].contains(&code.as_str());
+        let refused = codes.iter().filter(refused).count();
+        assert_eq!((approved, refused), (10, 54), "{codes:?}");
+        assert_eq!(a.amounts(&purchase), [1000, 1000, 0, 0]);
+    });
+}
+
+#[test]
+fn what_a_dead_node_had_under_way_another_brings_to_its_end() {
+    pair(|a, b| {
+        let original = a.purchase(1000);
+        a.approved(&original);
+        let refund = a.refund(&original, 400);
+        let relayed = a.relay(&refund);
+        let other = a.purchase(500);
+        a.approved(&other);
+        a.disconnect(BANK_A);
+        let reversal = a.reversal(&other);
+        // The refund was in flight over the connection that broke.
+        assert_eq!(a.answer().code(), "68");
+        a.refused(&reversal, "00");
+        let purchase = a.purchase(300);
+        a.connect(0, BANK_A);
+        a.drop_relayed();
+        let in_flight = a.relay(&purchase);
+        b.store.take_over(&a.store);
+        b.settle();
+        // Advices about the reversed one, the timed-out refund and the purchase in flight; both would be repeats.
+        let mut about: Vec<String> = Vec::new();
+        for _ in 0..3 {
+            about.push(b.advice_answered("00").at(90)[4..10].to_owned());
+        }
+        about.sort_unstable();
+        let known_as = |message: &super::Msg| a.record(message).issuer.unwrap().stan.0;
+        let mut expected = [&other, &refund, &purchase].map(|one| format!("{:06}", known_as(one)));
+        expected.sort_unstable();
+        assert_eq!(about, expected);
+        assert_eq!(b.amounts(&original), [1000, 0, 0, 0]);
+        // The first one was only paused. It does no harm, and says nothing that is not so.
+        a.issuer_answers(&relayed, "00");
+        a.issuer_answers(&in_flight, "00");
+        assert_eq!(a.answer().code(), "96");
+        a.pass(60 * SECOND);
+        assert!(a.core.failed());
+        a.issuer_gets_nothing();
+        let next = a.purchase(100);
+        a.refused(&next, "96");
+        b.refused(&purchase.repeated(), "68");
+        a.untidy = true;
+    });
+}
+
+#[test]
+fn nothing_is_sent_while_the_node_may_have_lost_its_place() {
+    pair(|a, b| {
+        let original = a.purchase(1000);
+        a.approved(&original);
+        a.hold();
+        let purchase = a.purchase(500);
+        a.send(&purchase);
+        a.store.suspend(true);
+        a.release();
+        assert_eq!(a.answer().code(), "96");
+        a.issuer_gets_nothing();
+        let next = a.purchase(100);
+        a.refused(&next, "96");
+        // Another node has the terminal meanwhile.
+        let reversal = b.reversal(&original);
+        assert_eq!(b.ask(&reversal).code(), "00");
+        b.advice_answered("00");
+        a.store.suspend(false);
+        a.refused(&original, "00");
+        a.approved(&purchase);
+        // An advice waits, too.
+        let other = a.purchase(200);
+        a.approved(&other);
+        let reversal = a.reversal(&other);
+        a.hold();
+        a.send(&reversal);
+        a.store.suspend(true);
+        a.release();
+        assert_eq!(a.answer().code(), "00");
+        a.pass(SECOND);
+        a.issuer_gets_nothing();
+        a.store.suspend(false);
+        a.pass(7 * SECOND);
+        a.advice_answered("00");
+    });
+}
