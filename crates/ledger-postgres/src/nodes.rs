@@ -23,6 +23,15 @@ use crate::queue::Shared;
 /// Nodes at most: the parts that STANs and RRNs are divided into.
 pub(crate) const SLOTS: i16 = 16;
 
+/// STANs in one part.
+pub(crate) const PART: i32 = 999_999 / 16;
+
+/// Whether a counter that goes around in its part came to a number after an earlier one, half a round back at most.
+pub(crate) fn is_after(stan: i32, earlier: i32) -> bool {
+    let steps = i64::from(stan).saturating_sub(i64::from(earlier));
+    (1..=i64::from(PART / 2)).contains(&steps.rem_euclid(i64::from(PART)))
+}
+
 /// An epoch above all that a lane reaches by itself.
 const SHUT: i32 = i32::MAX;
 

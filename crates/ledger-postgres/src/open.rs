@@ -224,22 +224,29 @@ pub(crate) fn advices_of(rows: &[Row]) -> Result<Vec<Arc<Advice>>, StoreError> {
     })
 }
 
-/// By link, the numbers of the newest event of a slot that gave some out.
+/// By link, the newest numbers that the last writer of a slot gave out.
 async fn last_sent(client: &Client, slot: i16) -> Result<Vec<(Name, WireTime, Stan)>, OpenError> {
     let rows = client
         .query(
-            "SELECT DISTINCT ON (n.link) n.link, n.de7, n.stan FROM link_numbers n JOIN writers w ON w.writer = n.writer \
-             WHERE w.slot = $1::int2 ORDER BY n.link, n.writer DESC, n.number DESC",
+            "SELECT n.link, n.de7, n.stan FROM link_numbers n JOIN writers w ON w.writer = n.writer \
+             WHERE w.slot = $1::int2 AND n.writer = (SELECT max(m.writer) FROM link_numbers m \
+             JOIN writers v ON v.writer = m.writer WHERE m.link = n.link AND v.slot = $1::int2)",
             &[&slot],
         )
         .await?;
-    let last = rows.iter().map(|row| {
-        let (time, stan): (i64, i32) = (row.get(1), row.get(2));
-        (
-            Name::new(row.get(0)),
-            WireTime(time.unsigned_abs()),
-            Stan(stan.unsigned_abs()),
-        )
+    let mut last: BTreeMap<&str, (i64, i32)> = BTreeMap::new();
+    for row in &rows {
+        let (link, time, stan): (&str, i64, i32) = (row.get(0), row.get(1), row.get(2));
+        if last
+            .get(link)
+            .is_none_or(|(_, known)| nodes::is_after(stan, *known))
+        {
+            last.insert(link, (time, stan));
+        }
+    }
+    let last = last.into_iter().map(|(link, (time, stan))| {
+        let (time, stan) = (WireTime(time.unsigned_abs()), Stan(stan.unsigned_abs()));
+        (Name::new(link), time, stan)
     });
     Ok(last.collect())
 }

@@ -8,6 +8,7 @@ use refund_ledger::{
 };
 
 use crate::columns::{Id, columns};
+use crate::nodes;
 
 /// The merchant of what has none; no hash is below zero.
 pub(crate) const NO_MERCHANT: i64 = -1;
@@ -244,7 +245,8 @@ impl Writes {
         });
     }
 
-    /// The STAN and DE 7 that were put to use toward a link with event `number`. Events come in the order of their numbers.
+    /// The STAN and DE 7 that were put to use toward a link with event `number`. What was decided first may be written later: of a
+    /// batch the newest STAN counts.
     pub(crate) fn number(&mut self, link: Name, time: WireTime, stan: Stan, number: u64) {
         let row = NumberRow {
             link: link.as_str(),
@@ -252,7 +254,10 @@ impl Writes {
             stan: stan.0.cast_signed(),
             de7: signed(time.0),
         };
-        self.last.insert(link.as_str(), row);
+        let known = self.last.get(link.as_str());
+        if known.is_none_or(|known| nodes::is_after(row.stan, known.stan)) {
+            self.last.insert(link.as_str(), row);
+        }
     }
 
     /// To be called when everything is in.

@@ -8,6 +8,7 @@
 use std::fmt::Write;
 
 use crate::columns::{Columns, Param, unnest};
+use crate::nodes::PART;
 use crate::rows::{
     AdvicesChanged, AdvicesDone, AdvicesMade, Changed, Closed, Created, Events, Merchants, Numbers,
     Opened, Writes,
@@ -167,8 +168,10 @@ fn parts(shape: Shape) -> Vec<(Part, Rows, usize)> {
             "INSERT INTO link_numbers AS t (writer, lane, link, number, stan, de7) \
              SELECT $1::int8, $2::int2, i.link, i.number, i.stan, i.de7 FROM {rows} \
              ON CONFLICT (writer, lane, link) DO UPDATE \
-             SET number = excluded.number, stan = excluded.stan, de7 = excluded.de7"
-                .into(),
+             SET number = excluded.number, stan = excluded.stan, de7 = excluded.de7 \
+             WHERE (excluded.stan - t.stan + {part}) % {part} BETWEEN 1 AND {half}"
+                .replace("{part}", &PART.to_string())
+                .replace("{half}", &(PART / 2).to_string()),
             false,
         ),
         part::<Events>(

@@ -15,8 +15,8 @@ impl Stan {
     /// Whether a counter that goes around came to this number after `earlier`: which lies at most half a round back.
     #[must_use]
     pub fn is_after(self, earlier: Stan) -> bool {
-        let steps = (self.0 % Self::COUNT + Self::COUNT - earlier.0 % Self::COUNT) % Self::COUNT;
-        (1..=Self::COUNT / 2).contains(&steps)
+        let steps = i64::from(self.0).saturating_sub(i64::from(earlier.0));
+        (1..=i64::from(Self::COUNT / 2)).contains(&steps.rem_euclid(i64::from(Self::COUNT)))
     }
 }
 

@@ -6,7 +6,9 @@ use std::time::Duration;
 use ledger_postgres::{OpenError, PostgresOptions, PostgresStore};
 use postgres_harness::{Cluster, Way};
 use refund_ledger::store::{Completion, Recovered, Standing, Store};
-use refund_ledger::{Advice, AdviceState, Change, Transaction};
+use refund_ledger::{
+    Advice, AdviceState, Change, Name, Stan, Transaction, WireTime, Working, decide,
+};
 use tokio::time::Instant;
 
 use crate::ledger;
@@ -213,4 +215,28 @@ fn there_is_room_for_sixteen_nodes_and_for_those_that_come_after() {
     );
     nodes.pop().unwrap().store.close().unwrap();
     eventually(|| PostgresStore::open(&named(16), Arc::new(|| ())).ok());
+}
+
+/// What was decided first may be written later: a start goes on after the newest number, wherever the part begins anew.
+#[test]
+fn a_start_goes_on_after_the_newest_number() {
+    let Some(cluster) = Cluster::start("newest_number") else {
+        return;
+    };
+    let any = ledger(&cluster);
+    let link = Name::new("bank-a");
+    let top = 999_999 / 16;
+    let (mut node, mut clock) = (open(&options(&any, "node-1")), 0);
+    for (given_out, last) in [(&[4, 6, 5][..], 6), (&[top - 1, 1, 2, top], 2)] {
+        for stan in given_out {
+            clock += 1;
+            let event = decide::number(link, Stan(*stan), WireTime(1_121_000_000 + clock), clock);
+            node.must_commit((event, Working::new()));
+        }
+        drop(node);
+        node = open(&options(&any, "node-1"));
+        let found = node.store.recovered().last_sent;
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].2, Stan(last));
+    }
 }
