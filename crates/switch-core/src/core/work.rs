@@ -350,13 +350,19 @@ impl Core {
         self.fetching.insert((task, wanted))
     }
 
-    fn commit(&mut self, task: Task, decision: Decision) {
+    fn commit(&mut self, mut task: Task, decision: Decision) {
         let Decision {
             event,
             mut before,
             after,
         } = decision;
         if let Err(error) = before.apply(&event) {
+            // What was read at different moments need not fit together, where another node has changed one of it in between.
+            if self.shared && task.conflicts < CONFLICTS_MAX {
+                task.conflicts += 1;
+                task.look_anew();
+                return self.run(task, None);
+            }
             // Decide and apply disagree: our own bug. Nothing is stored, and the node stops before it does harm.
             tracing::error!(%error, cause = ?event.cause, "a decision does not fit its records");
             self.failed = true;
@@ -535,6 +541,11 @@ impl Core {
         task.forget();
         for record in present.transactions() {
             task.read(record.key, Some(record.clone()));
+        }
+        if self.shared {
+            present
+                .all_advices()
+                .for_each(|advice| self.advice_stands(advice));
         }
         task.conflicts += 1;
         let again = task.conflicts < CONFLICTS_MAX;

@@ -188,6 +188,13 @@ impl Core {
         advice_decided(event, before, After::Nothing)
     }
 
+    /// An advice as it is on record: an attempt that was counted in memory need not have been stored.
+    pub(super) fn advice_stands(&mut self, advice: &Arc<Advice>) {
+        if let Some(waiting) = self.saf.waiting.get_mut(&advice.key) {
+            waiting.advice = advice.clone();
+        }
+    }
+
     /// Sends an advice whose numbers are on record.
     fn transmit(&mut self, key: AdviceKey) {
         let Some(waiting) = self.saf.waiting.get_mut(&key) else {

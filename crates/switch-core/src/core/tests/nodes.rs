@@ -3,7 +3,7 @@
 use refund_ledger::Status;
 
 use super::World;
-use super::world::{BANK_A, SECOND};
+use super::world::{BANK_A, SECOND, Trouble};
 
 fn pair(play: impl FnOnce(&mut World, &mut World)) {
     let [mut first, mut second] = World::pair();
@@ -236,5 +236,43 @@ fn nothing_is_sent_while_the_node_may_have_lost_its_place() {
         a.store.suspend(false);
         a.pass(7 * SECOND);
         a.advice_answered("00");
+    });
+}
+
+/// What this node knows of the purchase is older than what it reads of the refund.
+#[test]
+fn a_reversal_of_a_refund_that_this_node_has_not_seen() {
+    pair(|a, b| {
+        let purchase = a.purchase(1000);
+        a.approved(&purchase);
+        let refund = b.refund(&purchase, 400);
+        b.approved(&refund);
+        let reversal = a.reversal(&refund);
+        assert_eq!(a.ask(&reversal).code(), "00");
+        assert_eq!(b.amounts(&purchase), [1000, 0, 400, 0]);
+        a.advice_answered("00");
+        assert_eq!(b.amounts(&purchase), [1000, 0, 0, 0]);
+        assert!(!a.core.failed());
+    });
+}
+
+/// The database is away while an advice is sent again and acknowledged: the attempt was counted in memory alone.
+#[test]
+fn an_advice_whose_last_attempt_could_not_be_counted() {
+    pair(|a, b| {
+        let purchase = a.purchase(1000);
+        a.approved(&purchase);
+        let reversal = a.reversal(&purchase);
+        assert_eq!(a.ask(&reversal).code(), "00");
+        a.issuer_gets();
+        a.store.trouble(Some(Trouble::Full));
+        a.pass(25 * SECOND);
+        let again = a.issuer_gets();
+        a.issuer_answers(&again, "00");
+        a.store.trouble(None);
+        a.pass(5 * SECOND);
+        assert_eq!(a.queue(0), (0, 0));
+        assert_eq!(b.status(&purchase), Status::Reversed);
+        a.issuer_gets_nothing();
     });
 }
