@@ -15,6 +15,7 @@ mod cache;
 mod columns;
 mod database;
 mod hosts;
+mod import;
 mod keys;
 mod lane;
 mod nodes;
@@ -26,10 +27,15 @@ mod schema;
 mod settings;
 mod statement;
 mod store;
+mod verify;
+mod whole;
 
+pub use import::Import;
 pub use open::OpenError;
 pub use schema::{Migrated, SchemaError};
 pub use store::{PostgresOptions, PostgresStore, check_url, migrate};
+pub use verify::{Report, verify};
+pub use whole::Resting;
 
 #[cfg(doc)]
 use refund_ledger::store::Store;

@@ -29,6 +29,10 @@ pub enum OpenError {
     Schema(SchemaError),
     /// As many nodes run already as there can be.
     Full,
+    /// The database cannot be filled with another ledger's records: what is there.
+    Occupied(String),
+    /// The database was being filled with another ledger's records, and that was not finished.
+    Unfinished,
     /// Another process runs under this node's name.
     NameTaken(String),
     /// What is stored cannot be read.
@@ -43,6 +47,11 @@ impl fmt::Display for OpenError {
             OpenError::Url(why) => write!(f, "the database's URL cannot be used: {why}"),
             OpenError::Database(why) => f.write_str(why),
             OpenError::Schema(error) => error.fmt(f),
+            OpenError::Occupied(what) => f.write_str(what),
+            OpenError::Unfinished => f.write_str(
+                "an import into this database was not finished; run `refundry ledger import` again with the same file, or make \
+                 the database anew",
+            ),
             OpenError::NameTaken(node) => write!(
                 f,
                 "another process runs under this node's name, {node:?}; each node needs a name of its own"
@@ -78,6 +87,8 @@ impl OpenError {
             self,
             OpenError::Url(_)
                 | OpenError::NameTaken(_)
+                | OpenError::Occupied(_)
+                | OpenError::Unfinished
                 | OpenError::Schema(SchemaError::Old { .. } | SchemaError::New { .. })
         )
     }
@@ -101,9 +112,20 @@ pub(crate) struct Start {
     pub(crate) key_ids: Vec<KeyId>,
 }
 
+/// Whether every import into this database is finished.
+pub(crate) async fn must_be_whole(client: &Client) -> Result<(), OpenError> {
+    let sql = "SELECT EXISTS (SELECT FROM imports WHERE NOT finished)";
+    let row = client.query_one(sql, &[]).await?;
+    match row.get(0) {
+        true => Err(OpenError::Unfinished),
+        false => Ok(()),
+    }
+}
+
 /// Whether the tables are there, and how the database is set.
 pub(crate) async fn check(client: &Client, node: &str) -> Result<(), OpenError> {
     schema::check(client).await.map_err(OpenError::Schema)?;
+    must_be_whole(client).await?;
     settings::look(client, node).await?;
     Ok(())
 }

@@ -24,7 +24,8 @@ use crate::nodes::{Keeper, Left};
 use crate::open::{self, OpenError};
 use crate::queue::{Shared, lock};
 use crate::schema::Migrated;
-use crate::{keys, reads, schema};
+use crate::whole::Resting;
+use crate::{keys, reads, schema, whole};
 
 /// How a [`PostgresStore`] is opened.
 #[derive(Clone)]
@@ -71,7 +72,7 @@ impl PostgresOptions {
         }
     }
 
-    fn config(&self) -> Result<Config, OpenError> {
+    pub(crate) fn config(&self) -> Result<Config, OpenError> {
         let mut config =
             Config::from_str(&self.url).map_err(|error| OpenError::Url(with_source(&error)))?;
         config.application_name(format!("refundry {}", self.node));
@@ -218,6 +219,14 @@ impl PostgresStore {
             stop,
             thread: Mutex::new(Some(thread)),
         })
+    }
+
+    /// What the ledger holds beside its transactions, while no node works on it.
+    ///
+    /// # Errors
+    /// Where nodes run, or it cannot be read.
+    pub fn resting(&self) -> Result<Resting, StoreError> {
+        self.wait_for(|connection| async move { whole::resting(&connection.client).await })?
     }
 
     /// Commits what was submitted and ends the connections.

@@ -313,6 +313,8 @@ pub enum LedgerQuestion {
     Export(LedgerExportArgs),
     /// Derive every balance anew and compare; exit 1 on any difference or damage
     Verify(LedgerVerifyArgs),
+    /// Fill an empty ledger with what `export --format full` has written, or go on with that; all nodes must be stopped
+    Import(LedgerImportArgs),
     /// Make the tables of a ledger in PostgreSQL, or bring them up to date; does nothing where they are
     Migrate(LedgerMigrateArgs),
 }
@@ -326,6 +328,28 @@ pub enum KeysCommand {
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
+}
+
+/// `refundry ledger import`.
+#[derive(Args, Debug)]
+pub struct LedgerImportArgs {
+    /// The configuration file of a node (TOML), which names the ledger to be filled
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// What was exported; stdin where none or `-` is given
+    #[arg(value_name = "EXPORT")]
+    pub file: Option<PathBuf>,
+}
+
+impl LedgerImportArgs {
+    /// What messages call the file.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match &self.file {
+            Some(file) if file.as_os_str() != "-" => file.display().to_string(),
+            _ => "stdin".to_owned(),
+        }
+    }
 }
 
 /// `refundry ledger migrate`.
@@ -477,6 +501,8 @@ pub enum ExportFormat {
     Json,
     /// Comma-separated values with a head line
     Csv,
+    /// Everything, to be imported into another engine: records in their stored form, card numbers sealed; all nodes must be stopped
+    Full,
 }
 
 /// Runs the program with these arguments, the program's own name first. Logs and messages go to stderr, results to stdout.

@@ -66,6 +66,21 @@ impl Place {
         Ok(place)
     }
 
+    /// The ledger that a configuration names, also where there is none yet.
+    pub(super) fn for_import(file: &Path) -> Result<Place, Failure> {
+        let config = Config::load(file).map_err(|error| Failure::Usage(error.to_string()))?;
+        Ok(Place {
+            data_dir: config.node.data_dir.clone(),
+            realms: Vec::new(),
+            config: Some(config),
+        })
+    }
+
+    /// Opens the embedded ledger, for this process alone.
+    pub(super) fn open_files(&self) -> Result<EmbeddedStore, Failure> {
+        open(&self.data_dir)
+    }
+
     /// How the database is reached, where the ledger is in one.
     pub(super) fn database(&self) -> Option<PostgresOptions> {
         let config = self.config.as_ref()?;

@@ -1,19 +1,15 @@
-//! `refundry ledger`: what is on record. A running node is asked over its socket; else the files are read. A database is read
-//! whether or not nodes run.
+//! Transactions for people and programs: one original with its movements, or all of them.
 
 use std::io::{self, Write};
 
-use ledger_postgres::Migrated;
 use refund_ledger::store::Store;
-use refund_ledger::store::embedded::{Report, verify};
 use serde_json::Value;
 use switch_core::Civil;
 
-use super::place::{self, Place};
 use crate::Failure;
-use crate::cli::{ExportFormat, LedgerMigrateArgs, LedgerQuestion, LedgerShowArgs};
-use crate::config::{Config, Engine};
-use crate::engine::{Question, postgres_options};
+use crate::cli::{ExportFormat, LedgerShowArgs};
+use crate::commands::place::{Emit, Place};
+use crate::engine::Question;
 use crate::ledger_view;
 
 /// Columns of an export as CSV, in order.
@@ -51,48 +47,7 @@ const COLUMNS: [&str; 31] = [
     "version",
 ];
 
-/// Runs the command.
-///
-/// # Errors
-/// [`Failure::Usage`] for the configuration, [`Failure::Failed`] where the ledger cannot be read or does not hold what was
-/// asked for, [`Failure::Found`] where `verify` found something wrong.
-pub fn run(question: &LedgerQuestion) -> Result<(), Failure> {
-    match question {
-        LedgerQuestion::Show(args) => show(args),
-        LedgerQuestion::Export(args) => export(&Place::of(&args.place)?, args.format),
-        LedgerQuestion::Verify(args) => verify_files(&Place::of(&args.place)?),
-        LedgerQuestion::Migrate(args) => migrate(args),
-    }
-}
-
-/// Makes the tables in the database that the configuration names.
-fn migrate(args: &LedgerMigrateArgs) -> Result<(), Failure> {
-    let config = Config::load(&args.config).map_err(|error| Failure::Usage(error.to_string()))?;
-    let Engine::Postgres(postgres) = &config.ledger.engine else {
-        return Err(Failure::Usage(format!(
-            "{}: ledger.engine is \"embedded\", which needs no tables; expected \"postgres\"",
-            args.config.display()
-        )));
-    };
-    let options = postgres_options(&config, postgres);
-    let done =
-        ledger_postgres::migrate(&options).map_err(|error| place::database_failure(&error))?;
-    let Migrated { found, made } = done;
-    let mut out = io::stdout().lock();
-    let said = match found {
-        found if found == made => {
-            writeln!(out, "the ledger's tables are of version {made} already")
-        }
-        0 => writeln!(out, "the ledger's tables are made, in version {made}"),
-        found => writeln!(
-            out,
-            "the ledger's tables are migrated from version {found} to {made}"
-        ),
-    };
-    said.map_err(|error| Failure::output(&error))
-}
-
-fn show(args: &LedgerShowArgs) -> Result<(), Failure> {
+pub(super) fn show(args: &LedgerShowArgs) -> Result<(), Failure> {
     let place = Place::of(&args.place)?;
     let question = match (&args.key, &args.rrn, &args.merchant) {
         (Some(key), ..) => Question::ByKey { key: key.clone() },
@@ -117,13 +72,17 @@ fn show(args: &LedgerShowArgs) -> Result<(), Failure> {
     )
 }
 
-fn export(place: &Place, format: ExportFormat) -> Result<(), Failure> {
+/// All transactions, one a line, or as whole records.
+pub(super) fn export(place: &Place, format: ExportFormat) -> Result<(), Failure> {
+    if format == ExportFormat::Full {
+        return super::whole::export(place);
+    }
     let mut out = io::BufWriter::new(io::stdout().lock());
     if format == ExportFormat::Csv {
         writeln!(out, "{}", COLUMNS.join(",")).map_err(|error| Failure::output(&error))?;
     }
     ask(place, &Question::Export, &mut |line| match format {
-        ExportFormat::Json => writeln!(out, "{line}"),
+        ExportFormat::Json | ExportFormat::Full => writeln!(out, "{line}"),
         ExportFormat::Csv => {
             let value: Value = serde_json::from_str(line)?;
             let cells: Vec<String> = COLUMNS
@@ -141,48 +100,13 @@ fn ask(
     question: &Question,
     line: &mut dyn FnMut(&str) -> io::Result<()>,
 ) -> Result<(), Failure> {
-    let on_ledger = |store: &dyn Store, emit: &mut place::Emit<'_>| {
+    let on_ledger = |store: &dyn Store, emit: &mut Emit<'_>| {
         ledger_view::answer(store, &place.realms, question, emit)
     };
     // A database answers as well beside the node.
     match place.database() {
         Some(_) => place.ask_ledger(&on_ledger, line),
         None => place.ask(question, &on_ledger, line),
-    }
-}
-
-fn verify_files(place: &Place) -> Result<(), Failure> {
-    let report = verify(&place.data_dir).map_err(|error| Failure::Failed(error.to_string()))?;
-    print_report(&report).map_err(|error| Failure::output(&error))?;
-    if report.problems.is_empty() {
-        Ok(())
-    } else {
-        Err(Failure::Found)
-    }
-}
-
-fn print_report(report: &Report) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    writeln!(
-        out,
-        "{} transactions, of these {} originals and {} movements; {} advices open or dead; {} journal records to replay; {}",
-        report.transactions,
-        report.originals,
-        report.movements,
-        report.advices,
-        report.journal_records,
-        if report.clean_stop {
-            "stopped cleanly"
-        } else {
-            "not stopped cleanly"
-        },
-    )?;
-    for problem in &report.problems {
-        writeln!(out, "{problem}")?;
-    }
-    match report.problem_count {
-        0 => writeln!(out, "every balance is what its movements make it"),
-        count => writeln!(out, "{count} problems"),
     }
 }
 

@@ -1,0 +1,429 @@
+//! A whole ledger as a file, to be moved from one engine to another: every record in its stored form, card numbers sealed as they are.
+//!
+//! ```text
+//! {"refundry_ledger":1,"id":"<32 hex>","key_ids":[7],"last_event":1795354500000,"last_sent":[["bank-a",1122101500,17]]}
+//! {"t":"<hex>"}         a transaction, in the order of keys
+//! {"a":"<hex>"}         an advice
+//! {"end":{"transactions":2,"advices":1,"check":"<16 hex>"}}
+//! ```
+//!
+//! `check` is a fingerprint of all lines before it: a file that was cut off or altered is not taken for a whole one.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::sync::Arc;
+
+use ledger_postgres::PostgresStore;
+use refund_ledger::store::{Cursor, Facts, Store, embedded};
+use refund_ledger::{
+    Advice, Key, KeyId, Name, Reader, Stan, Transaction, WireTime, Writer, fingerprint,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::Failure;
+use crate::cli::LedgerImportArgs;
+use crate::clock::monotonic_nanoseconds;
+use crate::commands::place::{Place, database_failure};
+
+/// The form of the file.
+const FORM: u32 = 1;
+
+/// Transactions that are read, or written, in one go.
+const PAGE: usize = 1000;
+
+/// Between two lines that say how far it is.
+const SAY_EVERY_NANOSECONDS: u64 = 2_000_000_000;
+
+/// The first line.
+#[derive(Serialize, Deserialize)]
+struct Head {
+    refundry_ledger: u32,
+    /// Another one for each export.
+    id: String,
+    key_ids: Vec<u32>,
+    last_event: u64,
+    last_sent: Vec<(String, u64, u32)>,
+}
+
+/// The last line.
+#[derive(Serialize, Deserialize)]
+struct Tail {
+    end: End,
+}
+
+#[derive(Serialize, Deserialize, PartialEq, Eq)]
+struct End {
+    transactions: u64,
+    advices: u64,
+    check: String,
+}
+
+/// Says on stderr how far something is, now and then.
+pub(super) struct Progress {
+    word: &'static str,
+    said: u64,
+}
+
+impl Progress {
+    pub(super) fn new(word: &'static str) -> Progress {
+        let said = monotonic_nanoseconds();
+        Progress { word, said }
+    }
+
+    pub(super) fn at(&mut self, done: u64) {
+        let now = monotonic_nanoseconds();
+        if now.saturating_sub(self.said) >= SAY_EVERY_NANOSECONDS {
+            self.said = now;
+            eprintln!("{} {done} transactions", self.word);
+        }
+    }
+}
+
+/// Writes everything to stdout. The ledger must rest: what a node did meanwhile would be there in part.
+pub(super) fn export(place: &Place) -> Result<(), Failure> {
+    let failed = |error: refund_ledger::store::StoreError| Failure::Failed(error.to_string());
+    if let Some(options) = place.database() {
+        let store = PostgresStore::view(&options).map_err(|error| database_failure(&error))?;
+        let before = store.resting().map_err(failed)?;
+        let out = write_all(&store, &before.facts, &before.advices)?;
+        if store.resting().map_err(failed)? != before {
+            return Err(Failure::Failed(
+                "a node worked on the ledger meanwhile; export it again".to_owned(),
+            ));
+        }
+        store.close().map_err(failed)?;
+        return out.finish();
+    }
+    let store = place.open_files()?;
+    let recovered = store.recovered();
+    let facts = Facts {
+        key_ids: store.key_ids(),
+        last_event: recovered.last_event,
+        last_sent: recovered.last_sent,
+    };
+    let out = write_all(&store, &facts, &store.advices())?;
+    store.close().map_err(failed)?;
+    out.finish()
+}
+
+/// Lines on their way out, and what they come to.
+struct Lines {
+    out: Box<dyn Write>,
+    end: End,
+    check: u64,
+}
+
+impl Lines {
+    fn line(&mut self, line: &str) -> Result<(), Failure> {
+        self.check = next_check(self.check, line);
+        writeln!(self.out, "{line}").map_err(|error| Failure::output(&error))
+    }
+
+    /// The last line; without it the file is not whole.
+    fn finish(mut self) -> Result<(), Failure> {
+        self.end.check = format!("{:016x}", self.check);
+        let end = Tail { end: self.end };
+        let end =
+            serde_json::to_string(&end).map_err(|error| Failure::Failed(error.to_string()))?;
+        let written = writeln!(self.out, "{end}").and_then(|()| self.out.flush());
+        written.map_err(|error| Failure::output(&error))
+    }
+}
+
+fn next_check(check: u64, line: &str) -> u64 {
+    fingerprint(&[&check.to_be_bytes(), line.as_bytes()])
+}
+
+/// All but the last line.
+fn write_all(store: &dyn Store, facts: &Facts, advices: &[Arc<Advice>]) -> Result<Lines, Failure> {
+    let mut lines = Lines {
+        out: Box::new(BufWriter::new(io::stdout().lock())),
+        end: End {
+            transactions: 0,
+            advices: 0,
+            check: String::new(),
+        },
+        check: 0,
+    };
+    let mut id = [0; 16];
+    getrandom::fill(&mut id)
+        .map_err(|error| Failure::Failed(format!("the system gives no random numbers: {error}")))?;
+    let head = Head {
+        refundry_ledger: FORM,
+        id: hex(&id),
+        key_ids: facts.key_ids.iter().map(|id| id.0).collect(),
+        last_event: facts.last_event,
+        last_sent: facts
+            .last_sent
+            .iter()
+            .map(|(link, time, stan)| (link.as_str().to_owned(), time.0, stan.0))
+            .collect(),
+    };
+    let head = serde_json::to_string(&head).map_err(|error| Failure::Failed(error.to_string()))?;
+    lines.line(&head)?;
+    let mut progress = Progress::new("exported");
+    let mut bytes = Vec::new();
+    let mut cursor = Some(Cursor::default());
+    while let Some(at) = cursor {
+        let page = store.scan(&at, PAGE);
+        let page = page.map_err(|error| Failure::Failed(error.to_string()))?;
+        for transaction in &page.transactions {
+            bytes.clear();
+            Writer(&mut bytes).transaction(transaction);
+            lines.line(&format!("{{\"t\":\"{}\"}}", hex(&bytes)))?;
+            lines.end.transactions += 1;
+        }
+        progress.at(lines.end.transactions);
+        cursor = page.next;
+    }
+    for advice in advices {
+        bytes.clear();
+        Writer(&mut bytes).advice(advice);
+        lines.line(&format!("{{\"a\":\"{}\"}}", hex(&bytes)))?;
+        lines.end.advices += 1;
+    }
+    Ok(lines)
+}
+
+/// Where a ledger is moved to.
+enum Target {
+    Files(Box<embedded::Import>, Vec<Arc<Transaction>>),
+    Database(Box<ledger_postgres::Import>),
+}
+
+impl Target {
+    fn open(place: &Place, id: [u8; 16], facts: &Facts) -> Result<Target, Failure> {
+        if let Some(options) = place.database() {
+            let import = ledger_postgres::Import::open(&options, id, facts);
+            let import = import.map_err(|error| database_failure(&error))?;
+            return Ok(Target::Database(Box::new(import)));
+        }
+        let import = embedded::Import::open(&place.data_dir, id, facts.last_event);
+        let import = import.map_err(|error| match error {
+            embedded::ImportError::Occupied(_) => Failure::Usage(error.to_string()),
+            embedded::ImportError::Open(_) => Failure::Failed(error.to_string()),
+        })?;
+        Ok(Target::Files(Box::new(import), Vec::new()))
+    }
+
+    fn done(&self) -> u64 {
+        match self {
+            Target::Files(import, _) => import.done(),
+            Target::Database(import) => import.done(),
+        }
+    }
+
+    fn add(&mut self, record: Transaction) -> Result<(), Failure> {
+        let record = Arc::new(record);
+        match self {
+            Target::Files(import, waiting) => {
+                waiting.push(record);
+                if waiting.len() < PAGE {
+                    return Ok(());
+                }
+                let added = import.add(waiting);
+                waiting.clear();
+                added.map_err(|error| Failure::Failed(error.to_string()))
+            }
+            Target::Database(import) => import
+                .add(record)
+                .map_err(|error| Failure::Failed(error.to_string())),
+        }
+    }
+
+    fn finish(self, advices: &[Arc<Advice>], facts: &Facts) -> Result<(), Failure> {
+        match self {
+            Target::Files(mut import, waiting) => import
+                .add(&waiting)
+                .and_then(|()| import.finish(advices, facts))
+                .map_err(|error| Failure::Failed(error.to_string())),
+            Target::Database(import) => import
+                .finish(advices, facts)
+                .map_err(|error| Failure::Failed(error.to_string())),
+        }
+    }
+}
+
+/// Reads such a file into the ledger that the configuration names, which must be empty or have a part of the same import.
+pub(super) fn import(args: &LedgerImportArgs) -> Result<(), Failure> {
+    let place = Place::for_import(&args.config)?;
+    let reader: Box<dyn BufRead> = match &args.file {
+        Some(file) if file.as_os_str() != "-" => {
+            let opened = File::open(file);
+            let opened = opened.map_err(|error| not_read(&args.name(), &error))?;
+            Box::new(BufReader::with_capacity(1 << 20, opened))
+        }
+        _ => Box::new(io::stdin().lock()),
+    };
+    let mut file = Whole {
+        reader,
+        name: args.name(),
+        number: 0,
+        check: 0,
+        line: String::new(),
+    };
+    let (id, facts) = file.head()?;
+    let mut target = Target::open(&place, id, &facts)?;
+    let done = target.done();
+    if done > 0 {
+        eprintln!("an import that was broken off goes on after {done} transactions");
+    }
+    let mut progress = Progress::new("imported");
+    let mut end = End {
+        transactions: 0,
+        advices: 0,
+        check: String::new(),
+    };
+    let mut advices = Vec::new();
+    let mut last: Option<Key> = None;
+    let told = loop {
+        match file.next()? {
+            Line::Transaction(record) => {
+                if last.is_some_and(|last| record.key <= last) {
+                    return Err(file.wrong("is out of order"));
+                }
+                last = Some(record.key);
+                end.transactions += 1;
+                if end.transactions > done {
+                    target.add(*record)?;
+                }
+                progress.at(end.transactions);
+            }
+            Line::Advice(advice) => {
+                end.advices += 1;
+                advices.push(Arc::new(*advice));
+            }
+            Line::End { told, check } => {
+                end.check = check;
+                break told;
+            }
+        }
+    };
+    if told != end {
+        return Err(file.wrong("says that more or other lines stood before it"));
+    }
+    target.finish(&advices, &facts)?;
+    let mut out = io::stdout().lock();
+    writeln!(
+        out,
+        "imported {} transactions and {} advices; look at them with `refundry ledger verify`",
+        end.transactions, end.advices
+    )
+    .map_err(|error| Failure::output(&error))
+}
+
+fn not_read(name: &str, error: &io::Error) -> Failure {
+    Failure::Failed(format!("{name}: cannot be read: {error}"))
+}
+
+/// The file, line by line.
+struct Whole {
+    reader: Box<dyn BufRead>,
+    name: String,
+    number: u64,
+    check: u64,
+    line: String,
+}
+
+/// A line after the first.
+enum Line {
+    Transaction(Box<Transaction>),
+    Advice(Box<Advice>),
+    /// What it says of the lines before it, and what these come to.
+    End {
+        told: End,
+        check: String,
+    },
+}
+
+impl Whole {
+    fn read(&mut self) -> Result<(), Failure> {
+        self.line.clear();
+        self.number += 1;
+        let read = self.reader.read_line(&mut self.line);
+        match read.map_err(|error| not_read(&self.name, &error))? {
+            0 => Err(self.wrong("is missing: the file is cut off")),
+            _ => {
+                self.line.truncate(self.line.trim_end().len());
+                Ok(())
+            }
+        }
+    }
+
+    fn wrong(&self, what: &str) -> Failure {
+        Failure::Failed(format!(
+            "{}: line {} {what}; expected what `refundry ledger export --format full` writes",
+            self.name, self.number
+        ))
+    }
+
+    fn head(&mut self) -> Result<([u8; 16], Facts), Failure> {
+        self.read()?;
+        let head: Head =
+            serde_json::from_str(&self.line).map_err(|_| self.wrong("is not its head line"))?;
+        if head.refundry_ledger != FORM {
+            return Err(self.wrong("is of another version of the program"));
+        }
+        let id = unhex(&head.id).and_then(|id| id.try_into().ok());
+        let id = id.ok_or_else(|| self.wrong("has no id"))?;
+        self.check = next_check(0, &self.line);
+        let facts = Facts {
+            key_ids: head.key_ids.into_iter().map(KeyId).collect(),
+            last_event: head.last_event,
+            last_sent: head
+                .last_sent
+                .iter()
+                .map(|(link, time, stan)| (Name::new(link), WireTime(*time), Stan(*stan)))
+                .collect(),
+        };
+        Ok((id, facts))
+    }
+
+    fn next(&mut self) -> Result<Line, Failure> {
+        self.read()?;
+        let check = format!("{:016x}", self.check);
+        if self.line.starts_with("{\"end\"") {
+            let tail = serde_json::from_str(&self.line);
+            let Tail { end } = tail.map_err(|_| self.wrong("is not its last line"))?;
+            return Ok(Line::End { told: end, check });
+        }
+        self.check = next_check(self.check, &self.line);
+        let record = |prefix: &str| {
+            let digits = self.line.strip_prefix(prefix)?.strip_suffix("\"}")?;
+            unhex(digits)
+        };
+        if let Some(bytes) = record("{\"t\":\"") {
+            let mut reader = Reader::new(&bytes);
+            let record = reader.transaction();
+            let record = record.and_then(|record| reader.end().map(|()| record));
+            let record = record.map_err(|_| self.wrong("has a record that cannot be read"))?;
+            return Ok(Line::Transaction(Box::new(record)));
+        }
+        if let Some(bytes) = record("{\"a\":\"") {
+            let mut reader = Reader::new(&bytes);
+            let advice = reader.advice();
+            let advice = advice.and_then(|advice| reader.end().map(|()| advice));
+            let advice = advice.map_err(|_| self.wrong("has an advice that cannot be read"))?;
+            return Ok(Line::Advice(Box::new(advice)));
+        }
+        Err(self.wrong("is neither a record nor the end"))
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let digit = |nibble: u8| char::from_digit(nibble.into(), 16).unwrap_or('0');
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        text.extend([digit(byte >> 4), digit(byte & 0x0F)]);
+    }
+    text
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let (pairs, []) = text.as_bytes().as_chunks::<2>() else {
+        return None;
+    };
+    let value = |digit: u8| char::from(digit).to_digit(16);
+    let byte = |[high, low]: &[u8; 2]| u8::try_from(value(*high)? << 4 | value(*low)?).ok();
+    pairs.iter().map(byte).collect()
+}

@@ -1,0 +1,277 @@
+//! A ledger that moves from one engine to the other, and back.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use simulators::{Card, Message, Reply};
+
+use crate::node::{Database, PATH, Setup, World, answered, approved, merchant, program, until};
+use crate::program::{Run, refundry};
+
+/// Runs `refundry ledger` with a configuration.
+fn ledger(words: &[&str], config: &Path) -> String {
+    let config = config.to_str().unwrap();
+    let (first, rest) = words.split_first().unwrap();
+    program(&[&["ledger", first, "--config", config], rest].concat())
+}
+
+fn full_export(config: &Path, to: &Path) {
+    std::fs::write(to, ledger(&["export", "--format", "full"], config)).unwrap();
+}
+
+fn refused(words: &[&str], config: &Path) -> Run {
+    let config = config.to_str().unwrap();
+    let (first, rest) = words.split_first().unwrap();
+    refundry(&[&["ledger", first, "--config", config], rest].concat())
+}
+
+/// What is the same of a ledger whatever keeps it.
+fn verified(config: &Path) -> String {
+    let said = ledger(&["verify"], config);
+    assert!(
+        said.contains("every balance is what its movements make it"),
+        "{said}"
+    );
+    let counts = said.lines().next().unwrap();
+    counts.split(';').take(2).collect::<Vec<_>>().join(";")
+}
+
+#[tokio::test]
+async fn there_and_back() {
+    let setup = Setup::new().rules(&["mti=0420: drop"]);
+    let Some(mut database) = Database::empty("there_and_back", setup.clone()) else {
+        return;
+    };
+    // Some business on the embedded engine, with an advice that waits.
+    let mut old = setup.start().await;
+    let shop = merchant();
+    let purchase = shop.purchase(&Card::visa(), 10_000);
+    let reversed = shop.purchase(&Card::visa(), 900);
+    let messages: Vec<(Message, &str)> = vec![
+        (purchase.clone(), "00"),
+        (shop.refund(&purchase, 2_500), "00"),
+        (shop.refund(&purchase, 7_501), "61"),
+        (reversed.clone(), "00"),
+        (shop.reversal(&reversed), "00"),
+        (shop.reversal(&shop.purchase(&Card::visa(), 1)), "25"),
+    ];
+    let mut answers: Vec<Reply> = Vec::new();
+    let terminal = old.terminal().await;
+    for (message, code) in &messages {
+        answers.push(answered(&terminal, message, code).await);
+    }
+    for _ in 0..1500 {
+        terminal
+            .send_message(&shop.purchase(&Card::visa(), 100))
+            .await
+            .unwrap();
+    }
+    for _ in 0..1500 {
+        assert_eq!(terminal.recv().await.unwrap().code(), "00");
+    }
+    let running = refused(&["export", "--format", "full"], &old.config());
+    assert_eq!(running.status, 1);
+    assert!(
+        running.stderr.contains("in use by process"),
+        "{}",
+        running.stderr
+    );
+    assert_eq!(old.node.terminate().await, 0);
+
+    let folder = tempfile::tempdir().unwrap();
+    let place = |name: &str| folder.path().join(name);
+    full_export(&old.config(), &place("first"));
+    let text = std::fs::read_to_string(place("first")).unwrap();
+    assert!(!text.contains(Card::visa().pan()));
+    let counts = verified(&old.config());
+    let listed = ledger(&["export"], &old.config());
+
+    // Into PostgreSQL. A file that is cut off leaves something that no node starts on.
+    let site = database.site("a").await;
+    std::fs::copy(old.key_file(), site.key_file()).unwrap();
+    let config = site.config();
+    let lines: Vec<&str> = text.lines().collect();
+    std::fs::write(place("cut"), lines[..1200].join("\n")).unwrap();
+    let cut = refused(&["import", place("cut").to_str().unwrap()], &config);
+    assert_eq!(cut.status, 1);
+    assert!(
+        cut.stderr
+            .contains("line 1201 is missing: the file is cut off"),
+        "{}",
+        cut.stderr
+    );
+    for words in [&["verify"][..], &["show", "--key", &"0".repeat(32)]] {
+        let unfinished = refused(words, &config);
+        assert!(
+            unfinished.stderr.contains("was not finished"),
+            "{}",
+            unfinished.stderr
+        );
+    }
+    let start = refundry(&["serve", "--config", config.to_str().unwrap()]);
+    assert_eq!(start.status, 2, "{}", start.stderr);
+    // Altered, it is not taken for whole.
+    let altered = text.replacen("\"transactions\":", "\"transactions\":1", 1);
+    std::fs::write(place("altered"), altered).unwrap();
+    assert_eq!(
+        refused(&["import", place("altered").to_str().unwrap()], &config).status,
+        1
+    );
+    // It goes on where it was; and once it is finished it is not done again.
+    let first = place("first");
+    let goes_on = Command::new(PATH)
+        .args(["ledger", "import", "--config"])
+        .args([&config, &first])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&goes_on.stderr);
+    assert!(
+        goes_on.status.success() && said.contains("goes on after 1000 transactions"),
+        "{said}"
+    );
+    let again = refused(&["import", first.to_str().unwrap()], &config);
+    assert_eq!(again.status, 2);
+    assert!(
+        again.stderr.contains("there is an import already"),
+        "{}",
+        again.stderr
+    );
+    assert_eq!(verified(&config), counts);
+    assert_eq!(ledger(&["export"], &config), listed);
+
+    // Two nodes go on, with the advice too.
+    let a = World {
+        node: site.node(),
+        site,
+    };
+    a.links_up().await;
+    let b = database.node("b").await;
+    for (message, code) in &messages {
+        let terminal = if code == &"00" {
+            a.terminal().await
+        } else {
+            b.terminal().await
+        };
+        answered(&terminal, &shop.repeat(message), code).await;
+    }
+    let terminal = b.terminal().await;
+    answered(&terminal, &shop.refund(&purchase, 7_501), "61").await;
+    approved(&terminal, &shop.refund(&purchase, 7_500)).await;
+    let waits = program(&[
+        "saf",
+        "list",
+        "--json",
+        "--config",
+        config.to_str().unwrap(),
+    ]);
+    assert_eq!(waits.lines().count(), 1, "{waits}");
+    let running = refused(&["export", "--format", "full"], &config);
+    assert!(
+        running.stderr.contains("nodes run on this database (a, b)"),
+        "{}",
+        running.stderr
+    );
+    for mut world in [a, b] {
+        world.rules(&[]);
+        world.saf_empty().await;
+        assert_eq!(world.node.terminate().await, 0, "{}", world.node.log());
+    }
+
+    // And back, into the folder of a new node. Killed on the way, and gone on with.
+    full_export(&config, &place("second"));
+    let back = Setup::new().prepare_beside(&old.site);
+    std::fs::copy(old.key_file(), back.key_file()).unwrap();
+    let mut killed = Command::new(PATH)
+        .args(["ledger", "import", "--config"])
+        .arg(back.config())
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let second = std::fs::read_to_string(place("second")).unwrap();
+    let half: Vec<&str> = second.lines().take(1300).collect();
+    {
+        use std::io::Write;
+        let stdin = killed.stdin.as_mut().unwrap();
+        writeln!(stdin, "{}", half.join("\n")).unwrap();
+    }
+    until("a part of it is there", async || {
+        std::fs::metadata(back.data_dir().join("cold")).is_ok()
+    })
+    .await;
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    let start = refundry(&["serve", "--config", back.config().to_str().unwrap()]);
+    assert!(
+        start.stderr.contains("was not finished"),
+        "{}",
+        start.stderr
+    );
+    ledger(
+        &["import", place("second").to_str().unwrap()],
+        &back.config(),
+    );
+    let counts = verified(&config);
+    assert_eq!(verified(&back.config()), counts);
+    assert_eq!(
+        ledger(&["export"], &back.config()),
+        ledger(&["export"], &config)
+    );
+    let world = World {
+        node: back.node(),
+        site: back.into(),
+    };
+    world.links_up().await;
+    let terminal = world.terminal().await;
+    for (message, code) in &messages {
+        answered(&terminal, &shop.repeat(message), code).await;
+    }
+    answered(&terminal, &shop.refund(&purchase, 1), "21").await;
+    approved(&terminal, &shop.purchase(&Card::visa(), 100)).await;
+    world.check_numbers();
+}
+
+/// What is wrong in a database is found.
+#[tokio::test]
+async fn verify_finds_what_is_wrong() {
+    let Some(mut database) = Database::empty("verify_finds_what_is_wrong", Setup::new()) else {
+        return;
+    };
+    let world = database.node("a").await;
+    let (terminal, shop) = (world.terminal().await, merchant());
+    let purchase = shop.purchase(&Card::visa(), 1_000);
+    approved(&terminal, &purchase).await;
+    approved(&terminal, &shop.refund(&purchase, 300)).await;
+    let config = world.config();
+    // Also while the node runs.
+    verified(&config);
+    let sql = |statement: &str| database.cluster.sql(&database.name, statement).unwrap();
+    let check = |broken: &str, mended: &str, expected: &str| {
+        sql(broken);
+        let run = refused(&["verify"], &config);
+        assert_eq!(run.status, 1);
+        assert!(run.stdout.contains(expected), "{expected}\n{}", run.stdout);
+        sql(mended);
+        verified(&config);
+    };
+    check(
+        "UPDATE transactions SET settled = 299 WHERE kind = 0",
+        "UPDATE transactions SET settled = 300 WHERE kind = 0",
+        "the columns of its row differ from its record",
+    );
+    check(
+        "CREATE TABLE kept AS SELECT * FROM transactions WHERE kind = 2; DELETE FROM transactions WHERE kind = 2",
+        "INSERT INTO transactions SELECT * FROM kept",
+        "settled is 300, its movements make 0",
+    );
+    check(
+        "UPDATE transactions SET record = '\\x00' WHERE kind = 2",
+        "UPDATE transactions SET record = (SELECT record FROM kept) WHERE kind = 2",
+        "its record cannot be read",
+    );
+    check(
+        "INSERT INTO open_transactions VALUES (1, '00000000-0000-0000-0000-000000000001', 0)",
+        "DELETE FROM open_transactions WHERE merchant = 1",
+        "it stands among what is open and is missing",
+    );
+}
