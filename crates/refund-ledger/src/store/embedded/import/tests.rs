@@ -1,3 +1,5 @@
+#![expect(clippy::indexing_slicing, reason = "tests")]
+
 use super::super::tests::{folder, options};
 use super::super::{EmbeddedStore, verify};
 use super::*;
