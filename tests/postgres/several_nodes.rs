@@ -211,3 +211,34 @@ async fn two_of_one_name() {
     )
     .await;
 }
+/// A repeat at another node while the first is in flight waits for its answer; a reversal there is answered at once.
+#[tokio::test]
+async fn in_flight_at_another_node() {
+    let setup = Setup::new().rules(&["mti=0200: delay 700ms"]);
+    let setup = setup.response_timeout("10s");
+    let test = "in_flight_at_another_node";
+    let Some((_database, worlds)) = nodes(test, setup, &["a", "b"]).await else {
+        return;
+    };
+    let [a, b] = worlds.as_slice() else { panic!() };
+    let (one, two) = (a.terminal().await, b.terminal().await);
+    let shop = merchant();
+    let purchase = shop.purchase(&Card::visa(), 1_000);
+    one.send_message(&purchase).await.unwrap();
+    a.issuer_saw("0200", 1).await;
+    let repeated = answered(&two, &shop.repeat(&purchase), "00").await;
+    let first = one.recv().await.unwrap();
+    assert_eq!(repeated.message(), first.message());
+    let reversed = shop.purchase(&Card::visa(), 500);
+    one.send_message(&reversed).await.unwrap();
+    a.issuer_saw("0200", 2).await;
+    approved(&two, &shop.reversal(&reversed)).await;
+    let told = one.recv().await.unwrap();
+    assert_eq!(told.code(), "68", "{told:?}");
+    a.issuer_saw("0420", 1).await;
+    for world in &worlds {
+        world.saf_empty().await;
+    }
+    a.check_numbers();
+    assert_eq!(a.issuer.books().net(Card::visa().pan()), 1_000);
+}
