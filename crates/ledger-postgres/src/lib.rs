@@ -27,6 +27,7 @@ mod schema;
 mod settings;
 mod statement;
 mod store;
+mod upkeep;
 mod verify;
 mod whole;
 

@@ -24,7 +24,9 @@ use crate::nodes::{Keeper, Left};
 use crate::open::{self, OpenError};
 use crate::queue::{Shared, lock};
 use crate::schema::Migrated;
+use crate::upkeep::Upkeep;
 use crate::whole::Resting;
+use crate::{keys, reads, schema};
 use crate::{keys, reads, schema, whole};
 
 /// How a [`PostgresStore`] is opened.
@@ -49,6 +51,10 @@ pub struct PostgresOptions {
     pub lease: Duration,
     /// How often it gives one.
     pub heartbeat: Duration,
+    /// How long what has not moved, and has nothing open, is kept; `None`: for ever. Equal on all nodes.
+    pub retention: Option<Duration>,
+    /// How often what is older is looked for, by one of the nodes.
+    pub upkeep: Duration,
     /// Whether a process that runs under this name now is left alone; otherwise it is shut out. For a node that opens its store anew
     /// after another has taken over: was that one of its own name, the two would shut each other out for ever.
     pub yields: bool,
@@ -68,6 +74,8 @@ impl PostgresOptions {
             wait_max: Duration::from_secs(5),
             lease: Duration::from_secs(10),
             heartbeat: Duration::from_secs(1),
+            retention: None,
+            upkeep: Duration::from_secs(600),
             yields: false,
         }
     }
@@ -367,6 +375,17 @@ async fn start(
         };
         lane.connect().await?;
         lanes.push(tokio::spawn(lane.run()));
+    }
+    if let Some(retention) = options.retention {
+        let upkeep = Upkeep {
+            shared: shared.clone(),
+            config: config.clone(),
+            place,
+            retention,
+            every: options.upkeep,
+        };
+        // Ends with the thread, wherever it is: what it has begun is undone.
+        drop(tokio::spawn(upkeep.run()));
     }
     let keeper = Some((keeper, keeping));
     Ok((start, Running { lanes, keeper }))

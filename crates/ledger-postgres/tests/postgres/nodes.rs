@@ -7,7 +7,7 @@ use ledger_postgres::{OpenError, PostgresOptions, PostgresStore};
 use postgres_harness::{Cluster, Way};
 use refund_ledger::store::{Completion, Recovered, Standing, Store};
 use refund_ledger::{
-    Advice, AdviceState, Change, Name, Stan, Transaction, WireTime, Working, decide,
+    Advice, AdviceState, Change, Key, Kind, Name, Stan, Transaction, WireTime, Working, decide,
 };
 use tokio::time::Instant;
 
@@ -239,4 +239,75 @@ fn a_start_goes_on_after_the_newest_number() {
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].2, Stan(last));
     }
+}
+
+/// What nothing can be asked about goes; what is open, what moved lately and what stands by it stays.
+#[test]
+fn what_is_too_old_goes() {
+    let Some(cluster) = Cluster::start("too_old") else {
+        return;
+    };
+    let any = ledger(&cluster);
+    let database = any.url.rsplit('/').next().unwrap();
+    let mut node = open(&options(&any, "node-1"));
+    let now: u64 = cluster
+        .sql(database, "SELECT (extract(epoch FROM now()) * 1000)::int8")
+        .unwrap()[0]
+        .parse()
+        .unwrap();
+    let (hour, day) = (3_600_000, 86_400_000);
+    let old = now - 10 * day;
+    let tombstone = Transaction {
+        kind: Kind::Tombstone,
+        ..purchase(1, now - 2 * day)
+    };
+    let (alone, held, advised, young) = (
+        purchase(2, old),
+        purchase(3, old),
+        purchase(4, old),
+        purchase(5, now - 6 * day),
+    );
+    let mut advised_item = create(&advised);
+    let owed = Arc::new(advice(&advised, old));
+    advised_item
+        .0
+        .changes
+        .push(Change::CreateAdvice(owed.clone()));
+    advised_item.1.put_advice(owed);
+    for item in [
+        create(&tombstone),
+        create(&alone),
+        create(&held),
+        create(&young),
+        advised_item,
+    ] {
+        node.must_commit(item);
+    }
+    let refunded = refund(6, &held, 400, old + hour);
+    node.must_commit(hold(&refunded, &held));
+    drop(node);
+    let tidy = PostgresOptions {
+        retention: Some(Duration::from_millis(7 * day)),
+        upkeep: Duration::from_millis(100),
+        ..options(&any, "node-1")
+    };
+    let node = open(&tidy);
+    let left = |node: &Node| -> Vec<Key> { node.scan(100).iter().map(|one| one.key).collect() };
+    let sorted = |mut keys: Vec<Key>| {
+        keys.sort_unstable();
+        keys
+    };
+    eventually(|| (left(&node).len() == 4).then_some(()));
+    std::thread::sleep(Duration::from_millis(500));
+    let expected = sorted(vec![held.key, refunded.key, advised.key, young.key]);
+    assert_eq!(sorted(left(&node)), expected);
+    // The advice is delivered, the refund is over: all of it goes, and its day of events.
+    let sql =
+        "DELETE FROM advices; DELETE FROM open_transactions; UPDATE transactions SET pending = 0";
+    cluster.sql(database, sql).unwrap();
+    eventually(|| (left(&node) == [young.key]).then_some(()));
+    let days =
+        "SELECT relname FROM pg_class WHERE relname LIKE 'events\\_%' AND relkind = 'r' ORDER BY 1";
+    let first = format!("events_{}", (now - 6 * day) / day);
+    eventually(|| (cluster.sql(database, days).unwrap()[0] == first).then_some(()));
 }

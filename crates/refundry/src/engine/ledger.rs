@@ -159,6 +159,7 @@ pub fn postgres_options(config: &Config, postgres: &Postgres) -> PostgresOptions
     options.cache_bytes = config.ledger.memory;
     options.wait_max = postgres.wait;
     options.lease = postgres.lease;
+    options.retention = Some(build::retention(config));
     options
 }
 
