@@ -26,7 +26,6 @@ use crate::queue::{Shared, lock};
 use crate::schema::Migrated;
 use crate::upkeep::Upkeep;
 use crate::whole::Resting;
-use crate::{keys, reads, schema};
 use crate::{keys, reads, schema, whole};
 
 /// How a [`PostgresStore`] is opened.
