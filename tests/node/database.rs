@@ -12,6 +12,8 @@ pub(crate) struct Database {
     pub(crate) cluster: Cluster,
     /// Its name.
     pub(crate) name: String,
+    /// How the nodes that are made next reach it.
+    pub(crate) url: String,
     setup: Setup,
     first: Option<Arc<Site>>,
 }
@@ -22,6 +24,7 @@ impl Database {
         let cluster = Cluster::start(test)?;
         let name = cluster.database(|_| {});
         Some(Database {
+            url: cluster.url(&name),
             cluster,
             name,
             setup,
@@ -32,8 +35,7 @@ impl Database {
     /// The configuration, the key file and the folder of a node of this name. The first one makes the tables and the keys; all
     /// have the same issuer.
     pub(crate) async fn site(&mut self, name: &str) -> Arc<Site> {
-        let url = self.cluster.url(&self.name);
-        let setup = self.setup.clone().postgres(name, &url);
+        let setup = self.setup.clone().postgres(name, &self.url);
         let site = match &self.first {
             None => setup.prepare().await,
             Some(first) => setup.prepare_beside(first),

@@ -213,7 +213,7 @@ pub(crate) fn records(config: &Path) -> HashMap<String, Value> {
 }
 
 /// What the ledger holds, by RRN.
-pub(crate) fn exported(config: &Path) -> HashMap<String, Value> {
+fn exported(config: &Path) -> HashMap<String, Value> {
     let exported = program(&["ledger", "export", "--config", config.to_str().unwrap()]);
     let records = exported
         .lines()

@@ -1,6 +1,7 @@
 //! Real nodes on a real PostgreSQL, which each test starts for itself.
 #![allow(clippy::unwrap_used, reason = "a test fails where it panics")]
 
+mod failover;
 mod moves;
 #[path = "../node/mod.rs"]
 mod node;
