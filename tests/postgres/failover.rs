@@ -217,21 +217,32 @@ async fn recovers(node: &Node, shop: &Merchant) {
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_primary_dies_and_the_standby_is_promoted() {
-    let Some(database) = Database::empty("the_primary_dies", setup()) else {
+/// A primary that ends as `ends` has it, and a standby that takes its place.
+async fn promoted(test: &str, ends: impl FnOnce(&mut Cluster)) {
+    let Some(database) = Database::empty(test, setup()) else {
         return;
     };
     let standby = database.cluster.standby();
     let ports = vec![database.cluster.address().port(), standby.address().port()];
     let site = Site::start(database, &[ports.clone(), ports]).await;
     site.survives(async |site| {
-        site.database.cluster.kill();
+        ends(&mut site.database.cluster);
         sleep(Duration::from_millis(700)).await;
         standby.promote();
         site.promoted = Some(standby);
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_primary_dies_and_the_standby_is_promoted() {
+    promoted("the_primary_dies", Cluster::kill).await;
+}
+
+/// It takes connections and says nothing; what was asked of it is given up after a while.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_primary_hangs_and_the_standby_is_promoted() {
+    promoted("the_primary_hangs", |primary| primary.pause()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
