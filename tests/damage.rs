@@ -461,7 +461,7 @@ fn chosen(image: &Image) -> Vec<Damage> {
     });
     // One keyspace's folder is like another's.
     let is_alike =
-        |file: &PathBuf| (2..8).any(|number| file.starts_with(format!("cold/keyspaces/{number}")));
+        |file: &PathBuf| (2..4).any(|number| file.starts_with(format!("cold/keyspaces/{number}")));
     for file in image.names().into_iter().filter(|file| !is_alike(file)) {
         let is_marker = file.ends_with("current");
         if is_marker || image.0[&file].head.len() < SECTOR && file.starts_with("cold/keyspaces") {
@@ -477,7 +477,8 @@ fn chosen(image: &Image) -> Vec<Damage> {
         "journal",
         "cold/keyspaces",
         "cold/keyspaces/1",
-        "cold/keyspaces/7",
+        "cold/keyspaces/3",
+        "cold/runs",
     ];
     damages.extend(folders.map(|folder| Damage::RemoveFolder { folder }));
     damages

@@ -96,8 +96,8 @@ impl SimStore {
         options.segment_bytes = SEGMENT_BYTES;
         options.hot_bytes = room.hot_bytes;
         options.checkpoint_bytes = room.checkpoint_bytes;
-        // Some checkpoints go through the cold store's journal, some past it.
-        options.bulk_min = random.between(1, 20) as usize;
+        options.file_records = random.between(1, 20);
+        options.merged_files = random.between(2, 6) as usize;
         if bug == Some(Bug::SnapshotLacksHold) {
             cold.lose(|record| record.books.pending > MinorUnits::ZERO);
         }

@@ -1,38 +1,36 @@
-//! What is older, on disk: sorted files by fjall. Written by checkpoints alone, read where memory has nothing.
+//! What is older, on disk. Written by checkpoints alone, read where memory has nothing.
+//!
+//! Transactions are in [`runs`](super::runs), files sorted by key that are written once. What is small and changes often is in
+//! keyspaces of the library fjall:
 //!
 //! ```text
 //! keyspace      key (big-endian)                                value
-//! transactions  key (16)                                        the record, as in the journal
-//!               17 bytes of 255                                 how many originals these are, see `meta.rs`
-//! rrn           merchant (40 bits) hash of DE 37 (32) rest of the key (88)       -    purchases only
-//! time          merchant (40 bits) DE 7 (34) STAN (20) rest of the key (34)      -
-//! by_date       tombstone? (1 bit) hour of the last move (31) key (128)          -    may lag: the record decides
 //! open          key (16)                                        -            what a start loads
 //! advices       key (16) ordinal (1)                            the advice
-//! meta          a word                                          see `meta.rs`
+//! meta          a word                                          see `meta.rs`; which runs there are is one
 //! ```
 //!
-//! Names are of 20 bytes at most, which the library keeps without allocating. What a name leads to is compared with what was asked for.
+//! What a name leads to is compared with what was asked for.
 
-use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::disk::{AnyDisk, Disk, RealDisk};
 use super::hot::matches;
-use super::sorted::{Batch, Entry, Range, Run, Sorted, Space};
+use super::runs::{Dates, Entry, Manifest, Merging, NameBy, NewRun, Run, Runs, Sizes};
+use super::sorted::{self, Batch, Sorted, Space};
 use crate::store::{By, CANDIDATES_MAX, Query};
-use crate::{
-    Advice, AdviceKey, Key, Kind, MerchantKey, Reader, Rrn, Transaction, WireTime, Writer,
-    fingerprint,
-};
+use crate::{Advice, AdviceKey, Key, Kind, Reader, Rrn, Transaction, Writer};
 
 const HOUR_MS: u64 = 3_600_000;
 
-/// Where the counts stand, behind every record: what is written with them is counted in them, at any moment of a crash.
-const COUNTS_KEY: [u8; 17] = [u8::MAX; 17];
+/// The folder of the runs in that of the cold store.
+const RUNS_NAME: &str = "runs";
 
-/// The last key that a record may have.
-const LAST_KEY: [u8; 16] = [u8::MAX; 16];
+/// Under which word the runs are noted.
+const RUNS_WORD: &str = "runs";
 
 /// The top bit of a date.
 const TOMBSTONE: u32 = 1 << 31;
@@ -40,14 +38,15 @@ const TOMBSTONE: u32 = 1 << 31;
 /// The cold store.
 pub(crate) struct Cold {
     sorted: Sorted,
+    runs: Arc<Runs>,
 }
 
 /// What went wrong with the cold store.
 #[derive(Debug)]
 pub(crate) enum ColdError {
-    /// The library or the disk under it.
+    /// The library or the disk.
     Library(fjall::Error),
-    /// A file of the library is missing or altered.
+    /// A file is missing or altered.
     Damaged {
         file: PathBuf,
         /// Where in it, in bytes.
@@ -108,24 +107,20 @@ impl Dated {
         }
     }
 
-    fn encode(self) -> [u8; 20] {
-        let kind = if self.tombstone { TOMBSTONE } else { 0 };
-        joined(
-            (self.hour & !TOMBSTONE | kind).to_be_bytes(),
-            key_bytes(self.key),
-        )
+    /// As an entry of a run has it.
+    fn code(self) -> u32 {
+        date_code(self.tombstone, self.hour)
     }
+}
 
-    fn decode(bytes: &[u8]) -> Option<Dated> {
-        let (date, key) = bytes.split_first_chunk()?;
-        let date = u32::from_be_bytes(*date);
-        let key: [u8; 16] = key.try_into().ok()?;
-        Some(Dated {
-            tombstone: date & TOMBSTONE != 0,
-            hour: date & !TOMBSTONE,
-            key: Key::from_value(u128::from_be_bytes(key)),
-        })
-    }
+/// An hour and what it is of, as an entry of a run has it.
+pub(crate) fn date_code(tombstone: bool, hour: u32) -> u32 {
+    hour & !TOMBSTONE | if tombstone { TOMBSTONE } else { 0 }
+}
+
+/// The hour of a [`date_code`], where it is of such.
+pub(crate) fn hour_of(code: u32, tombstone: bool) -> Option<u32> {
+    (tombstone == (code & TOMBSTONE != 0)).then_some(code & !TOMBSTONE)
 }
 
 /// Hours since 1970 of a time in unix milliseconds.
@@ -140,64 +135,76 @@ pub(crate) fn hour_begin(hour: u32) -> u64 {
 
 impl Cold {
     /// Opens it, or creates it where it need not be `complete`. `cache_bytes` is what the library may keep of its files in memory.
-    pub(crate) fn open(path: &Path, cache_bytes: u64, complete: bool) -> Result<Cold, ColdError> {
+    pub(crate) fn open(
+        path: &Path,
+        cache_bytes: u64,
+        complete: bool,
+        sizes: Sizes,
+    ) -> Result<Cold, ColdError> {
         let sorted = Sorted::open(path, cache_bytes, complete)?;
-        Ok(Cold { sorted })
+        Cold::on(sorted, RealDisk, path, sizes)
     }
 
-    /// A cold store on these keyspaces.
-    pub(crate) fn on(sorted: Sorted) -> Cold {
-        Cold { sorted }
+    /// A cold store on these keyspaces, its runs on `disk` below `path`.
+    pub(crate) fn on<D: Disk>(
+        sorted: Sorted,
+        disk: D,
+        path: &Path,
+        sizes: Sizes,
+    ) -> Result<Cold, ColdError> {
+        let dir = path.join(RUNS_NAME);
+        disk.create_dir(&dir)
+            .map_err(|error| ColdError::Library(fjall::Error::Io(error)))?;
+        let noted = sorted.get(Space::Meta, RUNS_WORD.as_bytes())?;
+        let disk: Arc<dyn AnyDisk> = Arc::new(disk);
+        let runs = Runs::open(disk, &dir, noted.as_deref(), sizes)?;
+        Ok(Cold {
+            sorted,
+            runs: Arc::new(runs),
+        })
+    }
+
+    /// Removes what was being written when all ended.
+    pub(crate) fn tidy(&self) -> Result<(), ColdError> {
+        self.runs.tidy()
     }
 
     /// A transaction.
     pub(crate) fn get(&self, key: Key) -> Result<Option<Arc<Transaction>>, ColdError> {
-        let bytes = self.sorted.get(Space::Transactions, &key_bytes(key))?;
-        bytes
-            .map(|bytes| decode_transaction(&key_bytes(key), &bytes))
-            .transpose()
+        let decode = |entry: Entry<'_>| {
+            let bytes = entry.record?;
+            Some(decode_transaction(key.value(), bytes))
+        };
+        self.runs.get(key.value(), decode)?.flatten().transpose()
     }
 
     /// What a query names, more than [`CANDIDATES_MAX`] by one at most.
     pub(crate) fn find(&self, query: Query) -> Result<Vec<Arc<Transaction>>, ColdError> {
         let limit = CANDIDATES_MAX.saturating_add(1);
-        let mut found = Vec::new();
-        let mut take = |record: Arc<Transaction>| {
-            if matches(&record, query) {
-                found.push(record);
-            }
-            found.len() < limit
-        };
-        let (space, range) = match query.by {
+        let merchant = query.merchant.value();
+        let by = match query.by {
             By::StanTime(stan, _) | By::Stan(stan) => {
-                let first =
-                    u128::from(query.merchant.value()) << 88 | u128::from(stan.0 & 0xF_FFFF) << 68;
-                let last = first | ((1 << 68) - 1);
-                let range = (
-                    Bound::Included(first.to_be_bytes().to_vec()),
-                    Bound::Included(last.to_be_bytes().to_vec()),
-                );
-                for entry in self.sorted.range(Space::Transactions, range) {
-                    let (key, value) = entry?;
-                    if !take(decode_transaction(&key, &value)?) {
-                        break;
-                    }
-                }
-                return Ok(found);
+                let first = u128::from(merchant) << 88 | u128::from(stan.0 & 0xF_FFFF) << 68;
+                let all = self.runs.of_stan(first, first | ((1 << 68) - 1))?;
+                let all = all.iter().map(|bytes| decode(bytes, "transactions", &[]));
+                let is_named = |record: &Result<Arc<Transaction>, ColdError>| match record {
+                    Ok(record) => matches(record, query),
+                    Err(_) => true,
+                };
+                return all.filter(is_named).take(limit).collect();
             }
-            By::Time(time) => (Space::Time, time_range(query.merchant, time)),
-            By::Rrn(rrn) => (Space::Rrn, rrn_range(query.merchant, rrn)),
+            By::Time(time) => NameBy::Time(time.0 & ((1 << 34) - 1)),
+            By::Rrn(rrn) => NameBy::Rrn(rrn_hash(rrn)),
         };
-        for entry in self.sorted.range(space, range) {
-            let (name, _) = entry?;
-            let key = match space {
-                Space::Time => key_of_time(&name)?,
-                _ => key_of_rrn(&name)?,
-            };
-            if let Some(record) = self.get(key)?
-                && !take(record)
+        let mut found = Vec::new();
+        for key in self.runs.named(merchant, by)? {
+            if let Some(record) = self.get(Key::from_value(key))?
+                && matches(&record, query)
             {
-                break;
+                found.push(record);
+                if found.len() >= limit {
+                    break;
+                }
             }
         }
         Ok(found)
@@ -209,39 +216,42 @@ impl Cold {
         first: Key,
         limit: usize,
     ) -> Result<Vec<Arc<Transaction>>, ColdError> {
-        let range = (
-            Bound::Included(key_bytes(first).to_vec()),
-            Bound::Included(LAST_KEY.to_vec()),
-        );
-        let entries = self.sorted.range(Space::Transactions, range).take(limit);
-        entries
-            .map(|entry| {
-                let (key, value) = entry?;
-                decode_transaction(&key, &value)
-            })
-            .collect()
+        let mut merged = self.runs.from(first.value())?;
+        let mut page = Vec::new();
+        let mut goes_on = true;
+        while goes_on && page.len() < limit {
+            goes_on = merged.next(&mut |entry| {
+                if let Some(bytes) = entry.record {
+                    page.push(decode_transaction(entry.key, bytes)?);
+                }
+                Ok(())
+            })?;
+        }
+        Ok(page)
     }
 
-    /// What of a record's names is not there.
-    pub(crate) fn missing_names(
-        &self,
-        record: &Transaction,
-    ) -> Result<Vec<&'static str>, ColdError> {
-        let mut missing = Vec::new();
-        let time = time_name(record.key).to_be_bytes();
-        if !self.sorted.contains(Space::Time, &time)? {
-            missing.push("name by DE 7");
-        }
-        if record.kind == Kind::Purchase && !self.sorted.contains(Space::Rrn, &rrn_name(record))? {
-            missing.push("name by DE 37");
-        }
-        if !self
-            .sorted
-            .contains(Space::ByDate, &Dated::of(record).encode())?
-        {
-            missing.push("date");
-        }
-        Ok(missing)
+    /// Reads every run whole; what does not go together in one, in words.
+    pub(crate) fn check(&self) -> Result<Vec<String>, ColdError> {
+        let mut wrong = Vec::new();
+        let files = self.runs.check(&mut |entry| {
+            if let Some(bytes) = entry.record {
+                let record = decode_transaction(entry.key, bytes)?;
+                if entry != entry_of(&record, bytes) {
+                    wrong.push(format!(
+                        "transaction {}: its names or its date differ from it",
+                        record.key
+                    ));
+                }
+            }
+            Ok(())
+        })?;
+        wrong.extend(files);
+        Ok(wrong)
+    }
+
+    /// What there is by the hour of its last move.
+    pub(crate) fn dates(&self) -> Dates {
+        self.runs.dates()
     }
 
     /// Whether a record stands wrongly among what is open, or wrongly does not.
@@ -254,7 +264,7 @@ impl Cold {
     /// Keys of what was open at the last checkpoint.
     pub(crate) fn open_keys(&self) -> Result<Vec<Key>, ColdError> {
         let all = self.sorted.prefix(Space::Open, &[]);
-        let decode = |entry: Entry| {
+        let decode = |entry: sorted::Entry| {
             let (key, _) = entry?;
             let bytes: [u8; 16] = key.as_ref().try_into().map_err(|_| ColdError::Corrupt {
                 keyspace: "open",
@@ -267,7 +277,7 @@ impl Cold {
 
     /// All advices.
     pub(crate) fn all_advices(&self) -> Result<Vec<Arc<Advice>>, ColdError> {
-        let decode = |entry: Entry| {
+        let decode = |entry: sorted::Entry| {
             let (key, value) = entry?;
             let mut reader = Reader::new(&value);
             let advice = reader
@@ -284,86 +294,42 @@ impl Cold {
             .collect()
     }
 
-    /// Entries of `by_date` after `after` (or from the oldest) of one kind, below `hour`, oldest first.
-    pub(crate) fn dated_before(
-        &self,
-        tombstone: bool,
-        hour: u32,
-        after: Option<Dated>,
-        limit: usize,
-    ) -> Result<Vec<Dated>, ColdError> {
-        let bound = |hour, key| {
-            let key = Key::from_value(key);
-            Dated {
-                tombstone,
-                hour,
-                key,
-            }
-            .encode()
-        };
-        let first = match after {
-            Some(dated) => Bound::Excluded(dated.encode().to_vec()),
-            None => Bound::Included(bound(0, 0).to_vec()),
-        };
-        let range = (first, Bound::Excluded(bound(hour, 0).to_vec()));
-        decode_dated(self.sorted.range(Space::ByDate, range).take(limit))
-    }
-
-    /// Entries of `by_date` of one kind before `before` (or from the newest), newest first.
-    pub(crate) fn dated_from_newest(
-        &self,
-        tombstone: bool,
-        before: Option<Dated>,
-        limit: usize,
-    ) -> Result<Vec<Dated>, ColdError> {
-        let first = Dated {
-            tombstone,
-            hour: 0,
-            key: Key::from_value(0),
-        };
-        let last = match before {
-            Some(dated) => Bound::Excluded(dated.encode().to_vec()),
-            None => Bound::Included(
-                Dated {
-                    tombstone,
-                    hour: !TOMBSTONE,
-                    key: Key::from_value(u128::MAX),
-                }
-                .encode()
-                .to_vec(),
-            ),
-        };
-        let range = (Bound::Included(first.encode().to_vec()), last);
-        decode_dated(self.sorted.range(Space::ByDate, range).rev().take(limit))
-    }
-
     /// A value of `meta`.
     pub(crate) fn meta(&self, word: &str) -> Result<Option<Vec<u8>>, ColdError> {
         let value = self.sorted.get(Space::Meta, word.as_bytes())?;
         Ok(value.map(|value| value.to_vec()))
     }
 
-    /// What was written as [`Changes::set_counts`] does.
-    pub(crate) fn counts(&self) -> Result<Option<Vec<u8>>, ColdError> {
-        let value = self.sorted.get(Space::Transactions, &COUNTS_KEY)?;
-        Ok(value.map(|value| value.to_vec()))
+    /// Keys that have a record.
+    pub(crate) fn live(&self) -> u64 {
+        self.runs.live()
     }
 
-    /// Whether its library lags far behind with merging.
+    /// Whether merging lags far behind.
     pub(crate) fn is_behind(&self) -> bool {
-        self.sorted.is_behind()
+        self.runs.is_behind()
     }
 
-    /// Begins to write many records.
-    pub(crate) fn bulk(&self) -> Bulk<'_> {
-        Bulk {
+    /// Begins to write records.
+    pub(crate) fn records(&self) -> Records<'_> {
+        Records {
             sorted: &self.sorted,
-            transactions: self.sorted.run(Space::Transactions),
-            times: Vec::new(),
-            rrns: Vec::new(),
-            dates: Vec::new(),
+            run: self.runs.begin(),
             buffer: Vec::new(),
         }
+    }
+
+    /// The merging of runs that is due.
+    pub(crate) fn merge_due(&self) -> Result<Option<Merging>, ColdError> {
+        self.runs.merge_due()
+    }
+
+    /// Puts the merged run in the place of those that it was made of, durably.
+    pub(crate) fn merged(&self, merging: Merging) -> Result<(), ColdError> {
+        let (manifest, inputs) = merging.finish()?;
+        self.commit_runs(self.change(), manifest)?;
+        self.sync()?;
+        self.runs.remove(&inputs)
     }
 
     /// Begins changes.
@@ -374,99 +340,78 @@ impl Cold {
         }
     }
 
+    /// Makes changes visible together with a run of records, after which so many keys have one.
+    pub(crate) fn commit(
+        &self,
+        changes: Changes<'_>,
+        run: Option<Arc<Run>>,
+        live: u64,
+    ) -> Result<(), ColdError> {
+        self.commit_runs(changes, self.runs.with(run, live))
+    }
+
+    /// Puts bytes in the place of a record, or takes it out, and leaves all else as it was.
+    #[cfg(test)]
+    pub(crate) fn put_bytes(&self, key: Key, record: Option<&[u8]>) -> Result<(), ColdError> {
+        let mut run = self.runs.begin();
+        let (key, live) = (key.value(), self.live());
+        run.put(&Entry {
+            key,
+            rrn: None,
+            date: 0,
+            record,
+        })?;
+        self.commit(self.change(), run.finish()?, live)
+    }
+
+    fn commit_runs(&self, mut changes: Changes<'_>, manifest: Manifest) -> Result<(), ColdError> {
+        changes.set_meta(RUNS_WORD, &self.runs.note(&manifest));
+        changes.commit()?;
+        self.runs.install(manifest);
+        Ok(())
+    }
+
     /// Makes all changes so far durable.
     pub(crate) fn sync(&self) -> Result<(), ColdError> {
         self.sorted.sync()
     }
 }
 
-/// Many records that become visible together: sorted, and written as files of their own.
-pub(crate) struct Bulk<'a> {
+/// Records that are being written, in the order of their keys: nobody sees them before [`Cold::commit`].
+pub(crate) struct Records<'a> {
     sorted: &'a Sorted,
-    transactions: Run<'a>,
-    times: Vec<u128>,
-    rrns: Vec<[u8; 20]>,
-    dates: Vec<[u8; 20]>,
+    run: NewRun,
     buffer: Vec<u8>,
 }
 
-impl Bulk<'_> {
-    /// The next record in the order of keys and, where the cold store has none of its key yet, its names.
-    pub(crate) fn put(&mut self, record: &Transaction, with_names: bool) -> Result<(), ColdError> {
+impl Records<'_> {
+    /// The next record.
+    pub(crate) fn put(&mut self, record: &Transaction) -> Result<(), ColdError> {
+        if self.sorted.loses(record) {
+            return Ok(());
+        }
         self.buffer.clear();
         Writer(&mut self.buffer).transaction(record);
-        self.transactions
-            .put(&key_bytes(record.key), &self.buffer)?;
-        self.dates.push(Dated::of(record).encode());
-        if with_names {
-            self.times.push(time_name(record.key));
-            if record.kind == Kind::Purchase {
-                self.rrns.push(rrn_name(record));
-            }
-        }
-        Ok(())
+        self.run.put(&entry_of(record, &self.buffer))
     }
 
-    /// Writes the rest, and makes all of it visible and durable: the names first, then the records with their number, which is
-    /// `counts` from then on. A name that leads to nothing does no harm.
-    pub(crate) fn finish(mut self, counts: &[u8]) -> Result<(), ColdError> {
-        // A run makes earlier changes to its keyspace durable, and to no other.
-        self.sorted.sync()?;
-        self.times.sort_unstable();
-        self.rrns.sort_unstable();
-        self.dates.sort_unstable();
-        let mut times = self.sorted.run(Space::Time);
-        for name in &self.times {
-            times.put(&name.to_be_bytes(), &[])?;
-        }
-        times.finish()?;
-        for (space, names) in [(Space::Rrn, &self.rrns), (Space::ByDate, &self.dates)] {
-            let mut run = self.sorted.run(space);
-            for name in names {
-                run.put(name, &[])?;
-            }
-            run.finish()?;
-        }
-        self.transactions.put(&COUNTS_KEY, counts)?;
-        self.transactions.finish()
+    /// Says that there is no record of the next key any more.
+    pub(crate) fn remove(&mut self, key: Key) -> Result<(), ColdError> {
+        self.run.put(&Entry {
+            key: key.value(),
+            rrn: None,
+            date: 0,
+            record: None,
+        })
+    }
+
+    /// Makes them durable; none where there was nothing.
+    pub(crate) fn finish(self) -> Result<Option<Arc<Run>>, ColdError> {
+        self.run.finish()
     }
 }
 
 impl Changes<'_> {
-    /// A record and, where the cold store has none of its key yet, its names.
-    pub(crate) fn put(&mut self, record: &Transaction, with_names: bool) {
-        self.buffer.clear();
-        Writer(&mut self.buffer).transaction(record);
-        let key = key_bytes(record.key);
-        self.batch.insert(Space::Transactions, key, &self.buffer);
-        self.batch
-            .insert(Space::ByDate, Dated::of(record).encode(), &[]);
-        if with_names {
-            let time = time_name(record.key).to_be_bytes();
-            self.batch.insert(Space::Time, time, &[]);
-            if record.kind == Kind::Purchase {
-                self.batch.insert(Space::Rrn, rrn_name(record), &[]);
-            }
-        }
-    }
-
-    /// Takes a record out with its names.
-    pub(crate) fn remove(&mut self, record: &Transaction) {
-        self.batch
-            .remove(Space::Transactions, key_bytes(record.key));
-        let time = time_name(record.key).to_be_bytes();
-        self.batch.remove(Space::Time, time);
-        if record.kind == Kind::Purchase {
-            self.batch.remove(Space::Rrn, rrn_name(record));
-        }
-        self.remove_dated(Dated::of(record));
-    }
-
-    /// Takes an entry of `by_date` out.
-    pub(crate) fn remove_dated(&mut self, dated: Dated) {
-        self.batch.remove(Space::ByDate, dated.encode());
-    }
-
     /// Notes whether a record is open.
     pub(crate) fn set_open(&mut self, key: Key, open: bool) {
         if open {
@@ -487,11 +432,6 @@ impl Changes<'_> {
     /// Takes an advice out.
     pub(crate) fn remove_advice(&mut self, key: AdviceKey) {
         self.batch.remove(Space::Advices, advice_bytes(key));
-    }
-
-    /// How many originals of each kind there are after these changes.
-    pub(crate) fn set_counts_bytes(&mut self, counts: &[u8]) {
-        self.batch.insert(Space::Transactions, COUNTS_KEY, counts);
     }
 
     /// A value of `meta`.
@@ -520,118 +460,40 @@ fn advice_bytes(key: AdviceKey) -> Vec<u8> {
     bytes
 }
 
-/// Bits of a key below its merchant, below its STAN, and below its DE 7.
-const BELOW_MERCHANT: u32 = 88;
-const BELOW_STAN: u32 = 68;
-const BELOW_TIME: u32 = 34;
-
-const STAN_BITS: u32 = BELOW_MERCHANT - BELOW_STAN;
-const TIME_BITS: u32 = BELOW_STAN - BELOW_TIME;
-
-fn mask(bits: u32) -> u128 {
-    !u128::MAX.wrapping_shl(bits)
-}
-
-/// A key with STAN and DE 7 in turned places, so that it sorts by merchant, then DE 7.
-fn time_name(key: Key) -> u128 {
-    let key = key.value();
-    let (stan, time) = (
-        key >> BELOW_STAN & mask(STAN_BITS),
-        key >> BELOW_TIME & mask(TIME_BITS),
-    );
-    key >> BELOW_MERCHANT << BELOW_MERCHANT
-        | time << (BELOW_TIME + STAN_BITS)
-        | stan << BELOW_TIME
-        | key & mask(BELOW_TIME)
-}
-
-fn key_of_time(name: &[u8]) -> Result<Key, ColdError> {
-    let name: [u8; 16] = name.try_into().map_err(|_| no_name(name))?;
-    let name = u128::from_be_bytes(name);
-    let (time, stan) = (
-        name >> (BELOW_TIME + STAN_BITS) & mask(TIME_BITS),
-        name >> BELOW_TIME & mask(STAN_BITS),
-    );
-    Ok(Key::from_value(
-        name >> BELOW_MERCHANT << BELOW_MERCHANT
-            | stan << BELOW_STAN
-            | time << BELOW_TIME
-            | name & mask(BELOW_TIME),
-    ))
-}
-
-fn time_range(merchant: MerchantKey, time: WireTime) -> Range {
-    let time = u128::from(time.0) & mask(TIME_BITS);
-    let first = u128::from(merchant.value()) << BELOW_MERCHANT | time << (BELOW_TIME + STAN_BITS);
-    let last = first | mask(BELOW_TIME + STAN_BITS);
-    (
-        Bound::Included(first.to_be_bytes().to_vec()),
-        Bound::Included(last.to_be_bytes().to_vec()),
-    )
-}
-
-/// What the names by an RRN begin with.
-fn rrn_prefix(merchant: MerchantKey, rrn: Rrn) -> [u8; 9] {
-    let [_, _, _, merchant @ ..] = merchant.value().to_be_bytes();
-    let hash = (fingerprint(&[&rrn.0]) >> 32) as u32;
-    joined::<5, 4, 9>(merchant, hash.to_be_bytes())
-}
-
-fn rrn_name(record: &Transaction) -> [u8; 20] {
-    let [_, _, _, _, _, rest @ ..] = key_bytes(record.key);
-    joined::<9, 11, 20>(rrn_prefix(record.merchant_key(), record.request.rrn), rest)
-}
-
-fn key_of_rrn(name: &[u8]) -> Result<Key, ColdError> {
-    let name: [u8; 20] = name.try_into().map_err(|_| no_name(name))?;
-    let [a, b, c, d, e, _, _, _, _, rest @ ..] = name;
-    let key = joined::<5, 11, 16>([a, b, c, d, e], rest);
-    Ok(Key::from_value(u128::from_be_bytes(key)))
-}
-
-fn rrn_range(merchant: MerchantKey, rrn: Rrn) -> Range {
-    let prefix = rrn_prefix(merchant, rrn);
-    (
-        Bound::Included(prefix.to_vec()),
-        Bound::Included(joined::<9, 11, 20>(prefix, [u8::MAX; 11]).to_vec()),
-    )
-}
-
-/// One array after the other.
-fn joined<const A: usize, const B: usize, const ALL: usize>(a: [u8; A], b: [u8; B]) -> [u8; ALL] {
-    const { assert!(A + B == ALL) };
-    let mut all = [0; ALL];
-    let bytes = a.into_iter().chain(b);
-    all.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
-    all
-}
-
-fn no_name(name: &[u8]) -> ColdError {
-    ColdError::Corrupt {
-        keyspace: "names",
-        key: name.to_vec(),
+/// What stands in a run of a record with these bytes.
+fn entry_of<'a>(record: &Transaction, bytes: &'a [u8]) -> Entry<'a> {
+    Entry {
+        key: record.key.value(),
+        rrn: (record.kind == Kind::Purchase).then(|| rrn_hash(record.request.rrn)),
+        date: Dated::of(record).code(),
+        record: Some(bytes),
     }
 }
 
-fn decode_dated(entries: impl Iterator<Item = Entry>) -> Result<Vec<Dated>, ColdError> {
-    let decode = |entry: Entry| {
-        let (name, _) = entry?;
-        Dated::decode(&name).ok_or_else(|| ColdError::Corrupt {
-            keyspace: "by_date",
-            key: name.to_vec(),
-        })
-    };
-    entries.map(decode).collect()
+/// What stands in a run of a DE 37.
+fn rrn_hash(rrn: Rrn) -> u32 {
+    (xxh3_64(&rrn.0) >> 32) as u32
 }
 
-fn decode_transaction(key: &[u8], bytes: &[u8]) -> Result<Arc<Transaction>, ColdError> {
+fn decode_transaction(key: u128, bytes: &[u8]) -> Result<Arc<Transaction>, ColdError> {
+    let key = key_bytes(Key::from_value(key));
+    let record = decode(bytes, "transactions", &key)?;
+    if key_bytes(record.key) != key {
+        return Err(ColdError::Corrupt {
+            keyspace: "transactions",
+            key: key.to_vec(),
+        });
+    }
+    Ok(record)
+}
+
+fn decode(bytes: &[u8], keyspace: &'static str, key: &[u8]) -> Result<Arc<Transaction>, ColdError> {
     let mut reader = Reader::new(bytes);
     let record = reader
         .transaction()
         .and_then(|record| reader.end().map(|()| record));
-    let record = record.ok().filter(|record| key_bytes(record.key) == *key);
-    record.map(Arc::new).ok_or_else(|| ColdError::Corrupt {
-        keyspace: "transactions",
+    record.map(Arc::new).map_err(|_| ColdError::Corrupt {
+        keyspace,
         key: key.to_vec(),
     })
 }

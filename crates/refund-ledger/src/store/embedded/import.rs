@@ -13,12 +13,16 @@ use super::hot::{Bucket, Counts};
 use super::meta::{Importing, Meta, Sent};
 use super::open::{Folder, begin};
 use super::open_error::OpenError;
+use super::runs::Sizes;
 use super::{EmbeddedOptions, EmbeddedStore};
 use crate::store::Facts;
 use crate::{Advice, Transaction};
 
 /// What the cold store may keep of its files in memory meanwhile.
 const CACHE_BYTES: u64 = 64 << 20;
+
+/// Keys merged at a time.
+const MERGED_KEYS: usize = 1 << 16;
 
 /// Why an import does not go on.
 #[derive(Debug)]
@@ -76,7 +80,9 @@ impl Import {
         });
         made.map_err(ImportError::Open)?;
         let folder = Folder::take(dir).map_err(ImportError::Open)?;
-        let (cold, meta) = folder.open_any(CACHE_BYTES).map_err(ImportError::Open)?;
+        let (cold, meta) = folder
+            .open_any(CACHE_BYTES, Sizes::default())
+            .map_err(ImportError::Open)?;
         let progress = match &meta {
             Meta { ledger: None, .. } => Importing::new(id),
             Meta {
@@ -116,10 +122,15 @@ impl Import {
 
     fn write(&mut self, records: &[Arc<Transaction>]) -> Result<(), ColdError> {
         let mut changes = self.cold.change();
+        let mut run = self.cold.records();
+        let mut live = self.cold.live();
         let mut progress = self.progress;
         let mut counts = self.counts;
-        for record in records {
-            changes.put(record, true);
+        let mut sorted: Vec<_> = records.iter().collect();
+        sorted.sort_unstable_by_key(|record| record.key);
+        for record in sorted {
+            run.put(record)?;
+            live = live.saturating_add(1);
             if record.is_open() || record.is_awaited(self.last_event) {
                 changes.set_open(record.key, true);
             }
@@ -129,8 +140,12 @@ impl Import {
         }
         changes.set_counts(&counts);
         changes.set_importing(&progress);
-        changes.commit()?;
+        self.cold.commit(changes, run.finish()?, live)?;
         (self.progress, self.counts) = (progress, counts);
+        while let Some(mut merging) = self.cold.merge_due()? {
+            while merging.step(MERGED_KEYS)? {}
+            self.cold.merged(merging)?;
+        }
         Ok(())
     }
 

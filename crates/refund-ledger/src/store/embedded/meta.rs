@@ -3,16 +3,15 @@
 //! ```text
 //! word       value
 //! format     version of this layout (4)
-//! ahead      present while the cold store may hold newer records than `progress` says
 //! ledger     ledger id (16)
 //! journal    present once the journal was created
 //! key_ids    key ids (4 each)
 //! import     present until an import is finished: its id (16), transactions so far (8), newest created (8)
 //! progress   first journal record that a start replays (8) newest event (8) newest created (8), then of every link:
 //!            event (8) DE 7 (8) STAN (4) length of its name (2) name
+//! counts     originals by status and voided ones, exactly of what the cold store holds (8 each)
+//! runs       which runs of transactions there are, see `runs`
 //! ```
-//!
-//! Beside the records, and written with them: originals by status and voided ones, exactly of what the cold store holds (8 each).
 
 use super::cold::{Changes, Cold, ColdError};
 use super::fields::Fields;
@@ -20,17 +19,15 @@ use super::hot::Counts;
 use super::journal::LedgerId;
 use crate::{KeyId, Name, Stan, WireTime};
 
-/// The version of the cold store's layout. Version 1 had longer names, and its counts here.
-const FORMAT: u32 = 2;
+/// The version of the cold store's layout. Versions 1 and 2 had the transactions in keyspaces of the library.
+const FORMAT: u32 = 3;
 
 const FORMAT_WORD: &str = "format";
 const LEDGER_WORD: &str = "ledger";
 const JOURNAL_WORD: &str = "journal";
 const KEY_IDS_WORD: &str = "key_ids";
-const AHEAD_WORD: &str = "ahead";
 
-/// What messages call the counts.
-const COUNTS: &str = "counts";
+const COUNTS_WORD: &str = "counts";
 
 const IMPORT_WORD: &str = "import";
 
@@ -165,8 +162,6 @@ pub(crate) struct Meta {
     pub(crate) key_ids: Vec<KeyId>,
     pub(crate) counts: Counts,
     pub(crate) progress: Progress,
-    /// The cold store may hold newer records than `progress` says.
-    pub(crate) ahead: bool,
     pub(crate) importing: Option<Importing>,
 }
 
@@ -200,7 +195,7 @@ impl Meta {
         counts
             .0
             .iter_mut()
-            .zip(split(COUNTS, cold.counts()?)?)
+            .zip(split(COUNTS_WORD, cold.meta(COUNTS_WORD)?)?)
             .for_each(|(to, from)| *to = u64::from_le_bytes(from));
         let progress = match cold.meta(PROGRESS_WORD)? {
             Some(bytes) => Progress::decode(&bytes).ok_or(corrupt(PROGRESS_WORD))?,
@@ -213,7 +208,6 @@ impl Meta {
         Ok(Meta {
             ledger: Some(LedgerId(id.ok_or(corrupt(LEDGER_WORD))?)),
             has_journal: cold.meta(JOURNAL_WORD)?.is_some(),
-            ahead: cold.meta(AHEAD_WORD)?.is_some(),
             importing,
             key_ids: key_ids
                 .map(|bytes| KeyId(u32::from_le_bytes(bytes)))
@@ -273,7 +267,7 @@ impl Changes<'_> {
     }
 
     pub(crate) fn set_counts(&mut self, counts: &Counts) {
-        self.set_counts_bytes(&counts.encode());
+        self.set_meta(COUNTS_WORD, &counts.encode());
     }
 
     pub(crate) fn set_importing(&mut self, importing: &Importing) {
@@ -284,20 +278,14 @@ impl Changes<'_> {
         self.remove_meta(IMPORT_WORD);
     }
 
-    /// Notes that newer records than [`Progress`] says follow.
-    pub(crate) fn set_ahead(&mut self) {
-        self.set_meta(AHEAD_WORD, &[1]);
-    }
-
     pub(crate) fn set_progress(&mut self, progress: &Progress) {
         self.set_meta(PROGRESS_WORD, &progress.encode());
-        self.remove_meta(AHEAD_WORD);
     }
 }
 
 impl Counts {
     /// As the cold store keeps them.
-    pub(crate) fn encode(&self) -> Vec<u8> {
+    fn encode(&self) -> Vec<u8> {
         let counts = self.0.iter();
         counts.flat_map(|count| count.to_le_bytes()).collect()
     }

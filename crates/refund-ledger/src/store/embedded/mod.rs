@@ -4,7 +4,7 @@
 //! young or open, and a cold store for the rest, which checkpoints fill in the background. A start opens the cold store and
 //! replays the journal's tail.
 //!
-//! Threads: one commits, two read the cold store, one makes checkpoints, and one fills memory after a start and ends. No
+//! Threads: one commits, two read the cold store, one makes checkpoints and merges, and one fills memory after a start and ends. No
 //! clock: time comes with the events.
 
 use std::collections::BTreeMap;
@@ -34,6 +34,8 @@ mod meta;
 mod open;
 mod open_error;
 mod reads;
+mod retention;
+mod runs;
 mod shared;
 pub mod simulated;
 mod sorted;
@@ -66,8 +68,10 @@ pub struct EmbeddedOptions {
     pub retention_ms: u64,
     /// Journal bytes after which a checkpoint is made.
     pub checkpoint_bytes: u64,
-    /// Changed records from which on a checkpoint sorts them itself, once, and writes them as files of their own.
-    pub bulk_min: usize,
+    /// Records of one file of the cold store at most: what leads to them is sorted in memory, 25 bytes for each.
+    pub file_records: u64,
+    /// Files of the cold store of about one size that are merged to one, two at least.
+    pub merged_files: usize,
     /// Length of a journal file in bytes.
     pub segment_bytes: u64,
     /// A monotonic clock in nanoseconds, for [`observer`](EmbeddedOptions::observer).
@@ -100,13 +104,21 @@ impl EmbeddedOptions {
             cache_bytes: 256 << 20,
             retention_ms,
             checkpoint_bytes: 128 << 20,
-            bulk_min: 16_384,
+            file_records: 1 << 22,
+            merged_files: 8,
             segment_bytes: journal::SEGMENT_BYTES,
             clock: None,
             observer: None,
             hash_seed: None,
             #[cfg(test)]
             at_step: None,
+        }
+    }
+
+    fn sizes(&self) -> runs::Sizes {
+        runs::Sizes {
+            file_entries: self.file_records,
+            merged_runs: self.merged_files,
         }
     }
 

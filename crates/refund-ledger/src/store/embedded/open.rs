@@ -15,6 +15,7 @@ use super::hot::Bucket;
 use super::journal::{Journal, JournalError, JournalOptions, LedgerId};
 use super::meta::{Importing, Meta};
 use super::open_error::OpenError;
+use super::runs::Sizes;
 use super::shared::{AdviceEntry, Shared, lock};
 use super::{EmbeddedOptions, EmbeddedStore, cold_files, commit, reads, warm};
 use crate::store::{Recovered, Share, StoreError, Waker};
@@ -79,8 +80,12 @@ impl Folder {
     }
 
     /// Opens the cold store of a ledger and reads what it notes.
-    pub(crate) fn open_cold(&self, cache_bytes: u64) -> Result<(Cold, Meta), OpenError> {
-        let (cold, meta) = self.open_any(cache_bytes)?;
+    pub(crate) fn open_cold(
+        &self,
+        cache_bytes: u64,
+        sizes: Sizes,
+    ) -> Result<(Cold, Meta), OpenError> {
+        let (cold, meta) = self.open_any(cache_bytes, sizes)?;
         match meta.importing {
             Some(_) => Err(OpenError::Unfinished(self.cold.clone())),
             None => Ok((cold, meta)),
@@ -89,10 +94,14 @@ impl Folder {
 
     /// As [`open_cold`](Folder::open_cold), also where an import is under way. A ledger that has a journal had a whole cold store
     /// before.
-    pub(crate) fn open_any(&self, cache_bytes: u64) -> Result<(Cold, Meta), OpenError> {
+    pub(crate) fn open_any(
+        &self,
+        cache_bytes: u64,
+        sizes: Sizes,
+    ) -> Result<(Cold, Meta), OpenError> {
         let complete = self.journal.is_dir();
         let error = |error| OpenError::cold(&self.cold, error);
-        let cold = Cold::open(&self.cold, cache_bytes, complete).map_err(error)?;
+        let cold = Cold::open(&self.cold, cache_bytes, complete, sizes).map_err(error)?;
         let meta = Meta::read(&cold).map_err(|error| OpenError::meta(&self.cold, error))?;
         if complete && meta.ledger.is_none() {
             return Err(error(cold_files::lost_ledger(&self.cold)));
@@ -133,7 +142,7 @@ pub(crate) fn open<D: Disk>(
         source,
     })?;
     let folder = Folder::take(&dir)?;
-    let (cold, mut meta) = folder.open_cold(options.cache_bytes)?;
+    let (cold, mut meta) = folder.open_cold(options.cache_bytes, options.sizes())?;
     let ledger = match meta.ledger {
         Some(ledger) => ledger,
         None => begin(&cold, &folder, None)?,
@@ -184,7 +193,7 @@ pub(crate) fn open_parts<D: Disk>(
         return Err(cold_error(cold_files::lost_ledger(places.cold)));
     };
     meta.progress.applied = meta.progress.applied.max(1);
-    let (counts, ahead) = (meta.counts, meta.ahead);
+    let counts = meta.counts;
     let shared = Shared::new(options, cold, meta, waker);
     let open_keys = load_open(&shared).map_err(cold_error)?;
     let journal_options = JournalOptions {
@@ -193,13 +202,14 @@ pub(crate) fn open_parts<D: Disk>(
         from: lock(&shared.progress).meta.applied,
         must_exist: has_journal,
     };
-    let journal = replay(disk, &shared, places.journal, journal_options, ahead, heard)?;
+    let journal = replay(disk, &shared, places.journal, journal_options, heard)?;
     if !has_journal {
         let mut changes = shared.cold.change();
         changes.set_has_journal();
         let durable = changes.commit().and_then(|()| shared.cold.sync());
         durable.map_err(cold_error)?;
     }
+    shared.cold.tidy().map_err(cold_error)?;
     let recovered = recovered(&shared, &open_keys);
     shared.call_for_checkpoint(&lock(&shared.progress));
     Ok(Parts {
@@ -268,20 +278,19 @@ fn load_open(shared: &Shared) -> Result<HashSet<Key>, ColdError> {
     Ok(keys)
 }
 
-/// Opens the journal and applies what the cold store lacks or, where it is `ahead`, may lack.
+/// Opens the journal and applies what the cold store lacks.
 fn replay<D: Disk>(
     disk: D,
     shared: &Shared,
     dir: &Path,
     options: JournalOptions,
-    ahead: bool,
     heard: &mut dyn FnMut(u64, &[u8]),
 ) -> Result<Journal<D>, OpenError> {
     let mut progress = lock(&shared.progress);
     let journal = Journal::open(disk, dir, options, &mut |number, payload| {
         heard(number, payload);
         let event = decode(payload).map_err(Misfit::Corrupt)?;
-        apply(shared, &mut progress, &event, ahead)?;
+        apply(shared, &mut progress, &event)?;
         progress.journal_bytes = progress.journal_bytes.saturating_add(payload.len() as u64);
         Ok(())
     });
@@ -302,14 +311,13 @@ fn apply(
     shared: &Shared,
     progress: &mut super::shared::Progress,
     event: &Event,
-    ahead: bool,
 ) -> Result<(), Misfit> {
     let mut working = Working::new();
     let mut before = Vec::new();
     for change in &event.changes {
         let (key, is_new) = match change {
-            // There was none before it, and the cold store has nothing of later.
-            Change::Create(made) => (made.key, made.version == 1 && !ahead),
+            // There was none before it, and a checkpoint writes nothing that was made after what it notes.
+            Change::Create(made) => (made.key, made.version == 1),
             Change::Update { key, .. } => (*key, false),
             Change::CreateAdvice(_) | Change::UpdateAdvice { .. } | Change::Number { .. } => {
                 continue;

@@ -11,6 +11,7 @@ use super::hot::{Bucket, Counts};
 use super::journal;
 use super::open::{Folder, decode};
 use super::open_error::OpenError;
+use super::runs::Sizes;
 use crate::record::Column;
 use crate::{Advice, AdviceKey, AdviceState, Key, MinorUnits, Transaction, Working, audit};
 
@@ -50,7 +51,7 @@ pub fn verify(dir: &Path) -> Result<Report, OpenError> {
     must_be_there(&dir.join("cold"))?;
     let folder = Folder::take(dir)?;
     let cold_error = |error| OpenError::cold(&folder.cold, error);
-    let (cold, meta) = folder.open_cold(CACHE_BYTES)?;
+    let (cold, meta) = folder.open_cold(CACHE_BYTES, Sizes::default())?;
     must_be_there(&folder.journal)?;
     let mut ledger = Ledger::new(cold);
     for advice in ledger.cold.all_advices().map_err(cold_error)? {
@@ -149,24 +150,23 @@ impl Ledger {
     }
 
     fn check(&mut self, counts: &Counts) -> Result<(), ColdError> {
+        for problem in self.cold.check()? {
+            self.problem(problem);
+        }
+        let mut live = 0_u64;
         let mut cold_counts = Counts::default();
         self.every_cold(|ledger, record| {
             cold_counts.moved(None, Some(Bucket::of(record)));
-            let mut missing = ledger.cold.missing_names(record)?;
-            // Written after the record: what a checkpoint had no time for, a start learns from the journal.
-            let follows = ledger.changed.contains_key(&record.key);
-            if !follows && ledger.cold.is_misplaced(record)? {
-                missing.push("right place among what is open");
-            }
-            for missing in missing {
+            live = live.saturating_add(1);
+            if ledger.cold.is_misplaced(record)? {
                 ledger.problem(format!(
-                    "transaction {}: its {missing} is missing in the cold store",
+                    "transaction {}: its right place among what is open is missing in the cold store",
                     record.key
                 ));
             }
             Ok(())
         })?;
-        if cold_counts != *counts {
+        if cold_counts != *counts || live != self.cold.live() {
             self.problem("the cold store's count of originals differs from what it holds".into());
         }
         // What is there was looked at by its names; what is open without being there, a start would not miss.

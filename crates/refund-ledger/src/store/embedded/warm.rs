@@ -2,11 +2,9 @@
 
 use std::sync::PoisonError;
 
-use super::cold::{ColdError, Dated, hour_begin};
+use super::cold::{ColdError, date_code, hour_begin, hour_of};
 use super::shared::Shared;
-
-/// Records read while the gate is open.
-const CHUNK: usize = 256;
+use crate::Key;
 
 /// How far this thread stands behind those that serve: a tenth of their share where the processors are busy.
 const NICE: i32 = 10;
@@ -40,31 +38,45 @@ fn load(shared: &Shared, tombstones: bool) -> Result<bool, ColdError> {
         .options
         .hot_bytes
         .saturating_sub(shared.options.hot_bytes / 4);
-    let mut before: Option<Dated> = None;
-    loop {
-        let dates = shared.cold.dated_from_newest(tombstones, before, CHUNK)?;
-        let Some(last) = dates.last() else {
-            return Ok(true);
-        };
-        {
-            let _gate = shared.gate.read().unwrap_or_else(PoisonError::into_inner);
-            for dated in &dates {
-                if shared.hot.standing(dated.key).is_none()
-                    && let Some(record) = shared.cold.get(dated.key)?
-                {
-                    shared.hot.cache(&record);
+    let dates = shared.cold.dates();
+    let hours = dates.hours().into_iter().rev();
+    let mut keys = Vec::new();
+    for hour in hours.filter_map(|code| hour_of(code, tombstones)) {
+        let code = date_code(tombstones, hour);
+        for file in 0..dates.files() {
+            let mut from = 0_u32;
+            loop {
+                let blocks = dates.blocks(file, code, from)?;
+                if blocks.is_empty() {
+                    break;
+                }
+                from = from.saturating_add(u32::try_from(blocks.len()).unwrap_or(u32::MAX));
+                for block in blocks {
+                    dates.keys(file, block, code, &mut keys)?;
+                    keep(shared, &mut keys)?;
+                    if shared.hot.bytes() > limit || shared.is_stopping() {
+                        return Ok(false);
+                    }
                 }
             }
         }
         if !tombstones {
-            // What moved in a later hour is all there; what is not there was created before that.
-            shared
-                .hot
-                .set_unloaded(hour_begin(last.hour.saturating_add(1)).saturating_sub(1));
+            // What moved in this hour or later is all there; what is not there was created before that.
+            shared.hot.set_unloaded(hour_begin(hour).saturating_sub(1));
         }
-        if shared.hot.bytes() > limit || shared.is_stopping() {
-            return Ok(false);
-        }
-        before = Some(*last);
     }
+    Ok(true)
+}
+
+/// Brings records into memory that are not there. Leaves `keys` empty.
+fn keep(shared: &Shared, keys: &mut Vec<u128>) -> Result<(), ColdError> {
+    let _gate = shared.gate.read().unwrap_or_else(PoisonError::into_inner);
+    for key in keys.drain(..).map(Key::from_value) {
+        if shared.hot.standing(key).is_none()
+            && let Some(record) = shared.cold.get(key)?
+        {
+            shared.hot.cache(&record);
+        }
+    }
+    Ok(())
 }

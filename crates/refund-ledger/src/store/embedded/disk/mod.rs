@@ -17,7 +17,7 @@ pub use simulated::{Fault, SimulatedDisk, SimulatedFile, SimulatedLock};
 /// A file system, as far as the embedded store uses one.
 ///
 /// Clones name the same disk. Names created, removed or renamed last only after [`sync_dir`](Disk::sync_dir).
-pub trait Disk: Clone + Send + 'static {
+pub trait Disk: Clone + Send + Sync + 'static {
     /// An open file.
     type File: DiskFile;
     /// Holds a lock file until dropped.
@@ -74,7 +74,7 @@ pub trait Disk: Clone + Send + 'static {
 }
 
 /// An open file of a [`Disk`].
-pub trait DiskFile: Send + 'static {
+pub trait DiskFile: Send + Sync + 'static {
     /// Reads from `offset` until `buffer` is full or the file ends; gives the number of bytes read.
     ///
     /// # Errors
@@ -118,6 +118,37 @@ pub trait DiskFile: Send + 'static {
     /// What the file system says.
     fn is_empty(&self) -> io::Result<bool> {
         Ok(self.len()? == 0)
+    }
+}
+
+/// A [`Disk`] of whatever kind, for whoever needs no locks of it.
+pub(crate) trait AnyDisk: Send + Sync {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
+    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+}
+
+impl<D: Disk> AnyDisk for D {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(Disk::create(self, path)?))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(Disk::open(self, path, false)?))
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        Disk::list(self, dir)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        Disk::remove(self, path)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        Disk::sync_dir(self, dir)
     }
 }
 

@@ -73,8 +73,6 @@ pub(crate) struct Entry {
     pub(crate) is_dirty: bool,
     /// What the cold store's record of this key is counted as; `None` where it has none.
     pub(crate) cold: Option<Bucket>,
-    /// Whether the cold store has the record's names, which change only when another record takes its place.
-    pub(crate) named: bool,
 }
 
 /// What is noted of a record that the cold store got.

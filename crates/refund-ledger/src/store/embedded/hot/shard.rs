@@ -172,7 +172,6 @@ impl Shard {
             record: self.record(known, interned),
             is_dirty: known.meta.dirty != 0,
             cold: known.meta.cold,
-            named: known.meta.named,
         }
     }
 

@@ -337,7 +337,7 @@ fn it_holds_what_a_map_holds() {
                 6 => {
                     if let Some(known) = &known {
                         hot.written(&Written::of(known));
-                        assert!(hot.entry(key).unwrap().named);
+                        assert!(hot.entry(key).unwrap().cold.is_some());
                         if step % 1000 > 500 {
                             (1..=epoch).for_each(|epoch| hot.clean(key, epoch));
                         }

@@ -1,5 +1,5 @@
 //! The cold store's keyspaces in memory, with the crashes of a library that keeps whole batches in order: after one, any number
-//! of the batches since the last sync is there, from the first on. A run of entries is there or not, and is then there to stay.
+//! of the batches since the last sync is there, from the first on.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use fjall::UserValue;
 
+use crate::Transaction;
 use crate::store::embedded::cold::ColdError;
 use crate::store::embedded::shared::lock;
-use crate::store::embedded::sorted::{Change, Entries, KEYSPACES, Range, Space};
-use crate::{Reader, Transaction};
+use crate::store::embedded::sorted::{Change, Entries, KEYSPACES, Space};
 
 type Spaces = [BTreeMap<Vec<u8>, Vec<u8>>; KEYSPACES.len()];
 
@@ -40,13 +40,13 @@ impl std::fmt::Debug for SimulatedCold {
 }
 
 impl SimulatedCold {
-    /// Batches, runs and syncs so far.
+    /// Batches and syncs so far.
     #[must_use]
     pub fn operations(&self) -> u64 {
         self.lock().operations
     }
 
-    /// Lets the batch, run or sync of this number fail: nothing of it happens.
+    /// Lets the batch or sync of this number fail: nothing of it happens.
     pub fn fail_at(&self, operation: u64) {
         self.lock().fails_at = Some(operation);
     }
@@ -78,7 +78,10 @@ impl SimulatedCold {
         Some(found.as_slice().into())
     }
 
-    pub(crate) fn range(&self, space: Space, range: Range) -> Entries {
+    pub(crate) fn prefix(&self, space: Space, prefix: &[u8]) -> Entries {
+        let mut last = prefix.to_vec();
+        last.extend([u8::MAX; 32]);
+        let range = (Bound::Included(prefix.to_vec()), Bound::Included(last));
         let state = self.lock();
         let all = state.visible.get(space as usize).into_iter();
         let in_range = all.flat_map(|entries| entries.range(range.clone()));
@@ -88,33 +91,15 @@ impl SimulatedCold {
         Box::new(owned.into_iter())
     }
 
-    pub(crate) fn prefix(&self, space: Space, prefix: &[u8]) -> Entries {
-        let mut last = prefix.to_vec();
-        last.extend([u8::MAX; 32]);
-        self.range(
-            space,
-            (Bound::Included(prefix.to_vec()), Bound::Included(last)),
-        )
+    pub(crate) fn loses(&self, record: &Transaction) -> bool {
+        self.lock().loses.is_some_and(|loses| loses(record))
     }
 
-    pub(crate) fn commit(&self, mut changes: Vec<Change>) -> Result<(), ColdError> {
+    pub(crate) fn commit(&self, changes: Vec<Change>) -> Result<(), ColdError> {
         let mut state = self.lock();
         state.step()?;
-        state.lose_some(&mut changes);
         apply(&mut state.visible, &changes);
         state.waiting.push(changes);
-        Ok(())
-    }
-
-    /// A run of entries: durable at once, and no batch before it waits any longer. (Whoever writes one syncs first, and has no
-    /// use for what it makes durable of one keyspace alone.)
-    pub(crate) fn ingest(&self, mut changes: Vec<Change>) -> Result<(), ColdError> {
-        let mut state = self.lock();
-        state.step()?;
-        state.lose_some(&mut changes);
-        apply(&mut state.visible, &changes);
-        state.waiting.push(changes);
-        state.make_durable();
         Ok(())
     }
 
@@ -132,18 +117,6 @@ impl State {
         waiting
             .iter()
             .for_each(|batch| apply(&mut self.durable, batch));
-    }
-
-    fn lose_some(&self, changes: &mut Vec<Change>) {
-        if let Some(loses) = self.loses {
-            changes.retain(|(space, _, value)| {
-                let record = value
-                    .as_ref()
-                    .filter(|_| *space == Space::Transactions)
-                    .and_then(|bytes| Reader::new(bytes).transaction().ok());
-                !record.is_some_and(|record| loses(&record))
-            });
-        }
     }
 
     fn step(&mut self) -> Result<(), ColdError> {

@@ -1,7 +1,7 @@
 //! The same store in one thread, for simulations: whoever drives it says when it commits, reads, makes a checkpoint, makes room.
 //!
 //! Everything that decides is the real thing: the journal and its recovery, the index in memory, the layout of the cold store, the
-//! checkpoint. Played are the disk under the journal and, in memory, the keyspaces of the cold store.
+//! checkpoint, the cold store's runs. Played are the disk under the journal and the runs and, in memory, the keyspaces of the cold store.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -60,7 +60,9 @@ impl<D: Disk> SteppedStore<D> {
         heard: &mut dyn FnMut(u64, &[u8]),
     ) -> Result<SteppedStore<D>, OpenError> {
         let path = Path::new(COLD_DIR);
-        let cold = Cold::on(Sorted::Simulated(cold.clone()));
+        let sorted = Sorted::Simulated(cold.clone());
+        let cold = Cold::on(sorted, disk.clone(), path, options.sizes());
+        let cold = cold.map_err(|error| OpenError::cold(path, error))?;
         let mut meta = Meta::read(&cold).map_err(|error| OpenError::meta(path, error))?;
         if meta.ledger.is_none() {
             let mut changes = cold.change();
@@ -145,10 +147,14 @@ impl<D: Disk> SteppedStore<D> {
             (queue.wanted, queue.wanted != queue.done)
         };
         if due {
-            lock(&self.checkpointer).checkpoint_or_poison(self.shared(), at_step);
+            let mut checkpointer = lock(&self.checkpointer);
+            checkpointer.checkpoint_or_poison(self.shared(), at_step);
             self.shared()
                 .checkpoints
                 .change(|queue| queue.done = wanted);
+            while checkpointer.merge_or_poison(self.shared()) {
+                at_step("merged");
+            }
         }
         make_room(self.shared());
     }

@@ -1,14 +1,15 @@
 //! Files that no checksum finds fault with and that hold what does not belong together: names without transactions, entries and
 //! events that do not fit.
 
-use std::ops::Bound;
 use std::path::Path;
 
 use super::life::copy_folder;
 use super::*;
+use crate::store::embedded::cold::Cold;
 use crate::store::embedded::disk::RealDisk;
 use crate::store::embedded::journal::{Batch, Journal, JournalOptions};
 use crate::store::embedded::open::Folder;
+use crate::store::embedded::runs::Sizes;
 use crate::store::embedded::sorted::{Sorted, Space};
 use crate::store::suite::{Client, advice, change, create, hold, patch, purchase, refund};
 use crate::{Cause, Change, Event, Patch, Posting};
@@ -41,44 +42,41 @@ fn change_cold(dir: &Path, change: impl FnOnce(&Sorted)) {
     sorted.sync().unwrap();
 }
 
-/// Takes the first entry out of each part of the cold store in turn.
+fn change_runs(dir: &Path, change: impl FnOnce(&Cold)) {
+    let cold = Cold::open(&dir.join("cold"), 1 << 20, true, Sizes::default()).unwrap();
+    change(&cold);
+    cold.sync().unwrap();
+}
+
+/// Takes the first entry, or all transactions, out of each part of the cold store in turn.
 #[test]
 fn verify_says_what_the_cold_store_lacks() {
     let (_dir, options) = stopped();
     for (space, says) in [
-        (Space::Time, "its name by DE 7 is missing"),
-        (Space::Rrn, "its name by DE 37 is missing"),
-        (Space::ByDate, "its date is missing"),
-        (Space::Open, "its right place among what is open is missing"),
         (
-            Space::Transactions,
-            "the cold store's count of originals differs",
+            Some(Space::Open),
+            "its right place among what is open is missing",
         ),
-        (Space::Transactions, "its transaction is missing"),
-        (
-            Space::Transactions,
-            "it stands among what is open and is missing",
-        ),
+        (None, "the cold store's count of originals differs"),
+        (None, "its transaction is missing"),
+        (None, "it stands among what is open and is missing"),
     ] {
         let copy = folder();
         let dir = copy.path().join("ledger");
         copy_folder(&options.dir, &dir);
-        change_cold(&dir, |sorted| {
-            let all = sorted.range(space, (Bound::Unbounded, Bound::Unbounded));
-            let mut keys: Vec<_> = all.map(|entry| entry.unwrap().0.to_vec()).collect();
-            // The counts stay.
-            keys.retain(|key| *key != [0xFF; 17]);
-            let count = if space == Space::Transactions {
-                keys.len()
-            } else {
-                1
-            };
-            let mut batch = sorted.batch();
-            keys.into_iter()
-                .take(count)
-                .for_each(|key| batch.remove(space, key));
-            batch.commit().unwrap();
-        });
+        match space {
+            Some(space) => change_cold(&dir, |sorted| {
+                let first = sorted.prefix(space, &[]).next().unwrap().unwrap();
+                let mut batch = sorted.batch();
+                batch.remove(space, first.0.to_vec());
+                batch.commit().unwrap();
+            }),
+            None => change_runs(&dir, |cold| {
+                for record in cold.page(Key::from_value(0), 100).unwrap() {
+                    cold.put_bytes(record.key, None).unwrap();
+                }
+            }),
+        }
         let report = verify(&dir).unwrap();
         assert!(
             report.problems.iter().any(|problem| problem.contains(says)),
@@ -93,13 +91,13 @@ fn verify_says_what_the_cold_store_lacks() {
 fn entries_of_the_cold_store_that_cannot_be_read() {
     let (_dir, plain) = stopped();
     for (space, key, value) in [
-        (Space::Transactions, &[0xAB; 16][..], &b"no record"[..]),
-        (Space::Open, &[0xAB; 3], b""),
+        (Space::Open, &[0xAB; 3][..], &b""[..]),
         (Space::Advices, &[0xAB; 17], b"no advice"),
         (Space::Meta, b"progress", b"short"),
         (Space::Meta, b"ledger", b"short"),
         (Space::Meta, b"key_ids", b"short"),
-        (Space::Transactions, &[0xFF; 17], b"short"),
+        (Space::Meta, b"counts", b"short"),
+        (Space::Meta, b"runs", b"short"),
     ] {
         let copy = folder();
         let dir = copy.path().join("ledger");
@@ -113,11 +111,8 @@ fn entries_of_the_cold_store_that_cannot_be_read() {
             dir: dir.clone(),
             ..plain.clone()
         };
-        // A start reads what is open and what waits; the rest when it is asked for.
-        if space != Space::Transactions || key.len() > 16 {
-            let error = EmbeddedStore::open(options, Arc::new(|| {})).unwrap_err();
-            assert!(matches!(&error, OpenError::Cold { .. }), "{error:?}");
-        }
+        let error = EmbeddedStore::open(options, Arc::new(|| {})).unwrap_err();
+        assert!(matches!(&error, OpenError::Cold { .. }), "{error:?}");
         let Err(error) = verify(&dir) else {
             panic!("nothing is said of {space:?}");
         };
@@ -128,6 +123,15 @@ fn entries_of_the_cold_store_that_cannot_be_read() {
         let told = error.to_string();
         assert!(told.contains("damaged") && told.contains("cold"), "{told}");
     }
+    // A start reads what is open and what waits; the rest is read when it is asked for.
+    let (_dir, unreadable) = stopped();
+    change_runs(&unreadable.dir, |cold| {
+        let nobody = Key::from_value(0xAB);
+        cold.put_bytes(nobody, Some(b"no record")).unwrap();
+    });
+    let error = verify(&unreadable.dir).unwrap_err();
+    assert!(error.to_string().contains("damaged record"), "{error}");
+    drop(EmbeddedStore::open(unreadable, Arc::new(|| {})).unwrap());
     let (_dir, newer) = stopped();
     change_cold(&newer.dir, |sorted| {
         let mut batch = sorted.batch();
@@ -196,7 +200,7 @@ fn journal_records_that_do_not_fit() {
 /// A record at the end of a journal, as a newer or a broken program would leave it.
 fn append(dir: &Path, payload: &[u8]) {
     let folder = Folder::take(dir).unwrap();
-    let (_cold, meta) = folder.open_cold(1 << 20).unwrap();
+    let (_cold, meta) = folder.open_cold(1 << 20, Sizes::default()).unwrap();
     let options = JournalOptions {
         ledger: meta.ledger.unwrap(),
         segment_bytes: 8192,

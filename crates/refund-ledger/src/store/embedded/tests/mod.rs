@@ -34,7 +34,7 @@ struct InFolder {
     dir: TempDir,
     hot_bytes: u64,
     checkpoint_bytes: u64,
-    bulk_min: usize,
+    file_records: u64,
     clean: bool,
 }
 
@@ -44,7 +44,7 @@ impl InFolder {
             dir: folder(),
             hot_bytes,
             checkpoint_bytes,
-            bulk_min: usize::MAX,
+            file_records: u64::MAX,
             clean,
         }
     }
@@ -57,7 +57,8 @@ impl Engine for InFolder {
         let options = EmbeddedOptions {
             hot_bytes: self.hot_bytes,
             checkpoint_bytes: self.checkpoint_bytes,
-            bulk_min: self.bulk_min,
+            file_records: self.file_records,
+            merged_files: 2,
             ..options(&self.dir)
         };
         EmbeddedStore::open(options, waker).unwrap()
@@ -82,9 +83,9 @@ fn the_suite_with_a_crash_for_every_stop() {
 
 #[test]
 fn the_suite_with_nearly_no_memory_and_constant_checkpoints() {
-    for bulk_min in [1, usize::MAX] {
+    for file_records in [1, u64::MAX] {
         let engine = |clean| InFolder {
-            bulk_min,
+            file_records,
             ..InFolder::new(1, 1, clean)
         };
         suite::run(|| engine(true));

@@ -7,7 +7,6 @@ use super::*;
 use crate::store::embedded::disk::{Fault, SimulatedDisk};
 use crate::store::embedded::shared::{COMMITS_WAITING_MAX, READS_WAITING_MAX};
 use crate::store::embedded::simulated::{SimulatedCold, SteppedStore};
-use crate::store::embedded::sorted::{Sorted, Space};
 use crate::store::suite::{Client, advice, change, create, hold, patch, purchase, refund};
 use crate::store::{By, CANDIDATES_MAX, Completion, Item};
 use crate::{Cause, Change, Event, LATE_MS, MinorUnits, Patch, Sealed, Stan, Status, Working};
@@ -19,18 +18,10 @@ pub(super) fn stepped(
     cold: &SimulatedCold,
     hot_bytes: u64,
 ) -> Result<Stepped, OpenError> {
-    stepped_with(disk, cold, hot_bytes, usize::MAX)
-}
-
-fn stepped_with(
-    disk: &SimulatedDisk,
-    cold: &SimulatedCold,
-    hot_bytes: u64,
-    bulk_min: usize,
-) -> Result<Stepped, OpenError> {
     let options = EmbeddedOptions {
         hot_bytes,
-        bulk_min,
+        file_records: 3,
+        merged_files: 2,
         segment_bytes: 8192,
         checkpoint_bytes: 1,
         ..EmbeddedOptions::new("ledger".into(), 1 << 40)
@@ -123,25 +114,38 @@ fn nothing_of_a_batch_that_failed_is_believed() {
 /// restart everything that was committed is there.
 #[test]
 fn a_checkpoint_that_fails_loses_nothing() {
-    let failed = |bulk_min, steps: std::ops::Range<u64>| {
-        let fails = |step: &u64| checkpoint_fails(*step, bulk_min);
+    let failed = |fault, steps: std::ops::Range<u64>| {
+        let fails = |step: &u64| checkpoint_fails(*step, fault);
         steps.filter(fails).count()
     };
-    assert!((3..8).contains(&failed(usize::MAX, 0..8)));
-    assert!((9..14).contains(&failed(1, 0..14)));
+    assert!((6..14).contains(&failed(None, 0..14)));
+    for fault in [Fault::Error, Fault::Full, Fault::PowerCut] {
+        let failed = failed(Some(fault), 0..30);
+        assert!((6..30).contains(&failed), "{fault:?}: {failed}");
+    }
 }
 
-/// Whether it fails where the cold store fails at the operation `step` from its begin.
-fn checkpoint_fails(step: u64, bulk_min: usize) -> bool {
+/// Whether it fails where the disk of the runs, by `fault`, or else that of the library fails at the operation `step` from its begin. The
+/// second of two checkpoints is it, so that there is something to merge.
+fn checkpoint_fails(step: u64, fault: Option<Fault>) -> bool {
     let (disk, cold) = (SimulatedDisk::new(step), SimulatedCold::default());
-    let store = stepped_with(&disk, &cold, 1 << 30, bulk_min).unwrap();
+    let store = stepped(&disk, &cold, 1 << 30).unwrap();
+    let first = purchase(8, 50);
+    commit(&store, vec![item(8, create(&first))]);
+    store.checkpoint(&|_| ());
     let bought: Vec<_> = (1..=5).map(|number| purchase(number, 100)).collect();
     let items = bought
         .iter()
         .map(|one| item(one.request.content, create(one)));
     assert_eq!(commit(&store, items.collect()).len(), 5);
-    cold.fail_at(cold.operations() + step);
+    match fault {
+        Some(fault) => disk.fail_at(disk.operations() + step, fault),
+        None => cold.fail_at(cold.operations() + step),
+    }
     store.checkpoint(&|_| ());
+    if fault.is_some() && store.store().poisoned().is_none() {
+        return false; // it would strike the journal
+    }
     let late = purchase(9, 300);
     let later = commit(&store, vec![item(9, create(&late))]);
     let poisoned = store.store().poisoned().is_some();
@@ -152,9 +156,10 @@ fn checkpoint_fails(step: u64, bulk_min: usize) -> bool {
     drop(store);
     disk.restart();
     cold.crash(usize::from(step.is_multiple_of(2)));
-    let store = stepped_with(&disk, &cold, 1 << 30, bulk_min).unwrap();
+    let store = stepped(&disk, &cold, 1 << 30).unwrap();
     let page = store.store().scan(&Cursor::default(), 100).unwrap();
-    let expected: BTreeSet<_> = bought.iter().map(|one| one.key).collect();
+    let all = bought.iter().chain([&first]);
+    let expected: BTreeSet<_> = all.map(|one| one.key).collect();
     let there: BTreeSet<_> = page.transactions.iter().map(|one| one.key).collect();
     assert!(there.is_superset(&expected), "step {step}");
     assert_eq!(there.contains(&late.key), !poisoned, "step {step}");
@@ -332,11 +337,8 @@ fn a_record_that_cannot_be_read_ends_the_commits() {
             store.store().peek(bought.key, 0),
             Peek::NotInMemory
         ));
-        let sorted = Sorted::Simulated(cold.clone());
-        let mut batch = sorted.batch();
-        let key = bought.key.value().to_be_bytes();
-        batch.insert(Space::Transactions, key, b"no record");
-        batch.commit().unwrap();
+        let cold = &store.store().shared.cold;
+        cold.put_bytes(bought.key, Some(b"no record")).unwrap();
         if as_read {
             let key = bought.key;
             let answers = ask(&store, vec![Request::Get { ticket: 1, key }]);

@@ -1,0 +1,139 @@
+//! Several runs read as one, in the order of keys, and written as one.
+
+use std::sync::Arc;
+
+use super::Run;
+use super::layout::{Entry, entry};
+use super::segment::Place;
+use crate::store::embedded::cold::ColdError;
+
+/// A place in a run.
+struct Walk {
+    run: Arc<Run>,
+    /// The file of the run, and the block of the file after the present one.
+    file: usize,
+    next_block: u64,
+    /// Where the next blocks are, the nearest last.
+    places: Vec<Place>,
+    block: Vec<u8>,
+    /// The present entry in the block, and the next one.
+    at: usize,
+    next: usize,
+    key: Option<u128>,
+}
+
+impl Walk {
+    /// At the first entry whose key is not below `first`.
+    fn new(run: Arc<Run>, first: u128) -> Result<Walk, ColdError> {
+        let file = run
+            .segments
+            .partition_point(|segment| segment.last() < first);
+        let next_block = match run.segments.get(file) {
+            Some(segment) if segment.first() < first => segment.block_of(first)?,
+            _ => 0,
+        };
+        let mut walk = Walk {
+            run,
+            file,
+            next_block,
+            places: Vec::new(),
+            block: Vec::new(),
+            at: 0,
+            next: 0,
+            key: None,
+        };
+        walk.step()?;
+        while walk.key.is_some_and(|key| key < first) {
+            walk.step()?;
+        }
+        Ok(walk)
+    }
+
+    fn entry(&self) -> Option<Entry<'_>> {
+        let (entry, _) = entry(self.block.get(self.at..)?)?;
+        Some(entry)
+    }
+
+    fn step(&mut self) -> Result<(), ColdError> {
+        while self.next >= self.block.len() {
+            let Some(segment) = self.run.segments.get(self.file) else {
+                self.key = None;
+                return Ok(());
+            };
+            if self.next_block >= segment.blocks() {
+                (self.file, self.next_block) = (self.file.saturating_add(1), 0);
+                self.places.clear();
+                continue;
+            }
+            if self.places.is_empty() {
+                self.places = segment.places(self.next_block)?;
+                self.places.reverse();
+            }
+            self.block = match self.places.pop() {
+                Some(place) => segment.block_at(place)?,
+                None => segment.block(self.next_block)?,
+            };
+            (self.next, self.next_block) = (0, self.next_block.saturating_add(1));
+        }
+        self.at = self.next;
+        let present = self.block.get(self.at..).and_then(entry);
+        let Some((present, length)) = present else {
+            let path = self
+                .run
+                .segments
+                .get(self.file)
+                .map(|of| of.path().to_owned());
+            return Err(ColdError::Damaged {
+                file: path.unwrap_or_default(),
+                offset: 0,
+                what: "a block holds something else than entries",
+            });
+        };
+        self.key = Some(present.key);
+        self.next = self.at.saturating_add(length);
+        Ok(())
+    }
+}
+
+/// Several runs as one.
+pub(crate) struct Merged {
+    /// The newest first: where two have a key, the newer holds.
+    walks: Vec<Walk>,
+}
+
+impl Merged {
+    /// Of `runs`, the oldest first, what is not below `first`.
+    pub(super) fn new(runs: &[Arc<Run>], first: u128) -> Result<Merged, ColdError> {
+        let walks = runs.iter().rev().map(|run| Walk::new(run.clone(), first));
+        Ok(Merged {
+            walks: walks.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Gives the next entry to `take`, if it is what its key has come to or that it is gone; whether there was one.
+    pub(crate) fn next(
+        &mut self,
+        take: &mut dyn FnMut(Entry<'_>) -> Result<(), ColdError>,
+    ) -> Result<bool, ColdError> {
+        let mut least: Option<(u128, &Walk)> = None;
+        for walk in &self.walks {
+            if let Some(key) = walk.key
+                && least.is_none_or(|(least, _)| key < least)
+            {
+                least = Some((key, walk));
+            }
+        }
+        let Some((key, walk)) = least else {
+            return Ok(false);
+        };
+        if let Some(entry) = walk.entry() {
+            take(entry)?;
+        }
+        for walk in &mut self.walks {
+            if walk.key == Some(key) {
+                walk.step()?;
+            }
+        }
+        Ok(true)
+    }
+}
