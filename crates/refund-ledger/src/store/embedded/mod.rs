@@ -358,7 +358,10 @@ impl Shared {
             changes.copied().filter(|key| *key >= first).collect()
         };
         let failed = |error: cold::ColdError| StoreError {
-            message: error.to_string(),
+            message: match error {
+                cold::ColdError::Library(_) => error.to_string(),
+                damage => format!("{damage}; {}", open_error::DAMAGE_ADVICE),
+            },
         };
         let cold = self.cold.page(first, limit).map_err(failed)?;
         let last = cold

@@ -83,12 +83,9 @@ impl fmt::Display for OpenError {
                  ledger folder from a backup of one moment",
                 path.display()
             ),
-            OpenError::Cold { path, what } => write!(
-                f,
-                "{}: {what}; copy the whole ledger folder aside, check the disk, and restore the folder from a backup \
-                 of one moment",
-                path.display()
-            ),
+            OpenError::Cold { path, what } => {
+                write!(f, "{}: {what}; {DAMAGE_ADVICE}", path.display())
+            }
             OpenError::Unfinished(path) => write!(
                 f,
                 "{}: an import into this ledger was not finished; run `refundry ledger import` again with the same file, or \
@@ -118,6 +115,9 @@ impl std::error::Error for OpenError {
         }
     }
 }
+
+/// What to do about damage to the cold store.
+pub(crate) const DAMAGE_ADVICE: &str = "copy the whole ledger folder aside, check the disk, and restore the folder from a backup of one moment";
 
 impl OpenError {
     pub(crate) fn cold(path: &Path, error: ColdError) -> OpenError {
