@@ -1,4 +1,4 @@
-//! The bytes of a file of a run. All integers are little-endian; [`docs/journal-format.md`] has the drawing.
+//! The bytes of a file of a run. All integers are little-endian; `docs/journal-format.md` has it in full.
 //!
 //! ```text
 //! header  "RFNDCOLD" format (4) number of the file (8) checksum of these (4)
@@ -71,10 +71,21 @@ pub(super) const FILTER: Shape = Shape {
     items: 1,
 };
 const FILTER_BYTES: usize = 508;
+const SECTOR_BITS: u64 = 4064;
 
 /// Bits of the filter for a record, and how many of a sector's are set for one.
 const FILTER_BITS: u64 = 10;
 const PROBES: u32 = 6;
+
+impl Shape {
+    /// The block that an item is in, and the item's number in it.
+    pub(super) fn place(self, item: u64) -> (u64, usize) {
+        let items = self.items as u64;
+        let part = item.checked_div(items).unwrap_or(0);
+        let within = item.checked_rem(items).unwrap_or(0);
+        (part, within as usize)
+    }
+}
 
 /// Where a table is.
 #[derive(Copy, Clone, Debug)]
@@ -385,7 +396,7 @@ fn mix(number: u64) -> u64 {
 /// Sectors of the filter of so many records.
 pub(super) fn sectors(records: u64) -> u64 {
     let bits = records.saturating_mul(FILTER_BITS);
-    bits.div_ceil(FILTER_BYTES as u64 * 8).max(1)
+    bits.div_ceil(SECTOR_BITS).max(1)
 }
 
 /// The sector of a hash.
@@ -398,7 +409,7 @@ pub(super) fn probes(hash: u64) -> impl Iterator<Item = (usize, u8)> {
     let (low, step) = (hash as u32, (hash >> 20) as u32 | 1);
     (0..PROBES).map(move |turn| {
         let spread = low.wrapping_add(turn.wrapping_mul(step.wrapping_mul(0x9E37_79B1)));
-        let bit = (u64::from(spread).wrapping_mul(FILTER_BYTES as u64 * 8) >> 32) as usize;
+        let bit = (u64::from(spread).wrapping_mul(SECTOR_BITS) >> 32) as usize;
         (bit / 8, 1 << (bit % 8))
     })
 }

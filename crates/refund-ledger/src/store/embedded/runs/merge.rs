@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::Run;
 use super::layout::{Entry, entry};
+use super::new::NewRun;
 use super::segment::Place;
+use super::{Manifest, Run};
 use crate::store::embedded::cold::ColdError;
 
 /// A place in a run.
@@ -135,5 +136,54 @@ impl Merged {
             }
         }
         Ok(true)
+    }
+}
+
+/// Runs that are being merged, a part at a time.
+pub(crate) struct Merging {
+    pub(super) inputs: Vec<Arc<Run>>,
+    pub(super) merged: Merged,
+    /// Nothing is older.
+    pub(super) is_all: bool,
+    pub(super) output: NewRun,
+}
+
+impl Merging {
+    /// Merges so many keys; whether there are more.
+    pub(crate) fn step(&mut self, keys: usize) -> Result<bool, ColdError> {
+        for _ in 0..keys {
+            let (is_all, output) = (self.is_all, &mut self.output);
+            let more = self.merged.next(&mut |entry| {
+                // Where nothing older is left, nobody need know that it is gone.
+                if is_all && entry.record.is_none() {
+                    return Ok(());
+                }
+                output.put(&entry)
+            })?;
+            if !more {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The manifest with what was merged in place of what it was merged from, which is given too.
+    pub(crate) fn finish(self) -> Result<(Manifest, Vec<Arc<Run>>), ColdError> {
+        let runs = self.output.runs.clone();
+        let output = self.output.finish()?;
+        let manifest = runs.manifest();
+        let is_input = |run: &Arc<Run>| self.inputs.iter().any(|input| Arc::ptr_eq(input, run));
+        let at = manifest.runs.iter().position(is_input);
+        let (before, after) = manifest
+            .runs
+            .split_at_checked(at.unwrap_or(0))
+            .unwrap_or_default();
+        let newer = after.iter().filter(|run| !is_input(run));
+        let all = before.iter().cloned().chain(output).chain(newer.cloned());
+        let manifest = Manifest {
+            runs: all.collect(),
+            live: manifest.live,
+        };
+        Ok((manifest, self.inputs))
     }
 }

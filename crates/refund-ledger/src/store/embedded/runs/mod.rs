@@ -11,8 +11,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
+mod dates;
 mod layout;
 mod merge;
+mod new;
 mod segment;
 #[cfg(test)]
 mod tests;
@@ -20,13 +22,14 @@ mod write;
 
 use self::layout::{Named, failed, number_of, path_of, rrn_name, time_hash};
 use self::segment::Segment;
-use self::write::Writer;
 use super::cold::ColdError;
 use super::disk::AnyDisk;
 use super::fields::Fields;
 
+pub(crate) use self::dates::Dates;
 pub(crate) use self::layout::Entry;
-pub(crate) use self::merge::Merged;
+pub(crate) use self::merge::{Merged, Merging};
+pub(crate) use self::new::NewRun;
 
 /// Runs of a size that are merged to one.
 const MERGED_RUNS: usize = 8;
@@ -54,7 +57,9 @@ impl Run {
     /// The larger, the higher; runs of one size become one of the next.
     fn size(&self) -> u32 {
         let entries = self.entries() >> SMALL_RUN;
-        entries.checked_ilog2().map_or(0, |log| log / 3 + 1)
+        entries
+            .checked_ilog2()
+            .map_or(0, |log| (log / 3).saturating_add(1))
     }
 
     /// What there is of a key.
@@ -386,10 +391,9 @@ impl Runs {
 
     /// Removes the files of `runs`, which no manifest names any more.
     pub(crate) fn remove(&self, runs: &[Arc<Run>]) -> Result<(), ColdError> {
-        let segments = runs.iter().flat_map(|run| &run.segments);
+        let mut segments = runs.iter().flat_map(|run| &run.segments);
         segments
-            .map(|segment| self.disk.remove(segment.path()))
-            .collect::<Result<_, _>>()
+            .try_for_each(|segment| self.disk.remove(segment.path()))
             .map_err(failed)
     }
 
@@ -431,147 +435,4 @@ pub(crate) enum NameBy {
     Rrn(u32),
     /// DE 7 as a number.
     Time(u64),
-}
-
-/// Entries by the hour in which their records moved last, in the files that were there at a moment, the newest first.
-pub(crate) struct Dates(Vec<Arc<Segment>>);
-
-impl Dates {
-    /// All hours, the earliest first.
-    pub(crate) fn hours(&self) -> BTreeSet<u32> {
-        let hours = self.0.iter().flat_map(|segment| segment.hours());
-        hours.map(|(hour, _)| *hour).collect()
-    }
-
-    /// How many files there are.
-    pub(crate) fn files(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Numbers of the files.
-    pub(crate) fn numbers(&self) -> Vec<u64> {
-        self.0.iter().map(|segment| segment.number()).collect()
-    }
-
-    /// Numbers of the blocks of a file that have something of an hour, from the `from`th on; none where there are no more.
-    pub(crate) fn blocks(&self, file: usize, hour: u32, from: u32) -> Result<Vec<u64>, ColdError> {
-        let segment = self.0.get(file);
-        segment.map_or(Ok(Vec::new()), |segment| segment.dated(hour, from))
-    }
-
-    /// What a block of a file has of an hour.
-    pub(crate) fn keys(
-        &self,
-        file: usize,
-        block: u64,
-        hour: u32,
-        keys: &mut Vec<u128>,
-    ) -> Result<(), ColdError> {
-        let Some(segment) = self.0.get(file) else {
-            return Ok(());
-        };
-        let block = segment.block(block)?;
-        segment.entries_of(&block, |entry| {
-            if entry.date == hour && entry.record.is_some() {
-                keys.push(entry.key);
-            }
-            true
-        })
-    }
-}
-
-/// A run that is being written: entries in the order of their keys.
-pub(crate) struct NewRun {
-    runs: Arc<Runs>,
-    writer: Option<Writer>,
-    written: Vec<Arc<Segment>>,
-}
-
-impl NewRun {
-    /// The next entry.
-    pub(crate) fn put(&mut self, entry: &Entry<'_>) -> Result<(), ColdError> {
-        let file_entries = self.runs.file_entries;
-        let is_full = |writer: &Writer| writer.entries() >= file_entries;
-        if self.writer.as_ref().is_some_and(is_full) {
-            self.end_file()?;
-        }
-        if self.writer.is_none() {
-            let number = self.runs.next_file.fetch_add(1, Ordering::Relaxed);
-            let path = path_of(&self.runs.dir, number);
-            let file = self.runs.disk.create(&path).map_err(failed)?;
-            self.writer = Some(Writer::new(Named { file, path, number }));
-        }
-        self.writer
-            .as_mut()
-            .map_or(Ok(()), |writer| writer.put(entry))
-    }
-
-    fn end_file(&mut self) -> Result<(), ColdError> {
-        if let Some(writer) = self.writer.take() {
-            let segment = Segment::open(writer.finish()?, None)?;
-            self.written.push(Arc::new(segment));
-        }
-        Ok(())
-    }
-
-    /// Makes the run durable, though nothing names it yet; none where it would be empty.
-    pub(crate) fn finish(mut self) -> Result<Option<Arc<Run>>, ColdError> {
-        self.end_file()?;
-        if self.written.is_empty() {
-            return Ok(None);
-        }
-        self.runs.disk.sync_dir(&self.runs.dir).map_err(failed)?;
-        Ok(Some(Arc::new(Run {
-            segments: self.written,
-        })))
-    }
-}
-
-/// Runs that are being merged, a part at a time.
-pub(crate) struct Merging {
-    inputs: Vec<Arc<Run>>,
-    merged: Merged,
-    /// Nothing is older.
-    is_all: bool,
-    output: NewRun,
-}
-
-impl Merging {
-    /// Merges so many keys; whether there are more.
-    pub(crate) fn step(&mut self, keys: usize) -> Result<bool, ColdError> {
-        for _ in 0..keys {
-            let (is_all, output) = (self.is_all, &mut self.output);
-            let more = self.merged.next(&mut |entry| {
-                // Where nothing older is left, nobody need know that it is gone.
-                if is_all && entry.record.is_none() {
-                    return Ok(());
-                }
-                output.put(&entry)
-            })?;
-            if !more {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    /// The manifest with what was merged in place of what it was merged from, which is given too.
-    pub(crate) fn finish(self) -> Result<(Manifest, Vec<Arc<Run>>), ColdError> {
-        let runs = self.output.runs.clone();
-        let output = self.output.finish()?;
-        let manifest = runs.manifest();
-        let is_input = |run: &Arc<Run>| self.inputs.iter().any(|input| Arc::ptr_eq(input, run));
-        let at = manifest.runs.iter().position(is_input);
-        let (before, after) = manifest
-            .runs
-            .split_at_checked(at.unwrap_or(0))
-            .unwrap_or_default();
-        let newer = after.iter().filter(|run| !is_input(run));
-        let all = before.iter().cloned().chain(output).chain(newer.cloned());
-        let manifest = Manifest {
-            runs: all.collect(),
-            live: manifest.live,
-        };
-        Ok((manifest, self.inputs))
-    }
 }

@@ -99,10 +99,7 @@ impl Segment {
 
     /// Where the blocks are from `number` on, as far as they stand in one block of the index.
     pub(super) fn places(&self, number: u64) -> Result<Vec<Place>, ColdError> {
-        let (part, within) = (
-            number / INDEX.items as u64,
-            (number % INDEX.items as u64) as usize,
-        );
+        let (part, within) = INDEX.place(number);
         let table = self.footer.index();
         let index = self.from.read_block(table, part)?;
         let (items, _) = index.as_chunks::<{ INDEX.item }>();
@@ -196,7 +193,7 @@ impl Segment {
             if *this == hour {
                 let left = count.saturating_sub(from) as usize;
                 let at = before.saturating_add(u64::from(from));
-                let (part, within) = (at / DATES.items as u64, (at % DATES.items as u64) as usize);
+                let (part, within) = DATES.place(at);
                 if left == 0 {
                     return Ok(Vec::new());
                 }

@@ -343,10 +343,8 @@ fn runs_of_one_size_become_one_of_the_next() {
         date: 0,
         record: Vec::new(),
     };
-    let mut key = 0;
     for count in 1..=200_u64 {
-        let entries = [of(key, &known)];
-        key += 1;
+        let entries = [of(u128::from(count), &known)];
         write(&runs, &entries, count);
         while let Some(merging) = runs.merge_due().unwrap() {
             merge(&runs, merging, 100);
