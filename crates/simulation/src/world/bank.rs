@@ -129,7 +129,11 @@ impl World {
     fn wrong(&mut self, answer: &Msg, what: What) -> Msg {
         let mut wrong = answer.clone();
         match self.random.below(6) {
-            0 => wrong.set(11, format!("{:06}", (answer.number(11) + 1) % 1_000_000)),
+            // Far from its own: the next one may be of another advice about the same purchase, and then the answer is right.
+            0 => wrong.set(
+                11,
+                format!("{:06}", (answer.number(11) + 500_000) % 1_000_000),
+            ),
             1 => wrong.set(7, "0101000000"),
             2 => wrong.set(41, "TERM9999"),
             3 => wrong.set(42, "MERCHANT9999999"),
