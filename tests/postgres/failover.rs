@@ -245,6 +245,30 @@ async fn the_primary_hangs_and_the_standby_is_promoted() {
     promoted("the_primary_hangs", |primary| primary.pause()).await;
 }
 
+/// As at an upgrade: business goes on at the others, and what a node leaves does not wait for its lease to end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_are_restarted_one_by_one() {
+    let setup = setup().set("ledger.postgres.lease", "\"60s\"");
+    let Some(database) = Database::empty("restarted_one_by_one", setup) else {
+        return;
+    };
+    let ports = vec![database.cluster.address().port()];
+    let site = Site::start(database, &[ports.clone(), ports]).await;
+    site.survives(async |site| {
+        for number in [0, 1] {
+            // Out of the balancer first.
+            let other = site.nodes[1 - number].node.listener(0);
+            *site.business.doors.lock().unwrap() = vec![other];
+            assert_eq!(site.nodes[number].node.terminate().await, 0);
+            site.approves(APPROVALS).await;
+            site.nodes[number].start_again().await;
+            let own = site.nodes[number].node.listener(0);
+            site.business.doors.lock().unwrap().push(own);
+        }
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_die_and_the_others_go_on() {
     let Some(database) = Database::empty("nodes_die", setup()) else {
