@@ -117,7 +117,9 @@ fn fixed_worlds() {
 fn random_worlds() {
     let began = Instant::now();
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let first = now.map_or(1, |now| now.as_micros() as u64);
+    let chance = now.map_or(1, |now| now.as_micros() as u64);
+    let first = std::env::var("FIRST_SEED").ok();
+    let first = first.and_then(|seed| seed.parse().ok()).unwrap_or(chance);
     let worlds: u64 = std::env::var("WORLDS")
         .ok()
         .and_then(|worlds| worlds.parse().ok())
