@@ -65,6 +65,7 @@ pub(crate) struct Read {
 pub(crate) enum Wanted {
     Get { ticket: u64, key: Key },
     Find { ticket: u64, query: Query },
+    Turn { ticket: u64, advice: AdviceKey },
 }
 
 #[derive(Default)]
@@ -145,6 +146,11 @@ impl Shared {
                         },
                         &mut refused,
                     );
+                }
+                Request::Turn { ticket, advice } => {
+                    reads = true;
+                    let what = Wanted::Turn { ticket, advice };
+                    queue.read(Read { since, what }, &mut refused);
                 }
             }
         }
@@ -381,6 +387,10 @@ pub(crate) fn failed_read(what: Wanted, message: &str) -> Completion {
         Wanted::Find { ticket, .. } => Completion::Found {
             ticket,
             found: Err(error),
+        },
+        Wanted::Turn { ticket, .. } => Completion::Turn {
+            ticket,
+            has_come: Err(error),
         },
     }
 }

@@ -76,9 +76,14 @@ async fn answer(
     };
     let client = &connection.client;
     in_time(async {
-        let (gets, finds) = tokio::join!(get(client, reads), find_all(client, reads));
+        let (gets, finds, turns) = tokio::join!(
+            get(client, reads),
+            find_all(client, reads),
+            turns(client, reads)
+        );
         let mut completions = gets?;
         completions.extend(finds?);
+        completions.extend(turns?);
         Ok(completions)
     })
     .await
@@ -90,7 +95,7 @@ async fn get(client: &Client, reads: &[Read]) -> Result<Vec<Completion>, Failure
         .iter()
         .filter_map(|read| match read.what {
             Wanted::Get { ticket, key } => Some((ticket, key)),
-            Wanted::Find { .. } => None,
+            Wanted::Find { .. } | Wanted::Turn { .. } => None,
         })
         .collect();
     if wanted.is_empty() {
@@ -134,9 +139,32 @@ async fn find_all(client: &Client, reads: &[Read]) -> Result<Vec<Completion>, Fa
             let found = find(client, query).await?;
             Ok(Completion::Found { ticket, found })
         }),
-        Wanted::Get { .. } => None,
+        Wanted::Get { .. } | Wanted::Turn { .. } => None,
     });
     join_all(finds).await.into_iter().collect()
+}
+
+/// Another node's advice goes first that was sent already, or is older; about one transaction, as they were made.
+const TURN: &str = "SELECT NOT EXISTS (SELECT FROM advices t JOIN advices o ON o.merchant = t.merchant AND o.ordered_by = t.ordered_by \
+    WHERE t.merchant = $1::int8 AND t.key = $2::uuid AND t.ordinal = $3::int2 AND o.writer <> t.writer AND (o.state = 1 \
+    OR o.state = 0 AND CASE WHEN o.key = t.key THEN o.ordinal < t.ordinal ELSE (o.created, o.key) < (t.created, t.key) END))";
+
+/// All [`Wanted::Turn`].
+async fn turns(client: &Client, reads: &[Read]) -> Result<Vec<Completion>, Failure> {
+    let turns = reads.iter().filter_map(|read| match read.what {
+        Wanted::Turn { ticket, advice } => Some(async move {
+            let (merchant, key) = (
+                merchant_of(advice.transaction),
+                Id::from(advice.transaction),
+            );
+            let ordinal = i16::from(advice.ordinal);
+            let row = client.query_one(TURN, &[&merchant, &key, &ordinal]).await?;
+            let has_come = Ok(row.get(0));
+            Ok(Completion::Turn { ticket, has_come })
+        }),
+        Wanted::Get { .. } | Wanted::Find { .. } => None,
+    });
+    join_all(turns).await.into_iter().collect()
 }
 
 const FIND_BY_KEYS: &str = "SELECT record FROM transactions WHERE merchant = $1::int8 \

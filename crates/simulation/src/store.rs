@@ -197,7 +197,7 @@ impl SimStore {
             Request::Find { ticket, query } => {
                 state.asked.insert(ticket, query);
             }
-            Request::Get { .. } => {}
+            Request::Get { .. } | Request::Turn { .. } => {}
             Request::Commit(item) => {
                 let item = self.spoilt(state.bug, item);
                 if !state.is_early(&item.event) {

@@ -278,6 +278,24 @@ impl State {
         }
     }
 
+    fn turn_has_come(&self, key: AdviceKey) -> bool {
+        let Some(own) = self.advices.get(&key) else {
+            return true;
+        };
+        let sender = |key| self.senders.get(key);
+        let goes_first = |other: &Arc<Advice>| match other.state {
+            AdviceState::Sent => true,
+            AdviceState::Waiting if other.key.transaction == key.transaction => other.key < key,
+            AdviceState::Waiting => (other.created, other.key) < (own.created, key),
+            AdviceState::Done | AdviceState::Dead => false,
+        };
+        let mut others = self
+            .advices
+            .values()
+            .filter(|other| other.order == own.order && sender(&other.key) != sender(&key));
+        !others.any(goes_first)
+    }
+
     fn expected(&self, event: &Event) -> bool {
         event.changes.iter().all(|change| {
             let (present, version) = match change {
@@ -394,6 +412,10 @@ impl Store for MemoryStore {
                 Request::Find { ticket, query } => Completion::Found {
                     ticket,
                     found: Ok(state.find(query)),
+                },
+                Request::Turn { ticket, advice } => Completion::Turn {
+                    ticket,
+                    has_come: Ok(state.turn_has_come(advice)),
                 },
             });
         }

@@ -95,6 +95,13 @@ pub enum Request {
         /// Which.
         query: Query,
     },
+    /// Look whether an advice's turn has come, or another node has one of the same order to send before it.
+    Turn {
+        /// Comes back.
+        ticket: u64,
+        /// Which.
+        advice: AdviceKey,
+    },
 }
 
 /// What came of a [`Request`].
@@ -140,6 +147,13 @@ pub enum Completion {
         ticket: u64,
         /// The records.
         found: Result<Found, StoreError>,
+    },
+    /// Answer to [`Request::Turn`].
+    Turn {
+        /// The request's.
+        ticket: u64,
+        /// Whether it has come.
+        has_come: Result<bool, StoreError>,
     },
     /// What a node left that is gone: this one's from now on, to be taken up as at a start. Of [`Recovered`], only transactions and
     /// advices are given.

@@ -40,6 +40,7 @@ pub(super) struct Task {
 struct Reads {
     records: Vec<(Key, Option<Arc<Transaction>>)>,
     found: Vec<(Query, Found)>,
+    turn_has_come: Option<bool>,
 }
 
 /// What there is to do.
@@ -94,6 +95,8 @@ pub(super) enum Interrupt {
     Get(Key),
     /// The query must be answered by the store.
     Find(Query),
+    /// It must be known whether another node's advice goes before this one.
+    Turn(AdviceKey),
     /// What was in memory must be read from the store first.
     Stale,
     /// Another node is at it: to be looked at again.
@@ -157,11 +160,13 @@ pub(super) enum After {
 pub(super) enum Wanted {
     Record(Key),
     Query(Query),
+    Turn,
 }
 
 enum Read {
     Record(Option<Arc<Transaction>>),
     Found(Found),
+    Turn(bool),
 }
 
 /// An item that the store has.
@@ -259,7 +264,7 @@ impl Core {
             Work::Expired { key } => self.expired(*key, &task),
             Work::Late { key, frame } => self.late(*key, frame, &task),
             Work::Unsent { key, reason } => self.unsent(*key, *reason, &task),
-            Work::AdviceSend { key } => Ok(self.advice_send(*key)),
+            Work::AdviceSend { key } => self.advice_send(*key, &task),
             Work::AdviceCount { key } => Ok(self.advice_count(*key)),
             Work::Network {
                 link,
@@ -303,6 +308,10 @@ impl Core {
             Err(Interrupt::Find(query)) => {
                 let ticket = self.fetch(task, Wanted::Query(query));
                 self.requests.push(Request::Find { ticket, query });
+            }
+            Err(Interrupt::Turn(advice)) => {
+                let ticket = self.fetch(task, Wanted::Turn);
+                self.requests.push(Request::Turn { ticket, advice });
             }
         }
     }
@@ -402,6 +411,9 @@ impl Core {
                 }
                 Completion::Got { ticket, record } => self.got(ticket, record.map(Read::Record)),
                 Completion::Found { ticket, found } => self.got(ticket, found.map(Read::Found)),
+                Completion::Turn { ticket, has_come } => {
+                    self.got(ticket, has_come.map(Read::Turn));
+                }
                 Completion::Adopted(left) => self.recover(&left),
             }
             self.run_ready();
@@ -422,6 +434,10 @@ impl Core {
             (Ok(Read::Found(found)), Wanted::Query(query)) => {
                 let reads = task.reads.get_or_insert_default();
                 reads.found.push((query, found));
+                self.run(task, None);
+            }
+            (Ok(Read::Turn(has_come)), Wanted::Turn) => {
+                task.reads.get_or_insert_default().turn_has_come = Some(has_come);
                 self.run(task, None);
             }
             (Err(error), _) => {
@@ -623,6 +639,16 @@ impl Core {
             return Ok(found);
         }
         known().ok_or(Interrupt::Find(query))
+    }
+
+    /// Whether an advice may be sent for the first time, as to what other nodes have to send before it.
+    pub(super) fn turn_has_come(&self, key: AdviceKey, task: &Task) -> Result<bool, Interrupt> {
+        let known = task.reads.as_ref().and_then(|reads| reads.turn_has_come);
+        match known {
+            _ if !self.shared => Ok(true),
+            Some(has_come) => Ok(has_come),
+            None => Err(Interrupt::Turn(key)),
+        }
     }
 
     /// Waits where a record that a query would name is only just being written. What is named by its RRN is known to nobody

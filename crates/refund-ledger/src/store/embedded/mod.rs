@@ -228,8 +228,7 @@ impl Store for EmbeddedStore {
     }
 
     fn submit(&self, requests: &mut Vec<Request>) {
-        let is_read =
-            |request: &Request| matches!(request, Request::Get { .. } | Request::Find { .. });
+        let is_read = |request: &Request| !matches!(request, Request::Commit(_));
         if requests.iter().any(is_read) {
             self.submit_reads(requests);
         }
@@ -239,7 +238,7 @@ impl Store for EmbeddedStore {
         let items = requests.drain(..).filter_map(|request| match request {
             Request::Commit(item) => Some(item),
             // Taken out already.
-            Request::Get { .. } | Request::Find { .. } => None,
+            Request::Get { .. } | Request::Find { .. } | Request::Turn { .. } => None,
         });
         self.shared.submit(items);
     }
@@ -329,6 +328,7 @@ impl EmbeddedStore {
                 Request::Find { ticket, .. } if is_full => Read::RefuseFind { ticket },
                 Request::Get { ticket, key } => Read::Get { ticket, key },
                 Request::Find { ticket, query } => Read::Find { ticket, query },
+                Request::Turn { ticket, .. } => Read::Turn { ticket },
             };
             queue.reads.push_back(read);
             false

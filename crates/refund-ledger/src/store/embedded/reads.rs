@@ -46,6 +46,10 @@ pub(crate) fn answer(shared: &Shared, read: Read) -> Completion {
             ticket,
             found: find(shared, query).map_err(|error| failed(&error)),
         },
+        Read::Turn { ticket } => Completion::Turn {
+            ticket,
+            has_come: Ok(true),
+        },
         Read::RefuseGet { ticket } => Completion::Got {
             ticket,
             record: Err(overloaded()),

@@ -95,6 +95,10 @@ pub(crate) enum Read {
         ticket: u64,
         query: Query,
     },
+    /// There is no other node, whose advices could come first.
+    Turn {
+        ticket: u64,
+    },
     /// Too many wait: answered with an error.
     RefuseGet {
         ticket: u64,

@@ -61,7 +61,9 @@ impl<S: Store> Client<S> {
                     | Completion::Refused { item }
                     | Completion::Unknown { item }
                     | Completion::Never { item } => *item,
-                    Completion::Got { ticket, .. } | Completion::Found { ticket, .. } => *ticket,
+                    Completion::Got { ticket, .. }
+                    | Completion::Found { ticket, .. }
+                    | Completion::Turn { ticket, .. } => *ticket,
                     Completion::Adopted(_) => continue,
                 };
                 self.arrived.insert(id, completion);

@@ -143,23 +143,32 @@ impl Core {
     }
 
     /// The first attempt, on record with its numbers.
-    pub(super) fn advice_send(&mut self, key: AdviceKey) -> Outcome {
+    pub(super) fn advice_send(
+        &mut self,
+        key: AdviceKey,
+        task: &Task,
+    ) -> Result<Outcome, Interrupt> {
+        let has_come = self.turn_has_come(key, task)?;
         let Some(waiting) = self.saf.waiting.get_mut(&key) else {
-            return Outcome::Done;
+            return Ok(Outcome::Done);
         };
+        if !has_come {
+            self.retry_later(key);
+            return Ok(Outcome::Done);
+        }
         let link = &mut self.links[waiting.link];
         if waiting.numbers.is_none() {
             waiting.numbers = link.next_number(self.now);
         }
         let Some((stan, time)) = waiting.numbers else {
             self.retry_later(key);
-            return Outcome::Done;
+            return Ok(Outcome::Done);
         };
         // Reserved from now on, so that nothing else takes the number while the record is written.
         link.expect(stan, Pending::Advice(key));
         let advice = waiting.advice.clone();
         let event = decide::advice_sent(&advice, stan, time, self.now_ms());
-        advice_decided(event, advice, After::Send(key))
+        Ok(advice_decided(event, advice, After::Send(key)))
     }
 
     /// Its numbers are on record.

@@ -276,3 +276,25 @@ fn an_advice_whose_last_attempt_could_not_be_counted() {
         a.issuer_gets_nothing();
     });
 }
+
+/// A partial reversal that came after a full one would raise the amount again.
+#[test]
+fn advices_of_two_nodes_about_one_purchase_go_in_order() {
+    pair(|a, b| {
+        let purchase = a.purchase(1000);
+        a.approved(&purchase);
+        a.disconnect(BANK_A);
+        let partial = a.partial(&purchase, 600);
+        a.refused(&partial, "00");
+        b.pass(SECOND);
+        let reversal = b.reversal(&purchase);
+        b.refused(&reversal, "00");
+        b.pass(20 * SECOND);
+        b.issuer_gets_nothing();
+        a.connect(0, BANK_A + 1000);
+        assert_eq!(&a.advice_answered("00").at(95)[..12], "000000000600");
+        b.pass(10 * SECOND);
+        assert!(!b.advice_answered("00").has(95));
+        assert_eq!(b.status(&purchase), Status::Reversed);
+    });
+}

@@ -70,9 +70,7 @@ pub(super) fn told(answers: Vec<Completion>) -> Vec<(u64, &'static str)> {
             Completion::Refused { item } => (*item, "refused"),
             Completion::Unknown { item } => (*item, "unknown"),
             Completion::Never { item } => (*item, "never"),
-            Completion::Got { .. } | Completion::Found { .. } | Completion::Adopted(_) => {
-                panic!("{answer:?}")
-            }
+            other => panic!("{other:?}"),
         })
         .collect();
     told.sort_unstable();
