@@ -298,3 +298,21 @@ fn advices_of_two_nodes_about_one_purchase_go_in_order() {
         assert_eq!(b.status(&purchase), Status::Reversed);
     });
 }
+
+/// What a node remembers may be too little as well as too much: before it refuses, it looks.
+#[test]
+fn nothing_is_refused_for_what_was_true_a_while_ago() {
+    pair(|a, b| {
+        let purchase = a.purchase(1000);
+        a.approved(&purchase);
+        let all = b.refund(&purchase, 1000);
+        let relayed = b.relay(&all);
+        let early = a.refund(&purchase, 100);
+        a.refused(&early, "61");
+        b.issuer_answers(&relayed, "05");
+        assert_eq!(b.answer().code(), "05");
+        let refund = a.refund(&purchase, 100);
+        a.approved(&refund);
+        assert_eq!(a.amounts(&purchase), [1000, 100, 0, 0]);
+    });
+}
