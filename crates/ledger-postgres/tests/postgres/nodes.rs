@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use ledger_postgres::{OpenError, PostgresOptions, PostgresStore};
 use postgres_harness::{Cluster, Way};
-use refund_ledger::store::{Completion, Recovered, Standing, Store};
+use refund_ledger::store::{Completion, Recovered, Request, Standing, Store};
 use refund_ledger::{
-    Advice, AdviceState, Change, Key, Kind, Name, Stan, Transaction, WireTime, Working, decide,
+    Advice, AdviceKey, AdviceState, Change, Key, Kind, Name, Stan, Transaction, WireTime, Working,
+    decide,
 };
 use tokio::time::Instant;
 
@@ -310,4 +311,65 @@ fn what_is_too_old_goes() {
         "SELECT relname FROM pg_class WHERE relname LIKE 'events\\_%' AND relkind = 'r' ORDER BY 1";
     let first = format!("events_{}", (now - 6 * day) / day);
     eventually(|| (cluster.sql(database, days).unwrap()[0] == first).then_some(()));
+}
+
+/// Advices of one order are sent one after the other, whichever nodes have them.
+#[test]
+fn an_advice_waits_for_its_turn() {
+    let Some(cluster) = Cluster::start("turns") else {
+        return;
+    };
+    let any = ledger(&cluster);
+    let mut nodes = [
+        open(&options(&any, "node-1")),
+        open(&options(&any, "node-2")),
+    ];
+    let bought = purchase(1, 100);
+    nodes[0].must_commit(create(&bought));
+    let first = advice(&bought, 200);
+    // By a clock that goes behind.
+    let mut second = advice(&bought, 150);
+    second.key.ordinal = 1;
+    let other = Advice {
+        order: purchase(2, 100).key,
+        key: AdviceKey {
+            transaction: purchase(2, 100).key,
+            ordinal: 0,
+        },
+        ..advice(&bought, 100)
+    };
+    let made = |advice: &Advice| {
+        let mut next = Working::new();
+        next.put_advice(Arc::new(advice.clone()));
+        let event = refund_ledger::Event {
+            cause: refund_ledger::Cause::TimedOut,
+            at: advice.created,
+            changes: vec![Change::CreateAdvice(Arc::new(advice.clone()))],
+        };
+        (event, next)
+    };
+    for (node, advice) in [(0, &first), (1, &second), (1, &other)] {
+        nodes[node].must_commit(made(advice));
+    }
+    let [one, two] = &mut nodes;
+    assert!(has_come(one, &first) && has_come(two, &other));
+    assert!(!has_come(two, &second));
+    one.must_commit(advance(&first, AdviceState::Sent, 1, 300));
+    assert!(!has_come(two, &second));
+    let sent = Advice {
+        version: 2,
+        ..first
+    };
+    one.must_commit(advance(&sent, AdviceState::Dead, 1, 400));
+    assert!(has_come(two, &second));
+}
+
+fn has_come(node: &mut Node, advice: &Advice) -> bool {
+    let (ticket, advice) = (1 << 40, advice.key);
+    node.store
+        .submit(&mut vec![Request::Turn { ticket, advice }]);
+    match node.wait(ticket) {
+        Completion::Turn { has_come, .. } => has_come.unwrap(),
+        other => panic!("{other:?}"),
+    }
 }
