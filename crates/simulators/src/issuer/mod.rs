@@ -35,7 +35,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use iso8583_codec::Spec;
 use iso8583_framing::Framing;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -50,6 +50,9 @@ use journal::Journal;
 
 /// Commands to one connection that wait: late answers wait longer when there are more.
 const COMMANDS_MAX: usize = 1_024;
+
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 4_096;
 
 /// How long accepting rests after it failed, for instance for want of file descriptors.
 const ACCEPT_REST: Duration = Duration::from_millis(20);
@@ -154,7 +157,7 @@ impl Issuer {
         let journal = journal
             .map(|path| Journal::open(&path, &journal_salt))
             .transpose()?;
-        let listener = TcpListener::bind(&listen).await?;
+        let listener = bind(&listen).await?;
         let address = listener.local_addr()?;
         let mut host = Host::new(
             spec,
@@ -268,7 +271,7 @@ impl Issuer {
     /// Where somebody else has taken it.
     pub async fn open_listener(&self) -> io::Result<()> {
         self.close_listener().await;
-        let listener = TcpListener::bind(self.address).await?;
+        let listener = bind(self.address).await?;
         let task = tokio::spawn(accept(Arc::clone(&self.shared), listener));
         *lock(&self.accepting) = Some(task);
         Ok(())
@@ -327,6 +330,13 @@ impl Drop for Issuer {
             .control
             .send_modify(|control| control.stopped = true);
     }
+}
+
+async fn bind(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind(address).await?;
+    // Once more, for a longer queue than the library asks for.
+    rustix::net::listen(&listener, BACKLOG)?;
+    Ok(listener)
 }
 
 async fn accept(shared: Arc<Shared>, listener: TcpListener) {

@@ -238,11 +238,16 @@ impl Connection {
             let waits = described(lane);
             return tools.unexpected(format!("an answer with another STAN came to {waits}"));
         }
-        tools.measure(lane, moment);
+        let latency = tools.latency(lane, moment);
         self.free.push(place);
-        match verdict(lane, echoes, code, body) {
+        let verdict = verdict(lane, echoes, code, body);
+        let is_allowed = verdict.is_err() && echoes.is_ok() && tools.allowed.contains(&code);
+        if moment.measures {
+            tools.report.measure(latency, is_allowed);
+        }
+        match verdict {
             Ok(()) => lane.settle(body, tools.keep_answers, tools.originals),
-            Err(_) if echoes.is_ok() && tools.allowed.contains(&code) => {
+            Err(_) if is_allowed => {
                 tools.report.allowed += 1;
                 lane.forget();
             }
@@ -300,15 +305,13 @@ impl Tools {
         }
     }
 
-    fn measure(&mut self, lane: &mut Lane, moment: Moment) {
+    /// How long the answer to what is in flight took, in nanoseconds.
+    fn latency(&mut self, lane: &mut Lane, moment: Moment) -> u64 {
         let latency = moment
             .now
             .saturating_sub(lane.sent.take().unwrap_or(moment.now));
         self.latency_sum = self.latency_sum.wrapping_add(latency);
-        if moment.measures {
-            self.report.measured_answers += 1;
-            self.report.latency.saturating_record(latency);
-        }
+        latency
     }
 }
 

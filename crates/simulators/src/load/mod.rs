@@ -23,7 +23,7 @@ use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, ScopedJoinHandle};
 use std::time::Duration;
 
 use iso8583_codec::Spec;
@@ -45,6 +45,12 @@ pub const CONNECTIONS_MAX: usize = 60_000;
 
 /// Most messages in flight a connection.
 pub const WINDOW_MAX: usize = 10_000;
+
+/// Connections that are made at the same time: over a network one after the other would take a round trip each.
+const CONNECTING_MAX: usize = 16;
+
+/// Connections that one thread makes at least, where there are so many.
+const CONNECTIONS_EACH: usize = 64;
 
 /// Most threads.
 pub const THREADS_MAX: usize = 64;
@@ -218,11 +224,8 @@ impl Load {
             .map_err(|error| LoadError::Connect { open: 0, error })?;
         let mark = run_mark();
         let mut shares: Vec<Vec<Connection>> = (0..config.threads).map(|_| Vec::new()).collect();
-        for number in 0..config.connections {
-            let stream = connect(address).map_err(|error| LoadError::Connect {
-                open: number,
-                error,
-            })?;
+        let streams = connect_all(address, config.connections)?;
+        for (number, stream) in streams.into_iter().enumerate() {
             let connection =
                 Connection::new(stream, number, mark, &config).map_err(LoadError::Config)?;
             shares[number % config.threads].push(connection);
@@ -294,6 +297,35 @@ impl Load {
         report.intended_rate = self.config.rate;
         report
     }
+}
+
+/// Connects so many times, a few at a time.
+fn connect_all(address: SocketAddr, count: usize) -> Result<Vec<TcpStream>, LoadError> {
+    let threads = CONNECTING_MAX.min(count.div_ceil(CONNECTIONS_EACH));
+    let parts: Vec<(Vec<TcpStream>, io::Result<()>)> = std::thread::scope(|scope| {
+        let begin = |part| {
+            scope.spawn(move || {
+                let mut open = Vec::new();
+                let connected = (part..count).step_by(threads).try_for_each(|_| {
+                    open.push(connect(address)?);
+                    Ok(())
+                });
+                (open, connected)
+            })
+        };
+        let threads: Vec<_> = (0..threads).map(begin).collect();
+        let end = |thread: ScopedJoinHandle<'_, _>| thread.join().expect("connecting panicked");
+        threads.into_iter().map(end).collect()
+    });
+    let mut streams = Vec::new();
+    let mut went_well = Ok(());
+    for (open, connected) in parts {
+        streams.extend(open);
+        went_well = went_well.and(connected);
+    }
+    let open = streams.len();
+    went_well.map_err(|error| LoadError::Connect { open, error })?;
+    Ok(streams)
 }
 
 fn connect(address: SocketAddr) -> io::Result<TcpStream> {

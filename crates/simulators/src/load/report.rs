@@ -56,13 +56,16 @@ pub struct Report {
     pub processor: Duration,
     /// Processor time of other processes in the measured part, by name.
     pub processor_of: Vec<(String, Duration)>,
-    pub(super) latency: Histogram<u64>,
+    latency: Histogram<u64>,
+    /// Of the answers that were allowed though another was right.
+    latency_allowed: Histogram<u64>,
 }
 
 impl Report {
     pub(super) fn new() -> Report {
         let latency =
-            Histogram::new_with_bounds(LATENCY_NANOSECONDS_MIN, LATENCY_NANOSECONDS_MAX, 3);
+            Histogram::new_with_bounds(LATENCY_NANOSECONDS_MIN, LATENCY_NANOSECONDS_MAX, 3)
+                .expect("the bounds are in order and three digits are possible");
         Report {
             connections: 0,
             window: 0,
@@ -81,8 +84,20 @@ impl Report {
             broken: Vec::new(),
             processor: Duration::ZERO,
             processor_of: Vec::new(),
-            latency: latency.expect("the bounds are in order and three digits are possible"),
+            latency_allowed: latency.clone(),
+            latency,
         }
+    }
+
+    /// Counts a measured answer; `allowed`: another would have been right.
+    pub(super) fn measure(&mut self, nanoseconds: u64, allowed: bool) {
+        self.measured_answers += 1;
+        let latency = if allowed {
+            &mut self.latency_allowed
+        } else {
+            &mut self.latency
+        };
+        latency.saturating_record(nanoseconds);
     }
 
     /// Adds what another thread measured at the same time.
@@ -108,6 +123,7 @@ impl Report {
         self.processor += other.processor;
         // The same bounds.
         let _ = self.latency.add(other.latency);
+        let _ = self.latency_allowed.add(other.latency_allowed);
     }
 
     /// Answers a second in the measured part.
@@ -116,10 +132,23 @@ impl Report {
         self.measured_answers as f64 / self.measured.as_secs_f64().max(1e-9)
     }
 
-    /// The latency that this share of the measured answers did not pass, in microseconds.
+    /// The latency that this share of the measured answers did not pass, in microseconds. Answers that were allowed though another was
+    /// right do not count.
     #[must_use]
     pub fn latency_us(&self, share: f64) -> f64 {
         self.latency.value_at_quantile(share) as f64 / 1_000.0
+    }
+
+    /// The same of the answers that were allowed though another was right.
+    #[must_use]
+    pub fn latency_allowed_us(&self, share: f64) -> f64 {
+        self.latency_allowed.value_at_quantile(share) as f64 / 1_000.0
+    }
+
+    /// Measured answers that were allowed though another was right.
+    #[must_use]
+    pub fn measured_allowed(&self) -> u64 {
+        self.latency_allowed.len()
     }
 
     /// Mean latency of the measured answers in microseconds.
@@ -171,6 +200,8 @@ impl Report {
             "unexpected": self.unexpected,
             "unanswered": self.unanswered,
             "allowed": self.allowed,
+            "allowed_p50_us": rounded(self.latency_allowed_us(0.5)),
+            "allowed_p99_us": rounded(self.latency_allowed_us(0.99)),
             "not_sent": self.not_sent,
             "kinds": deeds,
             "codes": self.codes,
@@ -220,12 +251,16 @@ impl fmt::Display for Report {
         row(f, "unexpected", self.unexpected.to_string())?;
         for (name, number) in [
             ("  never answered", self.unanswered),
-            ("allowed", self.allowed),
             ("due, but not sent", self.not_sent),
         ] {
             if number > 0 {
                 row(f, name, number.to_string())?;
             }
+        }
+        if self.allowed > 0 {
+            let (p50, p99) = (self.latency_allowed_us(0.5), self.latency_allowed_us(0.99));
+            let latency = format!("{} (p50 {p50:.1} us, p99 {p99:.1} us)", self.allowed);
+            row(f, "allowed", latency)?;
         }
         let used = |time| format!("{:.3} us of processor a message", self.us_per_message(time));
         row(f, "load itself", used(self.processor))?;
