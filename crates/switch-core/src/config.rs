@@ -95,6 +95,9 @@ pub struct SafConfig {
 pub struct Limits {
     /// Requests that wait for the ledger, in all.
     pub waiting_max: usize,
+    /// How long a request may wait, before it is read and for the ledger; microseconds. One that comes when the oldest change is
+    /// under way for longer is not taken, nor one that needs a record from disk when the oldest read is.
+    pub wait_max: u64,
     /// Requests toward one issuer without an answer.
     pub in_flight_max: usize,
 }
@@ -103,6 +106,7 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             waiting_max: 65_536,
+            wait_max: 1_000_000,
             in_flight_max: 100_000,
         }
     }

@@ -17,5 +17,7 @@ impl Core {
             link.clock_set_forward(by);
         }
         self.advices_wait_on(by);
+        self.committing.clock_set_forward(by);
+        self.fetching.clock_set_forward(by);
     }
 }

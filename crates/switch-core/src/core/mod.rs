@@ -8,6 +8,7 @@ mod find;
 mod flight;
 mod frame;
 mod link;
+mod owed;
 mod own;
 mod recover;
 mod reversal;
@@ -34,6 +35,7 @@ use self::busy::Busy;
 use self::flight::Flight;
 use self::frame::Frame;
 use self::link::Link;
+use self::owed::Owed;
 use self::saf::Saf;
 pub use self::saf::{Operation, OperationError, Progress, advice_message};
 use self::slab::Slab;
@@ -101,11 +103,13 @@ pub struct Core {
     flights: HashMap<Key, Box<Flight>>,
     saf: Saf,
     busy: Busy,
-    fetching: Slab<(Task, Wanted)>,
-    committing: Slab<Committing>,
+    fetching: Owed<(Task, Wanted)>,
+    committing: Owed<Committing>,
     ready: VecDeque<Task>,
     /// Tasks that look again after a while.
     asleep: Slab<Task>,
+    /// How long requests that come now have waited before they came here, microseconds.
+    waited: u64,
     /// Tasks in `busy`, `fetching` and `asleep`.
     waiting: usize,
     /// How many of them are requests of this name, and of this name whatever the DE 7.
@@ -185,10 +189,11 @@ impl Core {
             flights: HashMap::new(),
             saf,
             busy: Busy::new(),
-            fetching: Slab::new(),
-            committing: Slab::new(),
+            fetching: Owed::new(),
+            committing: Owed::new(),
             ready: VecDeque::new(),
             asleep: Slab::new(),
+            waited: 0,
             waiting: 0,
             asking: HashMap::new(),
             spare_askings: Spare::new(),
@@ -249,6 +254,16 @@ impl Core {
             }
         }
         self.run_ready();
+    }
+
+    /// Requests that are given from now on have waited for up to so many microseconds until somebody came to read them.
+    pub fn waited(&mut self, microseconds: u64) {
+        self.waited = microseconds;
+    }
+
+    /// How long a request may wait, microseconds: [`crate::Limits::wait_max`].
+    pub fn wait_max(&self) -> u64 {
+        self.config.limits.wait_max
     }
 
     /// No new requests from now on: they are answered `system`. What is in flight goes on.

@@ -301,6 +301,11 @@ impl Core {
                 self.run(task, message);
             }
             Err(Interrupt::Later) => self.sleep(task),
+            Err(Interrupt::Get(_) | Interrupt::Find(_)) if self.reads_late(&task) => {
+                if let Work::Ask(asking) = task.work {
+                    self.ask_in_memory(asking);
+                }
+            }
             Err(Interrupt::Get(key)) => {
                 let ticket = self.fetch(task, Wanted::Record(key));
                 self.requests.push(Request::Get { ticket, key });
@@ -356,7 +361,7 @@ impl Core {
 
     fn fetch(&mut self, task: Task, wanted: Wanted) -> u64 {
         self.begins_to_wait(&task);
-        self.fetching.insert((task, wanted))
+        self.fetching.insert((task, wanted), self.now)
     }
 
     fn commit(&mut self, mut task: Task, decision: Decision) {
@@ -382,12 +387,13 @@ impl Core {
         for key in keys.iter() {
             self.busy.lock(key);
         }
-        let id = self.committing.insert(Committing {
+        let committing = Committing {
             task,
             keys,
             cause: event.cause,
             after,
-        });
+        };
+        let id = self.committing.insert(committing, self.now);
         self.requests.push(Request::Commit(Item {
             id,
             event,
@@ -660,8 +666,16 @@ impl Core {
         }
     }
 
-    /// Whether one more request may wait.
+    /// Whether no more requests may wait: there are too many, or this one would not be dealt with in time.
     pub(super) fn is_overloaded(&self) -> bool {
-        self.waiting + self.committing.len() >= self.config.limits.waiting_max
+        let limits = &self.config.limits;
+        self.waiting + self.committing.len() >= limits.waiting_max
+            || self.waited + self.committing.age(self.now) > limits.wait_max
+    }
+
+    /// Whether a request that has to be read for would not be dealt with in time. Others need not know that reading takes long.
+    fn reads_late(&self, task: &Task) -> bool {
+        let is_request = matches!(task.work, Work::Ask(_)) && task.has_read_nothing();
+        is_request && self.fetching.age(self.now) > self.config.limits.wait_max
     }
 }

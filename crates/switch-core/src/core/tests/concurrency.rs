@@ -187,6 +187,8 @@ impl Node {
         });
         let mut config = config(WORLDS[0]);
         config.links[0].sign_on = false;
+        // A thread that is not scheduled for long is no ledger that takes long.
+        config.limits.wait_max = u64::MAX;
         let core = Core::new(
             config,
             store.clone(),

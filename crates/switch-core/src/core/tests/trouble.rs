@@ -208,6 +208,81 @@ fn more_than_may_wait_for_the_ledger_is_refused() {
     });
 }
 
+/// A ledger that takes long: who comes now is refused at once, who waits goes on waiting.
+#[test]
+fn what_would_wait_for_too_long_is_refused() {
+    let setup = |config: &mut CoreConfig| config.limits.wait_max = SECOND;
+    story_with(setup, |w| {
+        w.hold();
+        let waiting = w.purchase(100);
+        w.send(&waiting);
+        w.pass(SECOND);
+        let other = w.purchase(100);
+        w.send(&other);
+        w.no_answer();
+        w.pass(1);
+        let late = w.purchase(100);
+        w.refused(&late, "96");
+        // Nobody knows yet what becomes of it.
+        w.send(&waiting.repeated());
+        w.no_answer();
+        // The first is done; the other has only begun to wait.
+        w.release_first();
+        w.send(&late);
+        w.no_answer();
+        w.release();
+        for _ in 0..3 {
+            let relayed = w.issuer_gets();
+            w.issuer_answers(&relayed, "00");
+            assert_eq!(w.answer().code(), "00");
+        }
+    });
+}
+
+/// Nobody came to read it for a second: what it asks for is not begun any more, and what is on record is answered.
+#[test]
+fn what_has_waited_for_too_long_is_refused() {
+    story(|w| {
+        let original = w.purchase(1000);
+        w.approved(&original);
+        w.core.waited(SECOND + 1);
+        let late = w.purchase(100);
+        w.refused(&late, "96");
+        // What others may have changed is asked for first, which is too much now.
+        if !w.store.asks_for_everything() && !w.store.is_shared() {
+            w.refused(&original.repeated(), "00");
+        }
+        w.core.waited(SECOND);
+        w.approved(&late);
+    });
+}
+
+/// Where reading takes long, who must be read for is refused, and nobody else.
+#[test]
+fn what_would_wait_for_a_read_for_too_long_is_refused() {
+    story(|w| {
+        let original = w.purchase(1000);
+        w.approved(&original);
+        if !w.store.asks_for_everything() {
+            return;
+        }
+        w.store.hold_reads();
+        let waiting = w.refund(&original, 100);
+        w.send(&waiting);
+        w.pass(SECOND + 1);
+        let late = w.refund(&original, 100);
+        w.refused(&late, "96");
+        w.send(&late.repeated());
+        w.no_answer();
+        w.store.release_reads();
+        w.settle();
+        let relayed = w.issuer_gets();
+        w.issuer_answers(&relayed, "00");
+        assert_eq!(w.answer().code(), "00");
+        w.approved(&late);
+    });
+}
+
 /// 96 says that no money moved. Of what is on record, or may be, it is not said, however much there is to do.
 #[test]
 fn what_is_on_record_is_answered_under_any_load_and_at_the_end_of_a_node() {

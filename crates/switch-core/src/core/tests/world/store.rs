@@ -69,6 +69,8 @@ pub(crate) struct WorldStore {
     trouble: Mutex<Option<Trouble>>,
     /// Commits that wait, while they are held back.
     held: Mutex<Option<VecDeque<Request>>>,
+    /// Reads that wait, while they are held back.
+    held_reads: Mutex<Option<Vec<Request>>>,
 }
 
 impl WorldStore {
@@ -105,6 +107,7 @@ impl WorldStore {
             completed: Mutex::default(),
             trouble: Mutex::default(),
             held: Mutex::default(),
+            held_reads: Mutex::default(),
         }
     }
 
@@ -125,6 +128,17 @@ impl WorldStore {
 
     pub(crate) fn poison(&self) {
         self.inner.poison();
+    }
+
+    /// From now on reads wait.
+    pub(crate) fn hold_reads(&self) {
+        self.held_reads.lock().unwrap().get_or_insert_default();
+    }
+
+    /// All reads that wait are done; later ones at once.
+    pub(crate) fn release_reads(&self) {
+        let held = self.held_reads.lock().unwrap().take();
+        self.inner.submit(&mut held.unwrap_or_default());
     }
 
     /// From now on commits wait.
@@ -221,6 +235,9 @@ impl Store for WorldStore {
         }
         if let Some(held) = &mut *self.held.lock().unwrap() {
             held.extend(requests.extract_if(.., |request| matches!(request, Request::Commit(_))));
+        }
+        if let Some(held) = &mut *self.held_reads.lock().unwrap() {
+            held.extend(requests.extract_if(.., |request| !matches!(request, Request::Commit(_))));
         }
         self.inner.submit(requests);
     }
