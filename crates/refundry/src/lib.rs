@@ -4,6 +4,8 @@
 //! message means is decided in `switch-core`, what is left of an original in `refund-ledger`.
 
 // Records and messages are many small allocations that one thread makes and another frees: see docs/decisions/allocator.md.
+// Tests count what is allocated.
+#[cfg(not(test))]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

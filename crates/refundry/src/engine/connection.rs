@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use super::frames::{Frames, Incoming, Input, READ_BYTES};
 use super::outbox::{Outbox, Spare};
 use super::return_path::TpduNumber;
+use super::waits::Behind;
 
 /// A frame that has begun must be whole within this time, or within the idle time where that is shorter: a peer that sends a
 /// byte now and then does not hold a connection.
@@ -22,6 +23,10 @@ const FRAME_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A peer must take what is written to it within this time, or within the idle time where that is shorter.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Reads of one connection to an issuer before others have their turn. Its answers end what has begun, so they come before what
+/// terminals would begin: else what is in flight would grow with the number of terminals that ask at once.
+const ANSWER_READS_MAX: usize = 16;
 
 /// What a connection carries.
 #[derive(Copy, Clone, Debug)]
@@ -32,6 +37,17 @@ pub(crate) struct Rules {
     pub(crate) idle_timeout: Option<Duration>,
     /// A peer that does not take its answers is not heard until it does.
     pub(crate) answers_first: bool,
+}
+
+/// When a connection is read.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Moment {
+    /// By the data plane's clock.
+    pub(crate) running: Duration,
+    /// By the node's clock, microseconds.
+    pub(crate) clock: u64,
+    /// How long a request may wait, microseconds.
+    pub(crate) wait_max: u64,
 }
 
 /// Why a connection ended.
@@ -60,6 +76,8 @@ pub(crate) struct Connection {
     noted: bool,
     /// When it was heard last. All times here are of the data plane's clock.
     heard: Duration,
+    /// There is more to read than was read.
+    behind: Option<Behind>,
     /// Since when a frame is not whole.
     frame_began: Option<Duration>,
     /// The socket is full.
@@ -92,6 +110,7 @@ impl Connection {
             outbox,
             noted: false,
             heard: now,
+            behind: None,
             frame_began: None,
             stuck: None,
             end: None,
@@ -100,21 +119,25 @@ impl Connection {
     }
 
     /// What its task does when it is woken: writes what was stuck, then reads once and delivers what came. Ready when the
-    /// connection has ended.
+    /// connection has ended. `deliver` also gets how long a message has waited to be read, microseconds.
     pub(crate) fn poll(
         &mut self,
         context: &mut Context<'_>,
-        now: Duration,
+        Moment {
+            running,
+            clock,
+            wait_max,
+        }: Moment,
         input: &mut Input,
         spare: &mut Spare,
-        deliver: &mut impl FnMut(&mut Outbox, Incoming<'_>),
+        deliver: &mut impl FnMut(&mut Outbox, Incoming<'_>, u64),
     ) -> Poll<End> {
         match &mut self.waker {
             Some(waker) => waker.clone_from(context.waker()),
             None => self.waker = Some(context.waker().clone()),
         }
         if self.stuck.is_some() {
-            self.poll_write(context, now, spare);
+            self.poll_write(context, running, spare);
         }
         if let Some(end) = self.end.take() {
             return Poll::Ready(end);
@@ -122,6 +145,7 @@ impl Connection {
         if self.stuck.is_some() && self.answers_first {
             return Poll::Pending;
         }
+        let mut reads = 0;
         loop {
             let mut buffer = ReadBuf::new(input.room(&self.frames));
             match Pin::new(&mut self.stream).poll_read(context, &mut buffer) {
@@ -133,21 +157,43 @@ impl Connection {
             if bytes == 0 {
                 return Poll::Ready(End::Closed);
             }
-            self.heard = now;
+            self.heard = running;
             let (frames, outbox) = (&mut self.frames, &mut self.outbox);
-            let taken = frames.take(input, bytes, &mut |incoming| deliver(outbox, incoming));
+            let behind = self.behind.as_mut();
+            let waited = behind.map_or(0, |behind| behind.waited(clock, wait_max));
+            let deliver = &mut |incoming: Incoming<'_>| deliver(outbox, incoming, waited);
+            let taken = frames.take(input, bytes, deliver);
             self.frame_began = match taken {
                 Err(error) => return Poll::Ready(End::Frame(error)),
                 Ok(taken) if !taken.inside => None,
-                Ok(taken) => self.frame_began.filter(|_| !taken.any_whole).or(Some(now)),
+                Ok(taken) => self
+                    .frame_began
+                    .filter(|_| !taken.any_whole)
+                    .or(Some(running)),
             };
-            if bytes == READ_BYTES {
+            if bytes < READ_BYTES {
+                // Less than asked for: there is no more, and asking again costs no call of the system.
+                self.behind = None;
+                continue;
+            }
+            self.falls_behind(bytes, clock);
+            reads += 1;
+            if self.answers_first || reads == ANSWER_READS_MAX {
                 // There is more, after the others.
                 context.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            // Less than asked for: there is no more, and asking again costs no call of the system.
         }
+    }
+
+    /// A read has brought as much as one may: more waits.
+    fn falls_behind(&mut self, bytes: usize, clock: u64) {
+        let counted = self.behind.as_mut();
+        if counted.is_some_and(|behind| behind.read(bytes as u64)) {
+            return;
+        }
+        let unread = rustix::io::ioctl_fionread(&self.stream).unwrap_or(0);
+        self.behind = Behind::new(self.behind, unread, clock);
     }
 
     /// Adds a message to what is to be written; whether that is to be noted. `tpdu`: of the message that it answers.

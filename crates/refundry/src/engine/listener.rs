@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use std::{io, net};
 
-use metrics::{Counter, counter, gauge};
+use metrics::{Counter, Gauge, counter, gauge};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::connection::{End, Rules};
@@ -13,7 +13,12 @@ use super::frames::Incoming;
 use super::outbox::Outbox;
 use super::return_path::ReturnPath;
 use super::{Engine, Stage};
+use crate::config::Address;
 use crate::metrics::{CONNECTIONS, MALFORMED};
+
+/// Connections that the system sets up for us before we accept them; it may take fewer (`somaxconn`). What comes on top of them is
+/// asked to come again after a second, so thousands that come back together after a cut must find room here.
+const BACKLOG: i32 = 4096;
 
 /// Wait before accepting again when the system refuses (out of descriptors, say).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -41,10 +46,19 @@ impl Listener<net::TcpListener> {
     }
 }
 
+/// Listens on an address.
+pub(crate) async fn bind(address: &Address) -> io::Result<TcpListener> {
+    let socket = TcpListener::bind((address.host.as_str(), address.port)).await?;
+    // Once more, for a longer queue than the library asks for.
+    rustix::net::listen(&socket, BACKLOG)?;
+    Ok(socket)
+}
+
 /// Connections of one listener, counted.
 struct Open {
     name: String,
     count: AtomicUsize,
+    gauge: Gauge,
 }
 
 impl Open {
@@ -53,7 +67,7 @@ impl Open {
             .count
             .fetch_add(difference.cast_unsigned(), Ordering::Relaxed);
         let count = before.wrapping_add(difference.cast_unsigned());
-        gauge!(CONNECTIONS, "listener" => self.name.clone()).set(count as f64);
+        self.gauge.set(count as f64);
         count
     }
 }
@@ -63,6 +77,7 @@ pub(crate) async fn run(engine: Arc<Engine>, listener: Listener<TcpListener>) {
     let open = Arc::new(Open {
         name: listener.name.clone(),
         count: AtomicUsize::new(0),
+        gauge: gauge!(CONNECTIONS, "listener" => listener.name.clone()),
     });
     let refused = malformed(&listener.name, "too_many_connections");
     let mut stage = engine.stage();
@@ -73,6 +88,8 @@ pub(crate) async fn run(engine: Arc<Engine>, listener: Listener<TcpListener>) {
         };
         let stream = match accepted {
             Ok((stream, _)) => stream,
+            // That one is gone already; the next may be fine.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
             Err(error) => {
                 tracing::warn!(listener = %listener.name, %error, "cannot accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;

@@ -8,6 +8,8 @@
 //! Why so: `docs/decisions/one-thread-data-plane.md`.
 
 mod admin;
+#[cfg(test)]
+mod allocations;
 mod build;
 mod connection;
 mod frames;
@@ -21,6 +23,7 @@ mod questions;
 mod return_path;
 mod switch;
 mod table;
+mod waits;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -36,7 +39,7 @@ use switch_core::{Core, OperationError, Output};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, watch};
 
-use self::connection::{Connection, End, Rules};
+use self::connection::{Connection, End, Moment, Rules};
 use self::frames::{Incoming, Input};
 pub use self::ledger::{Ledger, postgres_options};
 use self::outbox::{Outbox, Spare};
@@ -44,14 +47,21 @@ pub use self::questions::{Question, SafQuestion, ask_node, socket_path};
 use self::return_path::ReturnPath;
 pub use self::switch::{Switch, SwitchError};
 use self::table::Table;
+use self::waits::Passes;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
+
+/// Inputs of more than so many microseconds make a turn of their own: where thousands of connections are ready, what the first have
+/// asked for is not kept back until the last are read.
+const TURN_MAX: u64 = 5_000;
 
 /// What all tasks of a node share.
 pub(crate) struct Engine {
     state: Mutex<State>,
     clock: Clock,
     due: Arc<Due>,
+    /// A pass over the connections has begun.
+    pass: Notify,
     store: Arc<dyn Store>,
     metrics: Option<Metrics>,
     last_ticket: AtomicU64,
@@ -66,6 +76,9 @@ struct State {
     noted: Vec<u64>,
     input: Input,
     spare: Spare,
+    passes: Passes,
+    /// When the first input came that no turn has followed yet, microseconds.
+    input_since: Option<u64>,
     /// How long the data plane has been running: the clock of the connections' time-outs. Time in which it did not come to run is
     /// not counted, since it heard nobody then.
     running: Duration,
@@ -142,12 +155,15 @@ impl Engine {
                 noted: Vec::new(),
                 input: Input::default(),
                 spare: Spare::default(),
+                passes: Passes::default(),
+                input_since: None,
                 running: Duration::ZERO,
                 sweep: 0,
                 operators: HashMap::new(),
             }),
             clock,
             due,
+            pass: Notify::new(),
             store,
             metrics,
             last_ticket: AtomicU64::new(0),
@@ -190,6 +206,7 @@ impl Engine {
         let mut state = self.lock();
         // Whoever calls from here on is heard in the next turn.
         self.due.called.swap(false, Ordering::AcqRel);
+        state.input_since = None;
         let now = self.now(&mut state.core);
         if self.due.completed.swap(false, Ordering::AcqRel) {
             state.core.completions(now);
@@ -228,25 +245,56 @@ impl Engine {
                 connections,
                 input,
                 spare,
+                passes,
+                input_since,
                 running,
                 ..
             } = &mut *state;
+            let now = self.now(core);
+            let moment = Moment {
+                running: *running,
+                clock: now,
+                wait_max: core.wait_max(),
+            };
             let Some(connection) = connections.get_mut(number) else {
                 return Poll::Ready(End::Closed);
             };
-            let mut now = None;
-            let polled =
-                connection.poll(context, *running, input, spare, &mut |outbox, incoming| {
-                    let now = *now.get_or_insert_with(|| self.now(core));
-                    deliver(core, outbox, incoming, now);
-                });
+            let mut any = false;
+            let mut deliver = |outbox: &mut Outbox, incoming: Incoming<'_>, waited: u64| {
+                if !any {
+                    any = true;
+                    if passes.reads(now) {
+                        self.pass.notify_one();
+                    }
+                }
+                core.waited(waited.max(passes.waited(now)));
+                deliver(core, outbox, incoming, now);
+            };
+            let polled = connection.poll(context, moment, input, spare, &mut deliver);
+            let since = match any {
+                true => *input_since.get_or_insert(now),
+                false => now,
+            };
             drop(state);
-            if now.is_some() {
+            if any {
                 self.due.call();
+            }
+            if now.saturating_sub(since) > TURN_MAX {
+                self.turn(None);
             }
             polled
         })
         .await
+    }
+
+    /// Notes how long the passes over the connections take: it runs once behind all that were ready when one began.
+    async fn follow_passes(&self) {
+        loop {
+            self.pass.notified().await;
+            let mut state = self.lock();
+            let now = self.now(&mut state.core);
+            state.passes.end(now);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

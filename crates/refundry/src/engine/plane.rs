@@ -44,6 +44,8 @@ impl Plane {
         let running = engine.clone();
         let thread = thread::Builder::new().name("data-plane".to_owned());
         let thread = thread.spawn(move || {
+            #[cfg(test)]
+            super::allocations::count_this_thread();
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build();
@@ -101,6 +103,8 @@ fn begin(
         doors.into_iter().map(Listener::into_async).collect();
     let doors = doors?;
     tokio::spawn(turns(engine.clone()));
+    let passes = engine.clone();
+    tokio::spawn(async move { passes.follow_passes().await });
     for line in lines {
         tokio::spawn(issuer_link::run(engine.clone(), line));
     }

@@ -19,7 +19,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use super::connection::Rules;
 use super::issuer_link::Line;
 use super::ledger::Ledger;
-use super::listener::Listener;
+use super::listener::{self, Listener};
 use super::plane::{Plane, TICK};
 use super::{Engine, Stage, admin, build, issuer_link, questions};
 use crate::clock::Clock;
@@ -361,12 +361,13 @@ fn require_keys(file: &Path, keys: &secrets::Keys, store: &dyn Store) -> Result<
 }
 
 async fn bind(name: &str, address: &Address) -> Result<TcpListener, SwitchError> {
-    let bound = TcpListener::bind((address.host.as_str(), address.port)).await;
-    bound.map_err(|error| SwitchError::Listen {
-        name: name.to_owned(),
-        address: address.clone(),
-        error,
-    })
+    listener::bind(address)
+        .await
+        .map_err(|error| SwitchError::Listen {
+            name: name.to_owned(),
+            address: address.clone(),
+            error,
+        })
 }
 
 fn lines(config: &Config) -> Vec<Line> {

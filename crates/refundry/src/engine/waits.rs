@@ -1,0 +1,168 @@
+//! How long what is read has waited to be read: requests that waited for too long are not taken.
+
+/// Time between two passes in which nobody waits for the second one; microseconds.
+const PASSES_APART: u64 = 50_000;
+
+/// Where a connection is never seen empty for as long as a request may wait, a wait of so small a part of that is too long: what
+/// waits on the peer's side is not seen here.
+const STANDING_PART: u64 = 10;
+
+/// Of a connection that brings more than is read of it: when came what is read now.
+///
+/// What is there unread at some moment came before it, and what follows behind it came after; so the bytes that wait are counted
+/// once, and again when they have been read. In between they count as having come evenly.
+///
+/// Once something has waited for too long, everything has until there is nothing more to read: else the peer's queue would stay
+/// as long as it is, and so would every wait.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Behind {
+    /// Between these times came the bytes that are read now, microseconds of the clock.
+    from: u64,
+    to: u64,
+    /// So many were these bytes, and
+    bytes: u64,
+    /// so many of them are not read yet.
+    left: u64,
+    /// Since when there has always been more to read.
+    since: u64,
+    /// Something has waited for too long.
+    late: bool,
+}
+
+impl Behind {
+    /// So many bytes are there unread; `before` is what was read until now.
+    pub(crate) fn new(before: Option<Behind>, bytes: u64, now: u64) -> Option<Behind> {
+        (bytes > 0).then_some(Behind {
+            from: before.map_or(now, |before| before.to),
+            to: now,
+            bytes,
+            left: bytes,
+            since: before.map_or(now, |before| before.since),
+            late: before.is_some_and(|before| before.late),
+        })
+    }
+
+    /// How long what is read next has waited, microseconds; more than `most` where it is not to be taken.
+    pub(crate) fn waited(&mut self, now: u64, most: u64) -> u64 {
+        let read = self.bytes - self.left;
+        let after = (self.to - self.from).saturating_mul(read) / self.bytes;
+        let waited = now.saturating_sub(self.from + after);
+        let stands = now.saturating_sub(self.since) > most && waited > most / STANDING_PART;
+        self.late |= waited > most || stands;
+        if self.late {
+            waited.max(most.saturating_add(1))
+        } else {
+            waited
+        }
+    }
+
+    /// So many bytes have been read; whether some of those that were counted are left.
+    pub(crate) fn read(&mut self, bytes: u64) -> bool {
+        self.left = self.left.saturating_sub(bytes);
+        self.left > 0
+    }
+}
+
+/// Passes of the data plane's thread over all connections that can be read. Whoever can be read when one begins has its turn
+/// before it ends, so that nobody waits for longer than two of them take.
+#[derive(Debug, Default)]
+pub(crate) struct Passes {
+    /// When the present one began, microseconds.
+    began: Option<u64>,
+    /// When the last one ended, and how long it took.
+    ended: u64,
+    took: u64,
+}
+
+impl Passes {
+    /// A connection is read; whether a pass begins with it.
+    pub(crate) fn reads(&mut self, now: u64) -> bool {
+        if self.began.is_some() {
+            return false;
+        }
+        if now.saturating_sub(self.ended) > PASSES_APART {
+            self.took = 0;
+        }
+        self.began = Some(now);
+        true
+    }
+
+    /// Everybody who could be read when it began has been.
+    pub(crate) fn end(&mut self, now: u64) {
+        if let Some(began) = self.began.take() {
+            self.took = now.saturating_sub(began);
+            self.ended = now;
+        }
+    }
+
+    /// How long who is read now may have waited for it, microseconds.
+    pub(crate) fn waited(&self, now: u64) -> u64 {
+        let present = self.began.map_or(0, |began| now.saturating_sub(began));
+        present.max(self.took)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A peer sends a byte every microsecond from 0 on, and one is read every two, from `begin` on: what is read at any time is half
+    /// as old as the reading.
+    #[test]
+    fn what_is_read_of_a_queue_has_waited_as_long_as_it_has() {
+        let (begin, most) = (1_000, 10_000_000);
+        let mut behind = Behind::new(None, begin, begin);
+        let mut read = 0;
+        for now in (begin..1_000_000).step_by(100) {
+            let waited = behind.as_mut().unwrap().waited(now, most);
+            let came = read;
+            // Of the first nobody knows when they came.
+            if read > begin {
+                assert!(waited.abs_diff(now - came) <= 200, "{waited} at {now}");
+            }
+            read += 50;
+            if !behind.as_mut().unwrap().read(50) {
+                behind = Behind::new(behind, now - read, now);
+            }
+        }
+        assert!(Behind::new(behind, 0, 2_000_000).is_none());
+    }
+
+    #[test]
+    fn whoever_is_late_is_late_until_everything_is_read() {
+        let most = 1_000_000;
+        let mut behind = Behind::new(None, 100, 0).unwrap();
+        assert_eq!(behind.waited(most, most), most);
+        assert_eq!(behind.waited(most + 1, most), most + 1);
+        assert!(!behind.read(100));
+        let mut next = Behind::new(Some(behind), 100, most + 1).unwrap();
+        next.read(99);
+        assert!(next.waited(most + 2, most) > most);
+        assert!(Behind::new(Some(next), 0, most + 2).is_none());
+        // New bytes every 150 ms, and never none: the queue stands.
+        let mut behind = Behind::new(None, 10, 0).unwrap();
+        for now in (150_000..=900_000).step_by(150_000) {
+            assert_eq!(behind.waited(now, most), 150_000);
+            assert!(!behind.read(10));
+            behind = Behind::new(Some(behind), 10, now).unwrap();
+            behind.from = now;
+        }
+        assert_eq!(behind.waited(most, most), 100_000);
+        assert!(behind.waited(most + 50_000, most) > most);
+    }
+
+    #[test]
+    fn a_pass_tells_how_long_the_next_may_have_waited() {
+        let mut passes = Passes::default();
+        assert!(passes.reads(1_000_000));
+        assert!(!passes.reads(1_300_000));
+        assert_eq!(passes.waited(1_300_000), 300_000);
+        passes.end(1_400_000);
+        assert!(passes.reads(1_410_000));
+        assert_eq!(passes.waited(1_410_000), 400_000);
+        passes.end(1_420_000);
+        // A pause: nobody has waited.
+        assert!(passes.reads(2_000_000));
+        assert_eq!(passes.waited(2_000_000), 0);
+    }
+}
