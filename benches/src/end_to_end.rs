@@ -24,8 +24,8 @@ const SYNC_BYTES: usize = 4_096;
 pub struct Options {
     /// Rounds, each of the relay and of the switch.
     pub rounds: usize,
-    /// Connections of the load.
-    pub connections: usize,
+    /// Connections of the load; several numbers of them, one after the other, where [`crate::over_connections`] is asked for.
+    pub connections: Vec<usize>,
     /// Messages in flight a connection.
     pub window: usize,
     /// Connections to the issuer.
@@ -50,7 +50,7 @@ impl Default for Options {
     fn default() -> Options {
         Options {
             rounds: 5,
-            connections: 16,
+            connections: vec![16],
             window: 64,
             links: 2,
             duration: Duration::from_secs(4),
@@ -61,6 +61,37 @@ impl Default for Options {
             folder: None,
             json: None,
         }
+    }
+}
+
+impl Options {
+    /// Where the ledgers are, until the bench ends.
+    pub(crate) fn make_folder(&self) -> std::io::Result<tempfile::TempDir> {
+        match &self.folder {
+            Some(folder) => tempfile::tempdir_in(folder),
+            None => tempfile::tempdir(),
+        }
+    }
+
+    /// What load there is on what stands in the middle.
+    pub(crate) fn load(
+        &self,
+        middle: &Program,
+        issuer: &Program,
+    ) -> Result<LoadConfig, Box<dyn Error>> {
+        let spec = Spec::by_name(&self.dialect).ok_or("no such dialect")?;
+        let mut config = LoadConfig::new(middle.address().to_string(), spec, Framing::LEN2);
+        config.connections = self.connections.first().copied().unwrap_or_default();
+        config.window = self.window;
+        config.duration = self.duration;
+        config.warm_up = self.warm_up;
+        config.rate = self.rate;
+        config.mix = self.mix;
+        config.processes = vec![
+            ("middle".to_owned(), middle.id()),
+            ("issuer".to_owned(), issuer.id()),
+        ];
+        Ok(config)
     }
 }
 
@@ -77,11 +108,7 @@ struct Round {
 /// # Errors
 /// Where a program does not start, or an answer was not the right one.
 pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
-    let temporary = tempfile::tempdir()?;
-    let folder = match &options.folder {
-        Some(folder) => tempfile::tempdir_in(folder)?,
-        None => temporary,
-    };
+    let folder = options.make_folder()?;
     let syncs = sync_micros(folder.path())?;
     let issuer = Program::issuer(&options.dialect)?;
     let relay = Program::relay(issuer.address(), options.links)?;
@@ -92,7 +119,7 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         &options.dialect,
     )?;
     println!(
-        "{} connections, window {}, {} links, {}; each time is the latency or the processor time of one message in us",
+        "{:?} connections, window {}, {} links, {}; each time is the latency or the processor time of one message in us",
         options.connections, options.window, options.links, options.mix
     );
     println!("round          answers/s      p50      p99   middle     load   issuer");
@@ -113,10 +140,15 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     }
     let summary = Summary::of(&rounds, &syncs);
     print!("{summary}");
+    write_json(options, &to_json(options, &rounds, &summary))
+}
+
+/// Writes the results where they are wanted.
+pub(crate) fn write_json(options: &Options, results: &Value) -> Result<(), Box<dyn Error>> {
     match options.json.as_deref() {
         None => {}
-        Some("-") => println!("{}", to_json(options, &rounds, &summary)),
-        Some(file) => std::fs::write(file, format!("{}\n", to_json(options, &rounds, &summary)))?,
+        Some("-") => println!("{results}"),
+        Some(file) => std::fs::write(file, format!("{results}\n"))?,
     }
     Ok(())
 }
@@ -126,19 +158,7 @@ fn measure(
     middle: &Program,
     issuer: &Program,
 ) -> Result<Report, Box<dyn Error>> {
-    let spec = Spec::by_name(&options.dialect).ok_or("no such dialect")?;
-    let mut config = LoadConfig::new(middle.address().to_string(), spec, Framing::LEN2);
-    config.connections = options.connections;
-    config.window = options.window;
-    config.duration = options.duration;
-    config.warm_up = options.warm_up;
-    config.rate = options.rate;
-    config.mix = options.mix;
-    config.processes = vec![
-        ("middle".to_owned(), middle.id()),
-        ("issuer".to_owned(), issuer.id()),
-    ];
-    let report = Load::start(config)?.finish();
+    let report = Load::start(options.load(middle, issuer)?)?.finish();
     if report.is_right() && report.measured_answers > 0 {
         Ok(report)
     } else {
@@ -158,7 +178,7 @@ fn row(name: &str, report: &Report) -> String {
     )
 }
 
-fn used_by(report: &Report, name: &str) -> f64 {
+pub(crate) fn used_by(report: &Report, name: &str) -> f64 {
     let mut all = report.processor_of.iter();
     all.find(|(process, _)| process == name)
         .map_or(f64::NAN, |(_, time)| report.us_per_message(*time))
@@ -281,7 +301,7 @@ fn to_json(options: &Options, rounds: &[Round], summary: &Summary) -> Value {
         })
         .collect();
     json!({
-        "connections": options.connections,
+        "connections": options.connections.first(),
         "window": options.window,
         "links": options.links,
         "rate": options.rate,
@@ -293,24 +313,24 @@ fn to_json(options: &Options, rounds: &[Round], summary: &Summary) -> Value {
     })
 }
 
-fn processors() -> usize {
+pub(crate) fn processors() -> usize {
     std::thread::available_parallelism().map_or(0, usize::from)
 }
 
-fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
+pub(crate) fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     values
 }
 
 /// The value at this share of sorted ones.
-fn at(sorted: &[f64], share: f64) -> f64 {
+pub(crate) fn at(sorted: &[f64], share: f64) -> f64 {
     let last = sorted.len().saturating_sub(1);
     let place = (last as f64 * share).round() as usize;
     sorted.get(place).copied().unwrap_or(f64::NAN)
 }
 
-fn load_average() -> f64 {
+pub(crate) fn load_average() -> f64 {
     let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let first = text.split(' ').next().and_then(|word| word.parse().ok());
     first.unwrap_or(f64::NAN)

@@ -1,5 +1,7 @@
 //! What the benches share: the programs that run beside each other in the end-to-end bench, and a plain relay to compare with.
 
 pub mod end_to_end;
+pub mod over_connections;
+pub mod overload;
 pub mod programs;
 pub mod relay;

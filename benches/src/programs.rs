@@ -16,6 +16,9 @@ use crate::relay;
 /// The first argument of a process that has a role.
 const ROLE: &str = "--role";
 
+/// Connections that may wait to be accepted by the relay.
+const BACKLOG: i32 = 4096;
+
 /// How long a program may take until it works.
 const START_LOOKS_MAX: u32 = 2_000;
 const LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -176,6 +179,8 @@ fn play_relay(words: &[&str]) -> Result<(), Box<dyn Error>> {
         return Err("no such role".into());
     };
     let listener = TcpListener::bind("127.0.0.1:0")?;
+    // Once more, for a longer queue than the library asks for.
+    rustix::net::listen(&listener, BACKLOG)?;
     println!("listening on {}", listener.local_addr()?);
     relay::run(listener, issuer.parse()?, links.parse()?, Framing::LEN2)?;
     Ok(())
