@@ -99,7 +99,7 @@ async fn metrics(world: &World) -> BTreeMap<String, Metric> {
 }
 
 /// Every name with its type and labels.
-const CATALOGUE: [(&str, &str, &[&str]); 15] = [
+const CATALOGUE: [(&str, &str, &[&str]); 16] = [
     (
         "refundry_requests_total",
         "counter",
@@ -127,6 +127,7 @@ const CATALOGUE: [(&str, &str, &[&str]); 15] = [
     ("refundry_originals", "gauge", &["state"]),
     ("refundry_ledger_commit_seconds", "histogram", &[]),
     ("refundry_ledger_batch_size", "histogram", &[]),
+    ("refundry_ledger_up", "gauge", &[]),
 ];
 
 /// A little of everything: approved, declined, refused, reversed, malformed, unmatched, waiting, dead.

@@ -119,4 +119,11 @@ async fn the_database_goes_and_comes_back() {
     approved(&terminal, &shop.refund(&purchase, 100)).await;
     answered(&terminal, &shop.refund(&purchase, 901), "61").await;
     world.check_numbers();
+    let metric = async |name: &str| world.node.metric(name, &[]).await;
+    assert!(metric("refundry_ledger_given_up_total").await >= 4.0);
+    // Four at the start, and again after the failure.
+    assert!(metric("refundry_ledger_connections_made_total").await > 4.0);
+    assert!(metric("refundry_ledger_commit_seconds_count").await >= 4.0);
+    assert!(metric("refundry_ledger_batch_size_sum").await >= 4.0);
+    assert_eq!(metric("refundry_ledger_up").await, 1.0);
 }

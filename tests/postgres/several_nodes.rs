@@ -96,6 +96,12 @@ async fn race(test: &str, names: &[&str]) {
     }
     assert_eq!(worlds[0].issuer.books().net(Card::visa().pan()), 0);
     worlds[0].check_numbers();
+    let mut conflicts = 0.0;
+    for world in &worlds {
+        let name = "refundry_ledger_conflicts_total";
+        conflicts += world.node.metric(name, &[]).await;
+    }
+    assert!(conflicts > 0.0, "nodes that never met");
 }
 
 async fn round(terminals: &[Arc<Terminal>], shop: &Merchant) -> Vec<String> {

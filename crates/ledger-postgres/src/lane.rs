@@ -18,7 +18,7 @@ use tokio_postgres::Config;
 use crate::batch::{self, Plan, Waiting};
 use crate::columns::{Columns, Id};
 use crate::database::{Connection, Failure, in_time};
-use crate::queue::{Shared, lock};
+use crate::queue::{Happened, Shared, lock};
 use crate::rows::{day, merchant_of, read_advice, read_transaction};
 use crate::schema;
 use crate::statement::Stamp;
@@ -77,7 +77,10 @@ impl Lane {
                 .iter()
                 .flat_map(|waiting| batch::transactions(&waiting.item))
                 .collect();
+            let (count, began) = (items.len(), Instant::now());
             let completions = self.commit(items).await;
+            self.shared
+                .happened(batch_of(count, &completions, began.elapsed()));
             self.shared.end_batch(&keys, completions);
         }
     }
@@ -166,6 +169,7 @@ impl Lane {
                     tracing::warn!(%why, batch = self.state.batch, "the answer to a batch is lost; it is looked for");
                     self.state.connection = None;
                     self.shared.losses.fetch_add(1, Ordering::Relaxed);
+                    self.shared.happened(Happened::AnswerLost);
                     on_its_way = plan;
                 }
                 (Attempt::Failed(Failure::Misfit), _) if judged < JUDGED_MAX => {
@@ -200,6 +204,7 @@ impl Lane {
         }
         self.state.losses = losses;
         let connection = in_time(Connection::open(&self.config)).await?;
+        self.shared.happened(Happened::Connected);
         self.state.epoch = self.state.epoch.saturating_add(1);
         let (writer, lane, epoch) = (self.writer, self.number, self.state.epoch);
         let raise = async {
@@ -430,4 +435,25 @@ async fn present(connection: &Connection, items: &[Waiting]) -> Result<Working, 
 
 fn corrupt(error: refund_ledger::Corrupt) -> Failure {
     Failure::Unable(format!("a stored record cannot be read: {error}"))
+}
+
+/// What came of a batch, counted.
+fn batch_of(items: usize, completions: &[Completion], took: Duration) -> Happened {
+    let count = |of: fn(&Completion) -> bool| {
+        completions
+            .iter()
+            .filter(|completion| of(completion))
+            .count()
+    };
+    Happened::Batch {
+        items,
+        conflicts: count(|completion| matches!(completion, Completion::Conflict { .. })),
+        given_up: count(|completion| {
+            matches!(
+                completion,
+                Completion::Never { .. } | Completion::Refused { .. }
+            )
+        }),
+        took,
+    }
 }

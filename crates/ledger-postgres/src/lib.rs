@@ -33,6 +33,7 @@ mod whole;
 
 pub use import::Import;
 pub use open::OpenError;
+pub use queue::{Happened, Observer};
 pub use schema::{Migrated, SchemaError};
 pub use store::{PostgresOptions, PostgresStore, check_url, migrate};
 pub use verify::{Report, verify};

@@ -15,6 +15,7 @@ use crate::batch::{KnownMerchants, Waiting, holds, transactions};
 use crate::cache::Cache;
 use crate::database::Failure;
 use crate::nodes::Lease;
+use crate::store::PostgresOptions;
 
 /// Items that may wait. What comes beyond is answered [`Completion::Never`].
 const COMMITS_WAITING_MAX: usize = 1 << 18;
@@ -24,6 +25,29 @@ const READS_WAITING_MAX: usize = 1 << 17;
 
 /// Items that a batch passes over at most because a record of theirs is in another one.
 const PASSED_OVER_MAX: usize = 4096;
+
+/// What a store's work comes to, for metrics.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Happened {
+    /// A batch came to its end.
+    Batch {
+        /// Its items.
+        items: usize,
+        /// Of these, how many met a record that another node had changed; they are decided again.
+        conflicts: usize,
+        /// How many were given up: the database did not take them in time, or refused them.
+        given_up: usize,
+        /// From its first attempt to its end.
+        took: Duration,
+    },
+    /// A connection was lost with a batch on its way: what became of it is looked for.
+    AnswerLost,
+    /// A connection that commits was made.
+    Connected,
+}
+
+/// Hears what happens, on the store's thread; must be quick.
+pub type Observer = Arc<dyn Fn(Happened) + Send + Sync>;
 
 /// What the store's parts share.
 pub(crate) struct Shared {
@@ -52,6 +76,7 @@ pub(crate) struct Shared {
     poisoned: OnceLock<StoreError>,
     /// Batches under way at once start with so many items at least, the first excepted.
     pub(crate) batch_min: usize,
+    observer: Option<Observer>,
 }
 
 /// A read that waits.
@@ -79,13 +104,13 @@ pub(crate) struct Queue {
 }
 
 impl Shared {
-    pub(crate) fn new(waker: Waker, cache_bytes: u64, batch_min: usize) -> Shared {
+    pub(crate) fn new(waker: Waker, options: &PostgresOptions) -> Shared {
         Shared {
             queue: Mutex::default(),
             commits: Notify::new(),
             reads: Notify::new(),
             completions: Mutex::default(),
-            cache: Mutex::new(Cache::new(cache_bytes)),
+            cache: Mutex::new(Cache::new(options.cache_bytes)),
             advices: RwLock::default(),
             merchants: Mutex::default(),
             days: Mutex::default(),
@@ -96,7 +121,15 @@ impl Shared {
             leaves: AtomicBool::new(false),
             lease: Lease::default(),
             poisoned: OnceLock::new(),
-            batch_min,
+            batch_min: options.batch_min,
+            observer: options.observer.clone(),
+        }
+    }
+
+    /// Tells whoever counts.
+    pub(crate) fn happened(&self, what: Happened) {
+        if let Some(observer) = &self.observer {
+            observer(what);
         }
     }
 

@@ -22,7 +22,7 @@ use crate::database::{Connection, Failure, in_time, with_source};
 use crate::lane::{Lane, State};
 use crate::nodes::{Keeper, Left};
 use crate::open::{self, OpenError};
-use crate::queue::{Shared, lock};
+use crate::queue::{Observer, Shared, lock};
 use crate::schema::Migrated;
 use crate::upkeep::Upkeep;
 use crate::whole::Resting;
@@ -57,6 +57,8 @@ pub struct PostgresOptions {
     /// Whether a process that runs under this name now is left alone; otherwise it is shut out. For a node that opens its store anew
     /// after another has taken over: was that one of its own name, the two would shut each other out for ever.
     pub yields: bool,
+    /// Hears what happens.
+    pub observer: Option<Observer>,
 }
 
 impl PostgresOptions {
@@ -76,6 +78,7 @@ impl PostgresOptions {
             retention: None,
             upkeep: Duration::from_secs(600),
             yields: false,
+            observer: None,
         }
     }
 
@@ -172,7 +175,7 @@ impl PostgresStore {
         waker: Waker,
     ) -> Result<PostgresStore, OpenError> {
         let config = options.config()?;
-        let shared = Arc::new(Shared::new(waker, options.cache_bytes, options.batch_min));
+        let shared = Arc::new(Shared::new(waker, options));
         let stop = Arc::new(Notify::new());
         let (report, opened) = sync_channel(1);
         let thread = {

@@ -16,6 +16,17 @@ pub const LEDGER_COMMIT: &str = "refundry_ledger_commit_seconds";
 /// Histogram; no labels.
 pub const LEDGER_BATCH: &str = "refundry_ledger_batch_size";
 
+/// Gauge, 0 or 1; no labels.
+pub const LEDGER_UP: &str = "refundry_ledger_up";
+/// Counter; no labels. Of a ledger in a database, as those that follow.
+pub const LEDGER_CONFLICTS: &str = "refundry_ledger_conflicts_total";
+/// Counter; no labels.
+pub const LEDGER_GIVEN_UP: &str = "refundry_ledger_given_up_total";
+/// Counter; no labels.
+pub const LEDGER_ANSWERS_LOST: &str = "refundry_ledger_answers_lost_total";
+/// Counter; no labels.
+pub const LEDGER_CONNECTED: &str = "refundry_ledger_connections_made_total";
+
 /// Bucket limits of durations: from a synced write to the longest answer that anyone waits for, in seconds.
 const SECONDS_BUCKETS: [f64; 19] = [
     0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
@@ -119,6 +130,26 @@ fn describe() {
         "Time to make a batch of changes durable"
     );
     describe_histogram!(LEDGER_BATCH, "Changes made durable together");
+    describe_gauge!(
+        LEDGER_UP,
+        "1 while the ledger takes changes and no other node may take over"
+    );
+    describe_counter!(
+        LEDGER_CONFLICTS,
+        "Changes that were decided again because another node had changed the record"
+    );
+    describe_counter!(
+        LEDGER_GIVEN_UP,
+        "Changes that the database did not take in time, or refused"
+    );
+    describe_counter!(
+        LEDGER_ANSWERS_LOST,
+        "Batches whose answer was lost with the connection and looked for"
+    );
+    describe_counter!(
+        LEDGER_CONNECTED,
+        "Connections to the database made to commit on"
+    );
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ledger_postgres::{PostgresOptions, PostgresStore};
-use metrics::histogram;
+use ledger_postgres::{Happened, PostgresOptions, PostgresStore};
+use metrics::{counter, histogram};
 use refund_ledger::store::embedded::{CommitStats, EmbeddedOptions, EmbeddedStore};
 use refund_ledger::store::{Store, StoreError};
 use tokio::time::{Instant, sleep};
@@ -17,7 +17,10 @@ use tokio::time::{Instant, sleep};
 use super::{Due, SwitchError, build};
 use crate::clock;
 use crate::config::{Config, Engine, Postgres};
-use crate::metrics::{LEDGER_BATCH, LEDGER_COMMIT};
+use crate::metrics::{
+    LEDGER_ANSWERS_LOST, LEDGER_BATCH, LEDGER_COMMIT, LEDGER_CONFLICTS, LEDGER_CONNECTED,
+    LEDGER_GIVEN_UP,
+};
 
 /// For so long a start tries to reach a database that is away; then a supervisor may try again.
 const DATABASE_PATIENCE: Duration = Duration::from_secs(60);
@@ -119,6 +122,8 @@ impl Ledger {
         let folder = folder.try_clone().map_err(SwitchError::Socket)?;
         let due = Arc::new(Due::default());
         let waker = waker(&due);
+        let mut options = options;
+        options.observer = Some(database_observer());
         let opening = move || PostgresStore::open(&options, waker);
         let opened = tokio::task::spawn_blocking(opening).await;
         let opened = opened.map_err(|error| SwitchError::Thread(io::Error::other(error)))?;
@@ -161,6 +166,28 @@ pub fn postgres_options(config: &Config, postgres: &Postgres) -> PostgresOptions
     options.lease = postgres.lease;
     options.retention = Some(build::retention(config));
     options
+}
+
+/// Counts what a ledger in a database does. The counters are there from the start.
+fn database_observer() -> ledger_postgres::Observer {
+    let (seconds, batch) = (histogram!(LEDGER_COMMIT), histogram!(LEDGER_BATCH));
+    let (conflicts, lost) = (counter!(LEDGER_CONFLICTS), counter!(LEDGER_ANSWERS_LOST));
+    let (unstored, connected) = (counter!(LEDGER_GIVEN_UP), counter!(LEDGER_CONNECTED));
+    Arc::new(move |what| match what {
+        Happened::Batch {
+            items,
+            conflicts: met,
+            given_up,
+            took,
+        } => {
+            seconds.record(took.as_secs_f64());
+            batch.record(items as f64);
+            conflicts.increment(met as u64);
+            unstored.increment(given_up as u64);
+        }
+        Happened::AnswerLost => lost.increment(1),
+        Happened::Connected => connected.increment(1),
+    })
 }
 
 fn waker(due: &Arc<Due>) -> Arc<impl Fn() + Send + Sync + 'static> {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use metrics::gauge;
 use refund_ledger::store::embedded::OpenError;
 use refund_ledger::store::{Standing, Store, StoreError};
 use refund_ledger::{KeyId, Name, Vault};
@@ -24,7 +25,7 @@ use super::plane::{Plane, TICK};
 use super::{Engine, Stage, admin, build, issuer_link, questions};
 use crate::clock::Clock;
 use crate::config::{Address, Config};
-use crate::metrics::Metrics;
+use crate::metrics::{LEDGER_UP, Metrics};
 use crate::secrets::{self, SecretsError};
 
 /// How often gauges are brought up to date.
@@ -309,6 +310,9 @@ async fn observe(engine: Arc<Engine>) {
     loop {
         ticks.tick().await;
         engine.observe();
+        let failed = engine.look(Core::failed);
+        let up = engine.store.standing() == Standing::Holds && !failed;
+        gauge!(LEDGER_UP).set(if up { 1.0 } else { 0.0 });
         // A failure in the background (a checkpoint, say) stops the node as one on the hot path does.
         if let Some(error) = engine.store.poisoned() {
             engine.with(|core, _| core.fail(&error.message));
