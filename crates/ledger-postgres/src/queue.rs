@@ -40,6 +40,8 @@ pub enum Happened {
         /// From its first attempt to its end.
         took: Duration,
     },
+    /// So many reads were given up: the database did not answer them in time.
+    Unread(usize),
     /// A connection was lost with a batch on its way: what became of it is looked for.
     AnswerLost,
     /// A connection that commits was made.

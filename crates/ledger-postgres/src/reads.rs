@@ -14,7 +14,7 @@ use tokio_postgres::{Client, Config, Row};
 use crate::columns::Id;
 use crate::database::{Connection, Failure, in_time};
 use crate::open;
-use crate::queue::{Read, Shared, Wanted, failed_read};
+use crate::queue::{Happened, Read, Shared, Wanted, failed_read};
 use crate::rows::{merchant_of, read_transaction, text};
 
 /// Reads that go out together at most.
@@ -58,6 +58,7 @@ pub(crate) async fn run(shared: Arc<Shared>, config: Config, wait_max: Duration)
                     |read: &mut Read| now.saturating_duration_since(read.since) > wait_max;
                 let late = reads.extract_if(.., is_late);
                 let failed: Vec<_> = late.map(|read| failed_read(read.what, &text)).collect();
+                shared.happened(Happened::Unread(failed.len()));
                 shared.complete(failed);
                 sleep(RETRY).await;
             }

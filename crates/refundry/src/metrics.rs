@@ -140,7 +140,7 @@ fn describe() {
     );
     describe_counter!(
         LEDGER_GIVEN_UP,
-        "Changes that the database did not take in time, or refused"
+        "Changes that the database did not take in time or refused, and reads that it did not answer in time"
     );
     describe_counter!(
         LEDGER_ANSWERS_LOST,

@@ -172,7 +172,7 @@ pub fn postgres_options(config: &Config, postgres: &Postgres) -> PostgresOptions
 fn database_observer() -> ledger_postgres::Observer {
     let (seconds, batch) = (histogram!(LEDGER_COMMIT), histogram!(LEDGER_BATCH));
     let (conflicts, lost) = (counter!(LEDGER_CONFLICTS), counter!(LEDGER_ANSWERS_LOST));
-    let (unstored, connected) = (counter!(LEDGER_GIVEN_UP), counter!(LEDGER_CONNECTED));
+    let (failed, connected) = (counter!(LEDGER_GIVEN_UP), counter!(LEDGER_CONNECTED));
     Arc::new(move |what| match what {
         Happened::Batch {
             items,
@@ -183,8 +183,9 @@ fn database_observer() -> ledger_postgres::Observer {
             seconds.record(took.as_secs_f64());
             batch.record(items as f64);
             conflicts.increment(met as u64);
-            unstored.increment(given_up as u64);
+            failed.increment(given_up as u64);
         }
+        Happened::Unread(reads) => failed.increment(reads as u64),
         Happened::AnswerLost => lost.increment(1),
         Happened::Connected => connected.increment(1),
     })
