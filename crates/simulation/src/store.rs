@@ -96,7 +96,7 @@ impl SimStore {
         options.segment_bytes = SEGMENT_BYTES;
         options.hot_bytes = room.hot_bytes;
         options.checkpoint_bytes = room.checkpoint_bytes;
-        options.file_records = random.between(1, 20);
+        options.file_records = Some(random.between(1, 20));
         options.merged_files = random.between(2, 6) as usize;
         if bug == Some(Bug::SnapshotLacksHold) {
             cold.lose(|record| record.books.pending > MinorUnits::ZERO);

@@ -68,8 +68,9 @@ pub struct EmbeddedOptions {
     pub retention_ms: u64,
     /// Journal bytes after which a checkpoint is made.
     pub checkpoint_bytes: u64,
-    /// Records of one file of the cold store at most: what leads to them is sorted in memory, 25 bytes for each.
-    pub file_records: u64,
+    /// Records of one file of the cold store at most: what leads to them is sorted in memory, some 40 bytes for each. None: as many
+    /// as fit `hot_bytes`.
+    pub file_records: Option<u64>,
     /// Files of the cold store of about one size that are merged to one, two at least.
     pub merged_files: usize,
     /// Length of a journal file in bytes.
@@ -84,6 +85,13 @@ pub struct EmbeddedOptions {
     #[cfg(test)]
     pub(crate) at_step: Option<Arc<dyn Fn(&'static str) + Send + Sync>>,
 }
+
+/// Bytes of memory for each record of a file of the cold store: what leads to them takes a twenty-fifth of it.
+const MEMORY_PER_FILE_RECORD: u64 = 1024;
+
+/// The least and the most records of one file that follow from the memory.
+const FILE_RECORDS_MIN: u64 = 1 << 18;
+const FILE_RECORDS_MAX: u64 = 1 << 24;
 
 /// What one batch was.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -104,7 +112,7 @@ impl EmbeddedOptions {
             cache_bytes: 256 << 20,
             retention_ms,
             checkpoint_bytes: 128 << 20,
-            file_records: 1 << 22,
+            file_records: None,
             merged_files: 8,
             segment_bytes: journal::SEGMENT_BYTES,
             clock: None,
@@ -117,7 +125,10 @@ impl EmbeddedOptions {
 
     fn sizes(&self) -> runs::Sizes {
         runs::Sizes {
-            file_entries: self.file_records,
+            file_entries: self.file_records.unwrap_or_else(|| {
+                let few = self.hot_bytes / MEMORY_PER_FILE_RECORD;
+                few.clamp(FILE_RECORDS_MIN, FILE_RECORDS_MAX)
+            }),
             merged_runs: self.merged_files,
         }
     }

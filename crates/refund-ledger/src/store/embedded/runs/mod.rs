@@ -158,7 +158,7 @@ pub(crate) struct Runs {
 /// How large files may be, and when runs are merged.
 #[derive(Copy, Clone, Debug)]
 pub(crate) struct Sizes {
-    /// Entries of one file at most: what leads to them is sorted in memory, 25 bytes for each.
+    /// Entries of one file at most: what leads to them is sorted in memory, some 40 bytes for each.
     pub(crate) file_entries: u64,
     /// Runs of a size that are merged to one.
     pub(crate) merged_runs: usize,

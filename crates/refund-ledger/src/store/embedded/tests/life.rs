@@ -168,7 +168,7 @@ fn random_work_with_crashes_and_checkpoints_between() {
         let options = EmbeddedOptions {
             hot_bytes: [1, 20_000, 1 << 30][random.usize(..3)],
             checkpoint_bytes: [1, 10_000, 1 << 30][random.usize(..3)],
-            file_records: [1, 10, 1 << 30][random.usize(..3)],
+            file_records: [Some(1), Some(10), None][random.usize(..3)],
             merged_files: [2, 3, 8][random.usize(..3)],
             ..options(&dir)
         };
@@ -210,10 +210,10 @@ fn random_work_with_crashes_and_checkpoints_between() {
 fn a_crash_at_any_step_of_a_checkpoint() {
     let mut steps = BTreeMap::new();
     for (seed, hot_bytes, file_records) in [
-        (1, 1, u64::MAX),
-        (2, 1 << 30, u64::MAX),
-        (3, 1, 5),
-        (4, 1 << 30, 5),
+        (1, 1, None),
+        (2, 1 << 30, None),
+        (3, 1, Some(5)),
+        (4, 1 << 30, Some(5)),
     ] {
         let mut random = Rng::with_seed(seed);
         let dir = folder();
@@ -593,7 +593,7 @@ fn flip_bits(is_meant: fn(&std::path::Path) -> bool) -> (usize, usize) {
     let dir = folder();
     let plain = EmbeddedOptions {
         segment_bytes: 8192,
-        file_records: 20,
+        file_records: Some(20),
         ..options(&dir)
     };
     let mut random = Rng::with_seed(1);

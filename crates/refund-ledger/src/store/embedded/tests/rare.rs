@@ -20,7 +20,7 @@ pub(super) fn stepped(
 ) -> Result<Stepped, OpenError> {
     let options = EmbeddedOptions {
         hot_bytes,
-        file_records: 3,
+        file_records: Some(3),
         merged_files: 2,
         segment_bytes: 8192,
         checkpoint_bytes: 1,
