@@ -100,7 +100,7 @@ fn rrn(number: usize) -> String {
 }
 
 /// Codes that are not kept: the request is decided anew when it comes again.
-const NOT_KEPT: [&str; 2] = ["91", "96"];
+pub(crate) const NOT_KEPT: [&str; 2] = ["91", "96"];
 
 /// Who had no answer, or one that is not kept, repeats; some who had one get the same again. Gives how many had none.
 pub(crate) async fn ask_again(

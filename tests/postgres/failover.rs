@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::node::story::{
-    Story, What, agree_with_ledger, ask_again, audit, records, told_is_durable,
+    NOT_KEPT, Story, What, agree_with_ledger, ask_again, audit, records, told_is_durable,
 };
 use crate::node::{Database, Node, Random, Setup, World, ask, merchant, until};
 
@@ -29,6 +29,9 @@ const TERMINAL_PATIENCE: Duration = Duration::from_secs(3);
 
 /// A pause of a terminal between two messages, so that there is less to audit.
 const THINKS: Duration = Duration::from_millis(5);
+
+/// A longer one after an answer that stands for none.
+const WAITS: Duration = Duration::from_millis(150);
 
 /// What the issuer does: mostly it approves, some answers come late, some never, some advices have to be repeated.
 const RULES: [&str; 4] = [
@@ -193,10 +196,15 @@ impl Business {
                 return;
             };
             let approved = reply.code() == "00";
+            let pause = if NOT_KEPT.contains(&reply.code()) {
+                WAITS
+            } else {
+                THINKS
+            };
             self.story.lock().unwrap().attempts[number].answer = Some(reply);
             self.approved
                 .fetch_add(usize::from(approved), Ordering::Relaxed);
-            sleep(THINKS).await;
+            sleep(pause).await;
         }
     }
 }
