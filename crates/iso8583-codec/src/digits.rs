@@ -32,37 +32,48 @@ const DIGITS_MAX: usize = 19;
 /// The number that these digits write; `None` if one is not a digit or there are more than 19, which may not fit.
 #[inline]
 pub(crate) fn number(text: &[u8]) -> Option<u64> {
-    if text.len() > DIGITS_MAX {
-        return None;
-    }
-    let (chunks, rest) = text.as_chunks::<8>();
-    let mut value = 0u64;
-    for chunk in chunks {
-        value = value.wrapping_mul(100_000_000).wrapping_add(eight(*chunk)?);
-    }
-    if let (Some(first), Some(last)) = (rest.first_chunk(), rest.last_chunk()) {
-        // Four to seven digits are the end of a word whose front is filled with zeros; the two pieces overlap.
-        let filled = (rest.len() as u32).wrapping_mul(8);
-        let word = 0x3030_3030_3030_3030u64.wrapping_shr(filled)
-            | u64::from(u32::from_le_bytes(*first)).wrapping_shl(64u32.wrapping_sub(filled))
-            | u64::from(u32::from_le_bytes(*last)) << 32;
-        let scale = POWERS_OF_TEN.get(rest.len()).copied().unwrap_or_default();
-        return Some(
-            value
-                .wrapping_mul(scale)
-                .wrapping_add(eight(word.to_le_bytes())?),
-        );
-    }
-    let mut wrong = false;
-    for byte in rest {
-        let digit = byte.wrapping_sub(b'0');
-        wrong |= digit > 9;
-        value = value.wrapping_mul(10).wrapping_add(u64::from(digit));
-    }
-    (!wrong).then_some(value)
+    let Some((front, last)) = text.split_last_chunk::<8>() else {
+        return eight(filled(text));
+    };
+    let low = eight(*last)?;
+    let high = match front.split_last_chunk::<8>() {
+        None if front.is_empty() => return Some(low),
+        None => eight(filled(front))?,
+        Some((front, last)) if front.len() <= DIGITS_MAX - 16 => eight(filled(front))?
+            .wrapping_mul(100_000_000)
+            .wrapping_add(eight(*last)?),
+        Some(_) => return None,
+    };
+    Some(high.wrapping_mul(100_000_000).wrapping_add(low))
 }
 
-const POWERS_OF_TEN: [u64; 8] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000];
+/// Fewer than eight characters at the end of a word whose front is filled with zeros.
+#[inline]
+fn filled(text: &[u8]) -> [u8; 8] {
+    let shift = |bytes: usize| (bytes as u32).wrapping_mul(8);
+    let free = shift(8usize.wrapping_sub(text.len()));
+    let zeros = 0x3030_3030_3030_3030u64;
+    let word = match text {
+        [] => return zeros.to_le_bytes(),
+        // The pieces overlap, with the same bytes where they do.
+        [first, .., last] if text.len() < 4 => {
+            let middle = text.get(text.len() / 2).copied().unwrap_or(b'0');
+            let middle = u64::from(middle).wrapping_shl(shift(text.len() / 2));
+            let last = u64::from(*last).wrapping_shl(shift(text.len().wrapping_sub(1)));
+            u64::from(*first) | middle | last
+        }
+        [first, ..] => match (text.first_chunk(), text.last_chunk()) {
+            (Some(first), Some(last)) => {
+                let last = u64::from(u32::from_le_bytes(*last));
+                let at = shift(text.len().wrapping_sub(4));
+                u64::from(u32::from_le_bytes(*first)) | last.wrapping_shl(at)
+            }
+            _ => u64::from(*first),
+        },
+    };
+    let front = zeros & 1u64.wrapping_shl(free).wrapping_sub(1);
+    (front | word.wrapping_shl(free)).to_le_bytes()
+}
 
 /// The number that these bytes write, two digits each; `None` if a nibble is no digit or there are more than 18 of them.
 #[inline]
@@ -82,15 +93,30 @@ pub(crate) fn bcd_number(packed: &[u8]) -> Option<u64> {
     (!wrong).then_some(value)
 }
 
-/// The lowest `N` decimal digits of `value`, with leading zeros.
+/// A number below 10^8 as eight characters, the first in the lowest byte: the other way of [`eight`].
 #[inline]
-pub(crate) fn to_digits<const N: usize>(mut value: u64) -> [u8; N] {
-    let mut digits = [b'0'; N];
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0' | (value % 10) as u8;
-        value /= 10;
-    }
-    digits
+fn eight_characters(number: u64) -> u64 {
+    let fours = (number / 10_000) | (number % 10_000) << 32;
+    // Division by 100 and by 10, right for all that four and two digits can be.
+    let hundreds = (fours.wrapping_mul(10_486) >> 20) & 0x0000_007F_0000_007F;
+    let twos = hundreds | fours.wrapping_sub(hundreds.wrapping_mul(100)) << 16;
+    let tens = (twos.wrapping_mul(103) >> 10) & 0x000F_000F_000F_000F;
+    let ones = tens | twos.wrapping_sub(tens.wrapping_mul(10)) << 8;
+    ones | 0x3030_3030_3030_3030
+}
+
+/// The lowest `N` decimal digits of `value`, with leading zeros; `N` is 16 at most.
+#[inline]
+#[must_use]
+pub fn to_digits<const N: usize>(value: u64) -> [u8; N] {
+    const { assert!(N <= 16) };
+    let high = match N {
+        ..=8 => 0,
+        _ => eight_characters(value / 100_000_000 % 100_000_000),
+    };
+    let low = eight_characters(value % 100_000_000);
+    let both = (u128::from(low) << 64 | u128::from(high)).to_le_bytes();
+    both.last_chunk().copied().unwrap_or([b'0'; N])
 }
 
 #[cfg(test)]
@@ -138,8 +164,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn there_and_back(value in 0u64..1_000_000_000_000) {
-            prop_assert_eq!(number(&to_digits::<12>(value)), Some(value));
+        fn there_and_back(value in 0u64..10_000_000_000_000_000) {
+            prop_assert_eq!(number(&to_digits::<16>(value)), Some(value));
+            prop_assert_eq!(number(&to_digits::<11>(value)), Some(value % 100_000_000_000));
+            prop_assert_eq!(number(&to_digits::<5>(value)), Some(value % 100_000));
         }
     }
 }

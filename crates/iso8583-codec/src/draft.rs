@@ -226,7 +226,7 @@ impl<'a> Draft<'a> {
     #[inline]
     #[must_use]
     pub fn has(&self, de: u8) -> bool {
-        self.present() & presence::bit(de) != 0
+        presence::has(self.present(), de)
             || self.far() != 0 && decode::far_elements(self.far()).any(|far| far == de)
     }
 

@@ -7,7 +7,7 @@ use crate::message::Message;
 use crate::packed;
 use crate::presence;
 use crate::record::Value;
-use crate::spec::{FieldSpec, Format, Length, PrefixEncoding, Spec, ValueEncoding};
+use crate::spec::{FieldSpec, Format, Length, PrefixEncoding, Spec, StepKind, ValueEncoding};
 use crate::text::CONVERTED_BYTES_MAX;
 use crate::writer::Writer;
 
@@ -19,6 +19,18 @@ pub(crate) fn value(
     value: &[u8],
     out: &mut Writer<'_>,
 ) -> Result<(), EncodeError> {
+    let step = spec.step(de);
+    // Most are as long as they must be, and go out as they are.
+    if step.kind == StepKind::Fixed
+        && step.value == ValueEncoding::Plain
+        && usize::from(step.bytes) == value.len()
+    {
+        if !step.check.passes(value) {
+            return Err(EncodeError::NotRepresentable { de });
+        }
+        out.put(value);
+        return Ok(());
+    }
     let field = spec.row(de).ok_or(EncodeError::Undefined { de })?;
     if field.value == ValueEncoding::Other {
         return other(spec, de, value, out);

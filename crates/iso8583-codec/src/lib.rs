@@ -76,6 +76,7 @@ mod value;
 mod writer;
 
 pub use describe::mask;
+pub use digits::to_digits;
 pub use draft::Draft;
 pub use error::{
     DecodeError, DecodeErrorKind, EncodeError, FieldError, ReadError, WriteError, WriteErrorKind,

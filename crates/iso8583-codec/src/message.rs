@@ -114,7 +114,7 @@ impl<'a> Message<'a> {
     #[inline]
     #[must_use]
     pub fn has(&self, de: u8) -> bool {
-        self.present & presence::bit(de) != 0 || (self.far != 0 && self.has_far(de))
+        presence::has(self.present, de) || (self.far != 0 && self.has_far(de))
     }
 
     /// The data elements that are present, ascending. The bitmaps are none of them.
@@ -148,7 +148,7 @@ impl<'a> Message<'a> {
     /// Inlined everywhere, since three numbers that come back through memory cost more than finding them.
     #[inline(always)]
     pub(crate) fn place(&self, de: u8) -> Option<Place> {
-        if self.present & presence::bit(de) == 0 {
+        if !presence::has(self.present, de) {
             return if self.far == 0 {
                 None
             } else {

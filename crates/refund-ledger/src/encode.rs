@@ -6,7 +6,6 @@
 
 use std::fmt;
 
-mod digits;
 mod flags;
 mod number;
 mod reader;

@@ -24,12 +24,34 @@ impl<T, const N: usize> Few<T, N> {
         }
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.first.iter().flatten().chain(&self.more)
+    /// The first for which it holds. Places are taken in order, so that an empty one ends the search.
+    #[inline]
+    pub(crate) fn find(&self, holds: impl Fn(&T) -> bool) -> Option<&T> {
+        for place in &self.first {
+            match place {
+                Some(value) if holds(value) => return Some(value),
+                Some(_) => {}
+                None => return None,
+            }
+        }
+        self.more.iter().find(|value| holds(value))
     }
 
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.first.iter_mut().flatten().chain(&mut self.more)
+    /// The same, to be changed.
+    #[inline]
+    pub(crate) fn find_mut(&mut self, holds: impl Fn(&T) -> bool) -> Option<&mut T> {
+        for place in &mut self.first {
+            match place {
+                Some(value) if holds(value) => return Some(value),
+                Some(_) => {}
+                None => return None,
+            }
+        }
+        self.more.iter_mut().find(|value| holds(value))
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.first.iter().flatten().chain(&self.more)
     }
 }
 
@@ -43,10 +65,15 @@ mod tests {
         for value in 0..5 {
             few.push(value);
         }
-        few.iter_mut().for_each(|value| *value += 10);
+        for value in 0..5 {
+            assert_eq!(few.find(|known| *known == value), Some(&value));
+            *few.find_mut(|known| *known == value).unwrap() += 10;
+            assert_eq!(few.find(|known| *known == value), None);
+        }
         assert_eq!(
             few.iter().copied().collect::<Vec<_>>(),
             [10, 11, 12, 13, 14]
         );
+        assert!(Few::<u32, 2>::default().find(|_| true).is_none());
     }
 }

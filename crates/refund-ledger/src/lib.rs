@@ -14,6 +14,7 @@
 mod audit;
 mod books;
 pub mod decide;
+mod digits;
 mod encode;
 mod event;
 mod few;

@@ -63,6 +63,17 @@ impl Sealed {
         }))
     }
 
+    /// From storage, the key's number and the rest.
+    pub(crate) fn from_parts(key: &[u8; 4], rest: &[u8]) -> Sealed {
+        let filled = Sealed::filled(rest.len().saturating_add(4), |place| {
+            let (start, end) = place.split_first_chunk_mut()?;
+            *start = *key;
+            end.copy_from_slice(rest);
+            Some(())
+        });
+        filled.unwrap_or_else(|| Sealed::from_bytes(&[]))
+    }
+
     /// A box of `length` bytes; `None` where `fill` gives none.
     fn filled(length: usize, fill: impl FnOnce(&mut [u8]) -> Option<()>) -> Option<Sealed> {
         let mut bytes = [0; HERE];
@@ -260,13 +271,18 @@ impl Vault {
         let mut packed = Zeroizing::new([0; PAN_BYTES_MAX]);
         let length = digits.len().div_ceil(2);
         let bytes = packed.get_mut(..length).ok_or(VaultError::Unreadable)?;
-        for (byte, pair) in bytes.iter_mut().zip(digits.chunks(2)) {
-            let nibble = |place: usize| match pair.get(place) {
-                Some(digit) if digit.is_ascii_digit() => Ok(digit & 0xF),
-                Some(_) => Err(VaultError::Unreadable),
-                None => Ok(FILLER),
-            };
-            *byte = nibble(0)? << 4 | nibble(1)?;
+        let (pairs, last) = digits.as_chunks();
+        let mut others = false;
+        for (byte, [first, second]) in bytes.iter_mut().zip(pairs) {
+            others |= !first.is_ascii_digit() | !second.is_ascii_digit();
+            *byte = first << 4 | second & 0xF;
+        }
+        if let (Some(byte), [digit]) = (bytes.last_mut(), last) {
+            others |= !digit.is_ascii_digit();
+            *byte = digit << 4 | FILLER;
+        }
+        if others {
+            return Err(VaultError::Unreadable);
         }
         self.seal(bytes, context)
     }

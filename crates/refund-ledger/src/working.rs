@@ -87,20 +87,20 @@ impl Working {
 
     /// A transaction at hand.
     pub fn get(&self, key: Key) -> Option<&Arc<Transaction>> {
-        self.transactions.iter().find(|known| known.key == key)
+        self.transactions.find(|known| known.key == key)
     }
 
     /// An advice at hand.
     pub fn advice(&self, key: AdviceKey) -> Option<&Arc<Advice>> {
-        self.advices.iter().find(|known| known.key == key)
+        self.advices.find(|known| known.key == key)
     }
 
     fn slot(&mut self, key: Key) -> Option<&mut Arc<Transaction>> {
-        self.transactions.iter_mut().find(|known| known.key == key)
+        self.transactions.find_mut(|known| known.key == key)
     }
 
     fn advice_slot(&mut self, key: AdviceKey) -> Option<&mut Arc<Advice>> {
-        self.advices.iter_mut().find(|known| known.key == key)
+        self.advices.find_mut(|known| known.key == key)
     }
 
     /// All transactions at hand.

@@ -1,7 +1,8 @@
-//! What a transaction costs in the core, rules and codec included: the usual mix over the store in memory.
+//! What a transaction costs on the thread of the data plane but for its sockets: the usual mix over the store in memory, and over
+//! the embedded one, whose judgement, encoding and index are then in it (its own threads write and sync meanwhile).
 //!
-//! `CORE_PATH_BATCHES` sets how many batches of 64 transactions are run, for a profile: what a transaction costs is the
-//! difference of two runs by the difference of their transactions.
+//! `CORE_PATH_BATCHES` sets how many batches of 64 transactions are run over the embedded store, for a profile: what a transaction
+//! costs is the difference of two runs by the difference of their transactions.
 
 #![allow(
     unsafe_code,
@@ -13,7 +14,10 @@ mod counting;
 #[path = "../tests/drive/mod.rs"]
 mod drive;
 
-use metrics_exporter_prometheus::PrometheusBuilder;
+use std::sync::Arc;
+
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use refund_ledger::store::embedded::{EmbeddedOptions, EmbeddedStore};
 
 use self::drive::{BATCH, Drive};
 
@@ -33,16 +37,29 @@ fn main() {
     let recorder = PrometheusBuilder::new().build_recorder();
     let handle = recorder.handle();
     metrics::set_global_recorder(recorder).expect("the only recorder");
-    let mut drive = Drive::new();
-    for _ in 0..WARM_UP {
-        drive.batch();
-    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut embedded = Drive::over(|waker| {
+        let mut options = EmbeddedOptions::new(folder.path().join("ledger"), 1 << 40);
+        // Few parts, so that each has as many records as one of a ledger that is at work for long.
+        options.hot_bytes = 64 << 20;
+        Arc::new(EmbeddedStore::open(options, waker).expect("a ledger"))
+    });
     let batches = std::env::var("CORE_PATH_BATCHES").ok();
     if let Some(batches) = batches.and_then(|text| text.parse::<usize>().ok()) {
-        for _ in 0..batches {
-            drive.batch();
+        for _ in 0..WARM_UP + batches {
+            embedded.batch();
         }
         return;
+    }
+    println!("over the store in memory");
+    measure(&mut Drive::new(), &handle);
+    println!("over the embedded store");
+    measure(&mut embedded, &handle);
+}
+
+fn measure(drive: &mut Drive, handle: &PrometheusHandle) {
+    for _ in 0..WARM_UP {
+        drive.batch();
     }
     for _ in 0..5 {
         let (began, before) = (on_processor(), counting::counts());

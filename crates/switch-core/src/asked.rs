@@ -285,7 +285,11 @@ fn text<const N: usize>(message: &Message<'_>, de: u8) -> [u8; N] {
 }
 
 fn digits(message: &Message<'_>, de: u8) -> Option<u64> {
-    message.text(de).map(|value| number(&value))
+    match message.amount(de) {
+        Ok(digits) => digits,
+        // A dialect may have other characters there.
+        Err(_) => message.text(de).map(|value| number(&value)),
+    }
 }
 
 fn institution(message: &Message<'_>, de: u8) -> Option<Institution> {

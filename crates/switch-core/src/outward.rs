@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use iso8583_codec::{
     Draft, ElementSet, EncodeError, Message, Mti, OriginalData, Spec, Stan as WireStan,
-    TransmissionTime,
+    TransmissionTime, to_digits as digits,
 };
 use refund_ledger::{
     Advice, AdviceKey, AdviceKind, Answer, Institution, Issuer, MinorUnits, Rrn, Sealed,
@@ -43,16 +43,6 @@ const NOT_RELAYED: ElementSet = MACS.and(ElementSet::of(&[90]));
 /// `code` as a four-digit MTI.
 pub(crate) fn mti(code: u16) -> Mti {
     Mti::new(&digits(u64::from(code))).unwrap_or(Mti::literal("0000"))
-}
-
-/// A number in `N` digits, zero-filled.
-pub(crate) fn digits<const N: usize>(mut value: u64) -> [u8; N] {
-    let mut text = [b'0'; N];
-    for digit in text.iter_mut().rev() {
-        *digit = b'0' + (value % 10) as u8;
-        value /= 10;
-    }
-    text
 }
 
 /// An institution id as it was sent.

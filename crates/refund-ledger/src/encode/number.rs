@@ -13,7 +13,12 @@ const SHORT_BITS: u32 = 56;
 /// Appends a number.
 #[inline]
 pub(super) fn write(value: u64, to: &mut Vec<u8>) {
-    let bits = (value | 1).ilog2();
+    if value < 1 << 7 {
+        // One byte, as most are.
+        to.push((value as u8) << 1 | 1);
+        return;
+    }
+    let bits = value.ilog2();
     if bits >= SHORT_BITS {
         let mut bytes = [0; BYTES_MAX];
         if let Some(rest) = bytes.last_chunk_mut() {

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Corrupt, FORMAT, digits, flags, number};
+use super::{Corrupt, FORMAT, flags, number};
+use crate::digits;
 use crate::{
     Advice, AdviceKey, AdviceKind, AdviceState, Answer, Books, Card, CardDigest, Cause, Change,
     Column, Currency, Event, Institution, Issuer, Key, KeyId, Kind, MinorUnits, Name, Patch,

@@ -1,6 +1,7 @@
 //! Values to their stored form.
 
-use super::{FORMAT, digits, flags, number};
+use super::{FORMAT, flags, number};
+use crate::digits;
 use crate::{
     Advice, Answer, Books, Change, Event, Institution, Issuer, Key, Name, Patch, Posting, Request,
     Transaction,

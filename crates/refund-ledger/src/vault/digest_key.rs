@@ -73,8 +73,11 @@ impl DigestKey {
 /// SHA-256 of a block that `state` has taken in, and of a short `text` after it.
 fn finish(mut state: [u32; 8], text: &[u8]) -> [u32; 8] {
     let mut block = [0; BLOCK];
-    for (byte, text) in block.iter_mut().zip(text.iter().chain(&[0x80])) {
-        *byte = *text;
+    if let Some((place, rest)) = block.split_at_mut_checked(text.len()) {
+        place.copy_from_slice(text);
+        if let Some(mark) = rest.first_mut() {
+            *mark = 0x80;
+        }
     }
     let bits = (text.len() as u64)
         .saturating_add(BLOCK as u64)
@@ -86,9 +89,10 @@ fn finish(mut state: [u32; 8], text: &[u8]) -> [u32; 8] {
     state
 }
 
-fn words(state: [u32; 8], to: &mut [u8]) {
-    for (bytes, word) in to.chunks_exact_mut(4).zip(state) {
-        bytes.copy_from_slice(&word.to_be_bytes());
+fn words<const N: usize>(state: [u32; 8], to: &mut [u8; N]) {
+    let (places, _) = to.as_chunks_mut();
+    for (bytes, word) in places.iter_mut().zip(state) {
+        *bytes = word.to_be_bytes();
     }
 }
 

@@ -63,9 +63,12 @@ impl SealKey {
 
     /// NIST SP 800-38D, 7.1, for a text of one block at most: `blocks` are the ciphered counts 1 and 2 of a nonce.
     fn seal_short(&self, [mask, stream]: [Block; 2], context: &[u8], text: &mut [u8]) -> [u8; TAG] {
-        text.iter_mut()
-            .zip(stream)
-            .for_each(|(byte, stream)| *byte ^= stream);
+        let mut block = [0; SHORT];
+        if let Some(place) = block.get_mut(..text.len()) {
+            place.copy_from_slice(text);
+            block = xor(block, stream.into());
+            text.copy_from_slice(block.get(..text.len()).unwrap_or_default());
+        }
 
         let mut hash = self.hash.clone();
         hash.update_padded(context);
@@ -76,11 +79,7 @@ impl SealKey {
         start.copy_from_slice(&bits(context));
         end.copy_from_slice(&bits(text));
         hash.update(&[lengths]);
-        let mut tag: [u8; TAG] = hash.finalize().into();
-        tag.iter_mut()
-            .zip(mask)
-            .for_each(|(tag, mask)| *tag ^= mask);
-        tag
+        xor(hash.finalize().into(), mask.into())
     }
 
     /// Deciphers `text` in its place; `None` where nonce, context, text or tag are not those of one box.
@@ -96,6 +95,10 @@ impl SealKey {
             .decrypt_inout_detached(&nonce, context, text.into(), &tag.into())
             .ok()
     }
+}
+
+fn xor(one: [u8; 16], other: [u8; 16]) -> [u8; 16] {
+    (u128::from_ne_bytes(one) ^ u128::from_ne_bytes(other)).to_ne_bytes()
 }
 
 /// The nonces of a process: they count up from a random number, so that none repeats under one key. Those of short texts are taken

@@ -206,10 +206,6 @@ impl Core {
     ) -> Result<Outcome, Interrupt> {
         let asked = &asking.asked;
         let now = self.now_ms();
-        let original = match original {
-            Some(known) => self.own_record(known.key, 0, task)?.or(Some(known)),
-            None => None,
-        };
         let link = match &original {
             Some(original) => original
                 .issuer
@@ -383,7 +379,7 @@ impl Core {
         config.classes.is_none_or(|classes| {
             let mti: [u8; 4] = match (asked.kind, config.void_as) {
                 (Kind::Void, VoidAs::Reversal) => *b"0400",
-                _ => outward::digits(u64::from(asked.request.mti)),
+                _ => *outward::mti(asked.request.mti).as_bytes(),
             };
             classes.has_message(&mti, &asked.request.processing_code)
         })
@@ -532,17 +528,13 @@ impl Core {
 
 impl Slot {
     /// The record in its place: key and version.
-    pub(super) fn fill(&self, new: Transaction) -> Transaction {
-        let version = self
-            .replaced
-            .as_ref()
-            .map_or(1, |replaced| replaced.version.saturating_add(1));
-        Transaction {
-            key: self.key,
-            version,
-            reused: self.replaced.as_ref().map_or(0, |replaced| replaced.reused),
-            ..new
+    pub(super) fn fill(&self, mut new: Transaction) -> Transaction {
+        new.key = self.key;
+        if let Some(replaced) = &self.replaced {
+            new.version = replaced.version.saturating_add(1);
+            new.reused = replaced.reused;
         }
+        new
     }
 
     /// The change of generation 0 that tells of a later one.

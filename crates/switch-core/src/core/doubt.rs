@@ -31,7 +31,8 @@ impl Core {
         }
         let mut stuck = VecDeque::new();
         for key in keys.iter() {
-            stuck.extend(self.busy.queue(key).into_iter().flat_map(std::mem::take));
+            let waiting = self.busy.queue(key).and_then(Option::take);
+            stuck.extend(waiting.into_iter().flat_map(|tasks| *tasks));
         }
         for task in stuck {
             self.ends_to_wait(&task);

@@ -48,7 +48,7 @@ impl Candidates {
 }
 
 impl Core {
-    /// The transaction that a message names by DE 90 or, for a refund or void, by DE 37.
+    /// The transaction that a message names by DE 90 or, for a refund or void, by DE 37, as it stands: nobody else is changing it.
     pub(super) fn find(&self, asked: &Asked, task: &Task) -> Result<Named, Interrupt> {
         let named = &asked.original;
         let stan = named.stan.map(|stan| Stan(stan.value()));
@@ -86,12 +86,17 @@ impl Core {
                 }
             }
         }
-        if !own.is_empty() {
-            return Ok(self.choose(asked, own).map_or(Named::Nothing, Named::Own));
-        }
-        Ok(self
-            .choose(asked, others)
-            .map_or(Named::Nothing, Named::Elsewhere))
+        let is_own = !own.is_empty();
+        let Some(found) = self.choose(asked, if is_own { own } else { others }) else {
+            return Ok(Named::Nothing);
+        };
+        // What a query found may have moved on, or be about to.
+        let now = self.own_record(found.key, 0, task)?.unwrap_or(found);
+        Ok(if is_own {
+            Named::Own(now)
+        } else {
+            Named::Elsewhere(now)
+        })
     }
 
     /// Candidates under the own terminal's key, in every class that the message allows.

@@ -68,10 +68,7 @@ impl Core {
     ) -> Result<Outcome, Interrupt> {
         let asked = &asking.asked;
         let now = self.now_ms();
-        let target = self
-            .own_record(target.key, 0, task)?
-            .unwrap_or_else(|| target.clone());
-        let around = self.around(&target, task)?;
+        let around = self.around(target, task)?;
         let rrn = if asked.request.rrn_given {
             asked.request.rrn
         } else {
@@ -89,7 +86,7 @@ impl Core {
             approval: None,
             replacement: asked.request.replacement,
         };
-        let (key, sealed) = match self.sealed_reversal(&target, text) {
+        let (key, sealed) = match self.sealed_reversal(target, text) {
             Ok(made) => made,
             Err(error) => return Ok(self.cannot_seal(asking, error)),
         };
@@ -98,16 +95,16 @@ impl Core {
             new,
             amount: asked.amount,
             replacement: asked.request.replacement,
-            other_card: asked.same_card(&target, &self.vault) == Some(false),
+            other_card: asked.same_card(target, &self.vault) == Some(false),
             currency: asked.currency,
             accepted: self.own_answer(asking.asker.listener, Reason::Approved),
             reversed: self.own_answer(asking.asker.listener, Reason::Reversed),
         };
-        let order = order_of(&target, &around);
+        let order = order_of(target, &around);
         let advice = |kind: AdviceKind| -> Advice {
             new_advice(key, kind, link.unwrap_or(Name::new("")), order, sealed, now)
         };
-        match decide::reverse(reversal, &target, around.context(), advice, now) {
+        match decide::reverse(reversal, target, around.context(), advice, now) {
             Ok((event, outcome)) => {
                 let after = match outcome {
                     ReversalOutcome::InFlight => After::ReplyAndRelease {
@@ -117,7 +114,7 @@ impl Core {
                     },
                     ReversalOutcome::Nothing | ReversalOutcome::Owed(_) => After::Reply(slot.key),
                 };
-                let before: Vec<_> = around.records().chain([target]).collect();
+                let before: Vec<_> = around.records().chain([target.clone()]).collect();
                 Ok(self.decided(event, slot, before, after))
             }
             Err(refusal) if refusal.passing => {

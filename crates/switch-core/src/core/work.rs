@@ -325,7 +325,8 @@ impl Core {
     fn park(&mut self, key: Key, mut task: Task) {
         task.forget();
         self.begins_to_wait(&task);
-        self.busy.lock(key).push_back(task);
+        let waiting = self.busy.lock(key);
+        waiting.get_or_insert_default().push_back(task);
     }
 
     fn begins_to_wait(&mut self, task: &Task) {
@@ -548,7 +549,7 @@ impl Core {
             self.run(task, None);
             if let Some(queue) = self.busy.queue(key) {
                 // Busy again: the rest keeps its place.
-                queue.append(&mut waiting);
+                queue.get_or_insert_default().append(&mut waiting);
                 return;
             }
         }

@@ -1,15 +1,16 @@
-//! Drives a core over the store in memory with the usual mix: of ten transactions six are purchases, three refunds of a part
+//! Drives a core over a store with the usual mix: of ten transactions six are purchases, three refunds of a part
 //! of one (named by DE 90), one a reversal. Terminals, issuer and clock are played, and cost next to nothing.
 
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use iso8583_codec::{Draft, Mti, Spec};
 use refund_ledger::decide::Policy;
-use refund_ledger::store::Store;
 use refund_ledger::store::memory::MemoryStore;
+use refund_ledger::store::{Store, Waker};
 use refund_ledger::{Institution, KeyId, Name, Vault};
 use switch_core::{
     Core, CoreConfig, Limits, LinkConfig, ListenerConfig, Output, Routes, SafConfig, VoidAs,
@@ -205,14 +206,21 @@ impl Answer {
 }
 
 impl Drive {
+    /// Over the store in memory.
     pub(crate) fn new() -> Drive {
+        Drive::over(|waker| Arc::new(MemoryStore::new(waker)))
+    }
+
+    /// Over the store that `open` opens with a waker.
+    pub(crate) fn over(open: impl FnOnce(Waker) -> Arc<dyn Store>) -> Drive {
         let key = |byte| Zeroizing::new([byte; 32]);
         let vault = Vault::new(&[(KeyId(1), key(1))], &[(KeyId(2), key(2))]).expect("keys");
         let called = Arc::new(AtomicBool::new(false));
-        let calls = called.clone();
-        let store = Arc::new(MemoryStore::new(Arc::new(move || {
-            calls.store(true, Ordering::Relaxed);
-        })));
+        let (calls, driver) = (called.clone(), std::thread::current());
+        let store = open(Arc::new(move || {
+            calls.store(true, Ordering::Release);
+            driver.unpark();
+        }));
         let recovered = store.recovered();
         let core = Core::new(config(), store, Arc::new(vault), &recovered, 7, START);
         let mut drive = Drive {
@@ -285,7 +293,7 @@ impl Drive {
         loop {
             self.now += 100;
             self.core.flush();
-            let mut quiet = !self.called.swap(false, Ordering::Relaxed);
+            let mut quiet = !self.called.swap(false, Ordering::Acquire);
             self.core.completions(self.now);
             let mut count = 0;
             for output in self.core.outputs() {
@@ -321,8 +329,11 @@ impl Drive {
                 self.core.link_frame(0, ISSUER, &answer, self.now);
             }
             self.frame = answer;
-            if quiet {
-                return;
+            match (quiet, self.core.is_idle()) {
+                (true, true) => return,
+                // The store's own threads are at work.
+                (true, false) => std::thread::park_timeout(Duration::from_millis(1)),
+                (false, _) => {}
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Numbers and digits in few bytes.
+//! Numbers in few bytes.
 
 /// The low `N` bytes of a number, eight at most.
 pub(super) fn put<const N: usize>(out: &mut Vec<u8>, number: u64) {
@@ -21,36 +21,18 @@ pub(super) fn put_signed(out: &mut Vec<u8>, difference: u64) {
     put_number(out, difference << 1 ^ sign);
 }
 
-/// Digits as a number; `None` where another character is among them.
-pub(super) fn digits<const N: usize>(text: &[u8; N]) -> Option<u64> {
-    const { assert!(N <= 19) };
-    text.iter().try_fold(0_u64, |number, byte| {
-        let digit = u64::from(byte.wrapping_sub(b'0'));
-        let more = number.wrapping_mul(10).wrapping_add(digit);
-        (digit <= 9).then_some(more)
-    })
-}
-
-/// The `N` low digits of a number.
-pub(super) fn from_digits<const N: usize>(mut number: u64) -> [u8; N] {
-    let mut text = [b'0'; N];
-    for byte in text.iter_mut().rev() {
-        *byte = b'0'.wrapping_add((number % 10) as u8);
-        number /= 10;
-    }
-    text
-}
-
 /// Reads what the functions above wrote; `None` past the end.
 pub(super) struct Cursor<'a>(pub(super) &'a [u8]);
 
 impl<'a> Cursor<'a> {
+    #[inline]
     pub(super) fn slice(&mut self, length: usize) -> Option<&'a [u8]> {
         let (slice, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;
         Some(slice)
     }
 
+    #[inline]
     pub(super) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (array, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
@@ -58,12 +40,14 @@ impl<'a> Cursor<'a> {
     }
 
     /// A number of `N` bytes, eight at most.
+    #[inline]
     pub(super) fn get<const N: usize>(&mut self) -> Option<u64> {
         let mut wide = [0; 8];
         *wide.first_chunk_mut::<N>()? = self.array()?;
         Some(u64::from_le_bytes(wide))
     }
 
+    #[inline]
     pub(super) fn number(&mut self) -> Option<u64> {
         let mut number = 0;
         for shift in (0..64).step_by(7) {
@@ -76,6 +60,7 @@ impl<'a> Cursor<'a> {
         None
     }
 
+    #[inline]
     pub(super) fn signed(&mut self) -> Option<u64> {
         let number = self.number()?;
         Some(number >> 1 ^ (number & 1).wrapping_neg())

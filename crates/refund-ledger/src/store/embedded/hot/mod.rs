@@ -1,16 +1,17 @@
 //! What is young or open, in memory: records by key, and the names that they may be asked for by.
 //!
 //! Records at rest are packed ([`pack`]): some 120 bytes for a purchase in place of 450 and several pieces of memory. One is unpacked when it is
-//! asked for and stays unpacked while something is still to happen with it. All is cut into parts that are locked one by
+//! asked for. What changes stays as it is until a checkpoint has it and nothing is still to happen with it: so whoever decides
+//! does not pack, and the thread that makes checkpoints does not unpack. All is cut into parts that are locked one by
 //! one, none of which grows large enough that anybody would notice when its tables are made anew.
 //!
 //! ```text
 //! part by (merchant, STAN, DE 7)                         part by (merchant, DE 37)
 //! +------------------------------------------+           +-----------------------+
 //! | table: hash 24 -> number 40              |<----------| table: hash -> spot   |
-//! | numbers: page and place, or open place   |           +-----------------------+
+//! | numbers: page and place, or loose place  |           +-----------------------+
 //! | slab: pages of packed records            |
-//! | open records                             |
+//! | loose records: dirty or open             |
 //! +------------------------------------------+
 //! ```
 //!
@@ -133,7 +134,7 @@ impl Hot {
         let part_bytes = bytes_max >> count.ilog2();
         let page_bytes = (part_bytes / PAGES).next_power_of_two() as usize;
         let page_bytes = page_bytes.clamp(PAGE_BYTES_MIN, PAGE_BYTES_MAX);
-        let part = |_| Part(Mutex::new(Shard::new(page_bytes)));
+        let part = |_| Part(Mutex::new(Shard::new(page_bytes, part_bytes)));
         Hot {
             parts: (0..count).map(part).collect(),
             names: (0..count).map(|_| Part(Mutex::default())).collect(),
@@ -149,7 +150,8 @@ impl Hot {
     }
 
     pub(crate) fn get(&self, key: Key) -> Option<Arc<Transaction>> {
-        self.look(key, |part, known| part.record(known, &self.interned))
+        let spot = self.hash.of_key(key);
+        self.part(spot)?.get(spot, key, &self.interned)
     }
 
     /// The version of a record, and what it is counted as, for less than the record.
@@ -318,15 +320,17 @@ impl Hot {
 
     /// Notes that all changes up to the end of the period `epoch` are safe in the cold store.
     pub(crate) fn clean(&self, key: Key, epoch: u32) {
-        self.look(key, |part, known| {
-            if known.meta.dirty == epoch_code(epoch) {
-                let meta = Meta {
-                    dirty: 0,
-                    ..known.meta
-                };
-                part.set_meta(known, meta);
-            }
-        });
+        let spot = self.hash.of_key(key);
+        let Some(mut part) = self.part(spot) else {
+            return;
+        };
+        let known = part.find(spot, key, &self.interned);
+        let Some(known) = known.filter(|known| known.meta.dirty == epoch_code(epoch)) else {
+            return;
+        };
+        part.clean(spot, &known, &self.interned);
+        let bytes = part.bytes();
+        self.tell(&mut part.told, bytes);
     }
 
     /// Removes a record, if it is clean, not open, and the version that `expected` names.

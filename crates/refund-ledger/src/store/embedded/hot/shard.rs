@@ -1,4 +1,4 @@
-//! One part of the index: its records, packed or, where something is still to happen, as they are, and where each stands.
+//! One part of the index: its records, packed or, while they move, as they are, and where each stands.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,8 +13,15 @@ use super::slab::{Id, Slab};
 use super::table::Table;
 use crate::{Key, Kind, Rrn, Transaction};
 
-/// Bit of the numbers of records that are not packed.
-const OPEN: u64 = 1 << 39;
+/// Bit of the numbers of records that are not packed: open ones, and those that the cold store lacks, as far as there is room. The
+/// next change or the checkpoint is soon, and neither has to unpack them.
+const LOOSE: u64 = 1 << 39;
+
+/// Records as they are that a part keeps places for.
+const LOOSE_KEPT: usize = 32;
+
+/// The part of a part's memory that records may take as they are, beside the open ones.
+const LOOSE_PART: u64 = 8;
 
 /// What one more entry of a sorted map takes, in bytes.
 const CROWD_BYTES: usize = 64;
@@ -63,18 +70,18 @@ pub(super) struct Known {
 }
 
 impl Known {
-    pub(super) fn is_open(&self) -> bool {
-        self.number & OPEN != 0
+    fn is_loose(&self) -> bool {
+        self.number & LOOSE != 0
     }
 
     /// The cold store has it, and nothing is to happen with it.
     pub(super) fn may_go(&self) -> bool {
-        self.meta.dirty == 0 && !self.is_open()
+        self.meta.dirty == 0 && !self.is_loose()
     }
 }
 
 #[derive(Debug)]
-struct Open {
+struct Loose {
     record: Arc<Transaction>,
     meta: Meta,
 }
@@ -86,9 +93,11 @@ pub(super) struct Shard {
     /// Those that are too many of one hash for the index.
     crowd: BTreeMap<(u32, Key), u64>,
     slab: Slab,
-    open: Vec<Option<Open>>,
+    loose: Vec<Option<Loose>>,
     vacant: Vec<u32>,
-    open_bytes: usize,
+    loose_bytes: usize,
+    /// From here on, what is not open is packed at once.
+    loose_bytes_max: usize,
     pub(super) len: u64,
     pub(super) fresh: Fresh,
     scratch: Vec<u8>,
@@ -97,14 +106,16 @@ pub(super) struct Shard {
 }
 
 impl Shard {
-    pub(super) fn new(page_bytes: usize) -> Shard {
+    /// `part_bytes`: what it may take.
+    pub(super) fn new(page_bytes: usize, part_bytes: u64) -> Shard {
         Shard {
             index: Table::default(),
             crowd: BTreeMap::new(),
             slab: Slab::new(page_bytes),
-            open: Vec::new(),
+            loose: Vec::new(),
             vacant: Vec::new(),
-            open_bytes: 0,
+            loose_bytes: 0,
+            loose_bytes_max: usize::try_from(part_bytes / LOOSE_PART).unwrap_or(usize::MAX),
             len: 0,
             fresh: Fresh::default(),
             scratch: Vec::new(),
@@ -121,6 +132,27 @@ impl Shard {
         })
     }
 
+    /// The record of a key.
+    pub(super) fn get(
+        &self,
+        spot: Spot,
+        key: Key,
+        interned: &Interned,
+    ) -> Option<Arc<Transaction>> {
+        let read = |number: u64| {
+            if number & LOOSE == 0 {
+                // Read at once: it is another's as seldom as two hashes meet.
+                let record = unpack(self.slab.get(Id(number)), interned);
+                return (record.key == key).then(|| Arc::new(record));
+            }
+            let loose = self.loose.get((number ^ LOOSE) as usize)?.as_ref()?;
+            (loose.record.key == key).then(|| loose.record.clone())
+        };
+        let crowded = || self.crowd.get(&(spot.hash(), key)).copied();
+        let mut numbers = self.index.find(spot.hash());
+        numbers.find_map(read).or_else(|| read(crowded()?))
+    }
+
     /// All records of a spot, and few others.
     pub(super) fn all(&self, spot: Spot, interned: &Interned) -> impl Iterator<Item = Known> {
         let (low, high) = (Key::from_value(0), Key::from_value(u128::MAX));
@@ -131,7 +163,7 @@ impl Shard {
 
     /// `None` for what is no number of a record.
     fn known(&self, number: u64, interned: &Interned) -> Option<Known> {
-        if number & OPEN == 0 {
+        if number & LOOSE == 0 {
             let bytes = self.slab.get(Id(number));
             let head = head(bytes, interned);
             return Some(Known {
@@ -145,7 +177,7 @@ impl Shard {
                 rrn: (head.kind == Kind::Purchase).then_some(head.rrn),
             });
         }
-        let Open { record, meta } = self.open.get((number ^ OPEN) as usize)?.as_ref()?;
+        let Loose { record, meta } = self.loose.get((number ^ LOOSE) as usize)?.as_ref()?;
         Some(Known {
             number,
             meta: *meta,
@@ -160,9 +192,9 @@ impl Shard {
 
     /// The record itself.
     pub(super) fn record(&self, known: &Known, interned: &Interned) -> Arc<Transaction> {
-        let place = (known.number ^ OPEN) as usize;
-        match self.open.get(place).filter(|_| known.is_open()) {
-            Some(Some(open)) => open.record.clone(),
+        let place = (known.number ^ LOOSE) as usize;
+        match self.loose.get(place).filter(|_| known.is_loose()) {
+            Some(Some(loose)) => loose.record.clone(),
             _ => Arc::new(unpack(self.slab.get(Id(known.number)), interned)),
         }
     }
@@ -176,9 +208,9 @@ impl Shard {
     }
 
     pub(super) fn set_meta(&mut self, known: &Known, meta: Meta) {
-        let place = (known.number ^ OPEN) as usize;
-        match self.open.get_mut(place).filter(|_| known.is_open()) {
-            Some(Some(open)) => open.meta = meta,
+        let place = (known.number ^ LOOSE) as usize;
+        match self.loose.get_mut(place).filter(|_| known.is_loose()) {
+            Some(Some(loose)) => loose.meta = meta,
             _ => *self.slab.first(Id(known.number)) = meta.byte(),
         }
     }
@@ -192,18 +224,22 @@ impl Shard {
         meta: Meta,
         interned: &Interned,
     ) {
+        let moves = meta.dirty != 0 && self.loose_bytes < self.loose_bytes_max;
+        let is_loose = moves || record.is_open();
+        if let Some(old) = old.filter(|old| old.is_loose() && is_loose) {
+            self.exchange(old.number, record, meta);
+            return;
+        }
         if let Some(old) = old {
             self.release(old.number);
         }
-        let number = if record.is_open() {
-            self.keep(Open {
+        let number = if is_loose {
+            self.keep(Loose {
                 record: record.clone(),
                 meta,
             })
         } else {
-            self.scratch.clear();
-            pack(record, meta.byte(), interned, &mut self.scratch);
-            self.slab.insert(&self.scratch).0
+            self.pack(record, meta, interned)
         };
         match old {
             Some(old) => self.renumber(spot, record.key, old.number, number),
@@ -230,51 +266,85 @@ impl Shard {
         }
     }
 
-    fn keep(&mut self, open: Open) -> u64 {
-        self.open_bytes = self.open_bytes.saturating_add(cost(&open.record));
+    fn pack(&mut self, record: &Transaction, meta: Meta, interned: &Interned) -> u64 {
+        self.scratch.clear();
+        pack(record, meta.byte(), interned, &mut self.scratch);
+        self.slab.insert(&self.scratch).0
+    }
+
+    /// Notes that the cold store has a record as it is now, and packs it unless it is open.
+    pub(super) fn clean(&mut self, spot: Spot, known: &Known, interned: &Interned) {
+        let meta = Meta {
+            dirty: 0,
+            ..known.meta
+        };
+        let place = (known.number ^ LOOSE) as usize;
+        let loose = self.loose.get(place).filter(|_| known.is_loose());
+        match loose.and_then(Option::as_ref) {
+            Some(loose) if !loose.record.is_open() => {
+                let record = loose.record.clone();
+                self.release(known.number);
+                let number = self.pack(&record, meta, interned);
+                self.renumber(spot, known.key, known.number, number);
+            }
+            _ => self.set_meta(known, meta),
+        }
+    }
+
+    /// Puts a record in the place of another that is not packed either.
+    fn exchange(&mut self, number: u64, record: &Arc<Transaction>, meta: Meta) {
+        if let Some(Some(loose)) = self.loose.get_mut((number ^ LOOSE) as usize) {
+            let bytes = self.loose_bytes.saturating_add(cost(record));
+            self.loose_bytes = bytes.saturating_sub(cost(&loose.record));
+            (loose.record, loose.meta) = (record.clone(), meta);
+        }
+    }
+
+    fn keep(&mut self, loose: Loose) -> u64 {
+        self.loose_bytes = self.loose_bytes.saturating_add(cost(&loose.record));
         match self.vacant.pop() {
             Some(place) => {
-                if let Some(slot) = self.open.get_mut(place as usize) {
-                    *slot = Some(open);
+                if let Some(slot) = self.loose.get_mut(place as usize) {
+                    *slot = Some(loose);
                 }
-                u64::from(place) | OPEN
+                u64::from(place) | LOOSE
             }
             None => {
-                self.open.push(Some(open));
-                self.open.len().saturating_sub(1) as u64 | OPEN
+                self.loose.push(Some(loose));
+                self.loose.len().saturating_sub(1) as u64 | LOOSE
             }
         }
     }
 
     fn release(&mut self, number: u64) {
-        if number & OPEN == 0 {
+        if number & LOOSE == 0 {
             self.slab.remove(Id(number));
             return;
         }
-        let place = number ^ OPEN;
-        if let Some(open) = self.open.get_mut(place as usize).and_then(Option::take) {
-            self.open_bytes = self.open_bytes.saturating_sub(cost(&open.record));
+        let place = number ^ LOOSE;
+        if let Some(loose) = self.loose.get_mut(place as usize).and_then(Option::take) {
+            self.loose_bytes = self.loose_bytes.saturating_sub(cost(&loose.record));
             self.vacant.push(place as u32);
         }
-        if self.open.len() == self.vacant.len() {
-            self.open = Vec::new();
+        if self.loose.len() > LOOSE_KEPT && self.loose.len() == self.vacant.len() {
+            self.loose = Vec::new();
             self.vacant = Vec::new();
         }
     }
 
     /// What it takes, in bytes.
     pub(super) fn bytes(&self) -> u64 {
-        let open = self
-            .open
+        let places = self
+            .loose
             .capacity()
-            .saturating_mul(size_of::<Option<Open>>());
+            .saturating_mul(size_of::<Option<Loose>>());
         let crowd = self.crowd.len().saturating_mul(CROWD_BYTES);
         let parts = [
             self.index.bytes(),
             crowd,
             self.slab.bytes(),
-            self.open_bytes,
-            open,
+            self.loose_bytes,
+            places,
             self.fresh.bytes(),
         ];
         parts.into_iter().fold(0, usize::saturating_add) as u64

@@ -43,13 +43,17 @@ fn hash_of(entry: u64) -> u32 {
 
 impl Table {
     /// The numbers of a hash.
+    #[inline]
     pub(super) fn find(&self, hash: u32) -> impl Iterator<Item = u64> {
         let slots = self.slots.get(self.place(hash)..).unwrap_or_default();
-        let upto = slots
-            .iter()
-            .take_while(move |entry| **entry != EMPTY && hash_of(**entry) <= hash);
-        let same = upto.skip_while(move |entry| hash_of(**entry) < hash);
-        same.map(|entry| entry & NUMBER_MAX)
+        let first = u64::from(hash) << NUMBER_BITS;
+        // No entry of the hash is so high, and every empty place is.
+        let end = first | NUMBER_MAX;
+        let mut upto = slots.iter().take_while(move |entry| **entry < end);
+        std::iter::from_fn(move || {
+            let same = upto.find(|entry| **entry >= first)?;
+            Some(same & NUMBER_MAX)
+        })
     }
 
     /// Enters a number, unless there are [`SAME_MAX`] of that hash; whether it did.
@@ -61,16 +65,19 @@ impl Table {
         let mut same = 0;
         while self.slots[at] != EMPTY && hash_of(self.slots[at]) <= hash {
             same += usize::from(hash_of(self.slots[at]) == hash);
-            at = self.next(at);
+            at += 1;
         }
         if same >= SAME_MAX {
             return false;
         }
-        let mut entry = u64::from(hash) << NUMBER_BITS | number;
-        while entry != EMPTY {
-            std::mem::swap(&mut self.slots[at], &mut entry);
-            at = self.next(at);
+        let mut gap = at;
+        while self.slots[gap] != EMPTY {
+            gap += 1;
         }
+        // A gap stays behind the last.
+        self.next(gap);
+        self.slots.copy_within(at..gap, at + 1);
+        self.slots[at] = u64::from(hash) << NUMBER_BITS | number;
         self.used += 1;
         true
     }
@@ -117,11 +124,9 @@ impl Table {
         let entry = u64::from(hash) << NUMBER_BITS | number;
         let begin = self.place(hash);
         let slots = self.slots.get(begin..).unwrap_or_default();
-        let upto = slots
-            .iter()
-            .take_while(|known| **known != EMPTY && hash_of(**known) <= hash);
-        let at = upto.enumerate().find(|(_, known)| **known == entry);
-        at.map(|(at, _)| begin + at)
+        let end = entry | NUMBER_MAX;
+        let mut upto = slots.iter().take_while(|known| **known < end);
+        upto.position(|known| *known == entry).map(|at| begin + at)
     }
 
     /// Where the entries of a hash begin, if nothing lower stands there.
@@ -151,6 +156,9 @@ impl Table {
             }
             self.slots[at] = entry;
             free = at + 1;
+        }
+        if free == self.slots.len() {
+            self.next(free - 1);
         }
     }
 }

@@ -559,3 +559,47 @@ fn nothing_takes_nothing() {
     }
     assert_eq!(bytes(), 0);
 }
+
+/// Records that change stay as they are, as far as there is room for that, until the checkpoint has them.
+#[test]
+fn what_moves_is_packed_once_it_is_written() {
+    let part = |hot: &Hot| {
+        hot.parts
+            .iter()
+            .map(|part| part.lock().bytes())
+            .sum::<u64>()
+    };
+    for count in [500_u32, 20_000] {
+        let hot = Hot::new(16 << 20, Some(1));
+        let records: Vec<_> = (0..count)
+            .map(|number| Arc::new(purchase(number, 1000)))
+            .collect();
+        for record in &records {
+            hot.commit(record, 1, None, true);
+        }
+        let moving = part(&hot);
+        let (each, room) = (u64::from(count) * 450, 2 << 20);
+        assert!(moving > each.min(room), "{moving}");
+        assert!(
+            moving < each * 2 && moving < room + u64::from(count) * 200,
+            "{moving}"
+        );
+        for record in &records {
+            assert_eq!(hot.get(record.key).as_ref(), Some(record));
+            assert!(!hot.remove_clean(record.key, record.version));
+            hot.written(&Written::of(record));
+            hot.clean(record.key, 2);
+            assert!(!hot.remove_clean(record.key, record.version));
+            hot.clean(record.key, 1);
+            let entry = hot.entry(record.key).unwrap();
+            assert!(!entry.is_dirty && entry.record == *record);
+        }
+        let at_rest = part(&hot);
+        assert!(at_rest < u64::from(count) * 220, "{at_rest}");
+        assert_eq!(hot.told(), hot.counted());
+        for record in &records {
+            assert!(hot.remove_clean(record.key, record.version));
+        }
+        assert_eq!(hot.len(), 0);
+    }
+}

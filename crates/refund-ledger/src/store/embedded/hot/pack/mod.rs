@@ -103,14 +103,17 @@ const COLUMNS: [Column; 4] = [
 struct Flags(u64);
 
 impl Flags {
+    #[inline]
     fn get(self, part: Part) -> u64 {
         self.0 >> part.at & (1_u64 << part.bits).wrapping_sub(1)
     }
 
+    #[inline]
     fn has(self, part: Part) -> bool {
         self.get(part) != 0
     }
 
+    #[inline]
     fn set(&mut self, part: Part, value: u64) {
         self.0 |= value << part.at;
     }

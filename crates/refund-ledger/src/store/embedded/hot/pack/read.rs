@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::super::bytes::{Cursor, from_digits};
+use super::super::bytes::Cursor;
 use super::super::counts::Bucket;
 use super::super::intern::{Acceptor, Interned};
 use super::*;
+use crate::digits::low as from_digits;
 use crate::{
     Answer, Books, Card, CardDigest, Currency, Institution, Issuer, Key, KeyId, MinorUnits, Name,
     Reason, Request, Rrn, Sealed, Stan, Status, Transaction, WireTime,
@@ -62,10 +63,8 @@ impl<'a> Unpacker<'a> {
     }
 
     fn head(&mut self) -> Option<Head> {
-        let [_meta, flags @ ..]: [u8; FLAG_BYTES + 1] = self.cursor.array()?;
-        let mut wide = [0; 8];
-        wide.iter_mut().zip(flags).for_each(|(to, from)| *to = from);
-        let flags = Flags(u64::from_le_bytes(wide));
+        // The lowest byte is not of the flags.
+        let flags = Flags(u64::from_le_bytes(self.cursor.array()?) >> 8);
         self.flags = flags;
         let kind = *Kind::ALL.get(flags.get(KIND) as usize)?;
         let acceptor = self.acceptor()?;
@@ -384,9 +383,6 @@ impl<'a> Unpacker<'a> {
         };
         let key = self.cursor.number()? as u32;
         let rest = self.cursor.slice(rest)?;
-        let mut bytes = Vec::with_capacity(length);
-        bytes.extend_from_slice(&key.to_be_bytes());
-        bytes.extend_from_slice(rest);
-        Some(Sealed::from_bytes(&bytes))
+        Some(Sealed::from_parts(&key.to_be_bytes(), rest))
     }
 }

@@ -1,8 +1,9 @@
 //! Records to packed bytes.
 
-use super::super::bytes::{digits, put, put_number, put_signed};
+use super::super::bytes::{put, put_number, put_signed};
 use super::super::intern::{Acceptor, Interned};
 use super::*;
+use crate::digits::number as digits;
 use crate::{
     Answer, Books, Institution, Issuer, MinorUnits, Name, Reason, Request, Sealed, Transaction,
 };
@@ -15,7 +16,7 @@ pub(in super::super) fn pack(
     out: &mut Vec<u8>,
 ) {
     let begin = out.len();
-    out.extend_from_slice(&[meta, 0, 0, 0, 0, 0, 0, 0]);
+    out.extend_from_slice(&[0; FLAG_BYTES + 1]);
     let mut packer = Packer {
         out,
         flags: Flags::default(),
@@ -24,12 +25,10 @@ pub(in super::super) fn pack(
     packer.head(record);
     packer.request(&record.request);
     packer.rest(record);
-    let flags = packer.flags.0.to_le_bytes();
-    let places = out.iter_mut().skip(begin.saturating_add(1));
-    places
-        .zip(flags)
-        .take(FLAG_BYTES)
-        .for_each(|(to, from)| *to = from);
+    // The lowest byte is not of the flags.
+    let front = packer.flags.0 << 8 | u64::from(meta);
+    let place = out.get_mut(begin..).and_then(<[u8]>::first_chunk_mut);
+    *place.expect("it was made above") = front.to_le_bytes();
 }
 
 struct Packer<'a> {
