@@ -11,7 +11,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use program::{fixture, refundry};
+use program::{PATH, Run, fixture, refundry};
 
 /// Writes the minimal configuration with `extra` behind it into `folder`, checks it, and expects exactly these messages.
 #[track_caller]
@@ -202,4 +202,36 @@ fn a_key_file_is_looked_at_and_never_shown() {
     let run = refundry(&["check", "--config", config.to_str().unwrap()]);
     assert_eq!(run.status, 0, "{}", run.stderr);
     assert!(!run.stdout.contains(&secret));
+}
+
+/// The database's URL in the environment: taken where the file says none, and shown without its password.
+#[test]
+fn a_url_in_the_environment() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("refundry.toml");
+    let example = std::fs::read_to_string(fixture("config/postgres.toml")).unwrap();
+    let lines: Vec<&str> = example
+        .lines()
+        .filter(|line| !line.starts_with("url"))
+        .collect();
+    std::fs::write(&file, lines.join("\n")).unwrap();
+    let check = |url: &str| {
+        let mut command = Command::new(PATH);
+        command.args(["check", "--config"]).arg(&file);
+        command.env("REFUNDRY_POSTGRES_URL", url);
+        Run::of(command.output().unwrap())
+    };
+    let good = check("postgres://refundry:secret@db/refundry");
+    assert_eq!(good.status, 0, "{}", good.stderr);
+    let shown = "# url = REFUNDRY_POSTGRES_URL: postgres://refundry:***@db/refundry\n";
+    assert!(good.stdout.contains(shown), "{}", good.stdout);
+    let bad = check("refundry:secret@db");
+    assert_eq!(bad.status, 2);
+    assert!(
+        bad.stderr
+            .contains("environment variable REFUNDRY_POSTGRES_URL: expected a URL"),
+        "{}",
+        bad.stderr
+    );
+    assert!(!(bad.stderr + &good.stdout).contains(":secret"));
 }

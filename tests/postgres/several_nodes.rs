@@ -8,6 +8,7 @@ use simulators::{Card, Merchant, Terminal};
 use tokio::task::JoinSet;
 
 use crate::node::{Database, Setup, World, amount, answered, approved, ask, merchant, until};
+use crate::program::refundry;
 
 /// Nodes of these names, with a short lease.
 async fn nodes(test: &str, setup: Setup, names: &[&str]) -> Option<(Database, Vec<World>)> {
@@ -247,4 +248,54 @@ async fn in_flight_at_another_node() {
     }
     a.check_numbers();
     assert_eq!(a.issuer.books().net(Card::visa().pan()), 1_000);
+}
+
+/// Dead letters of one node are seen at every node, and operators settle them at any that runs.
+#[tokio::test]
+async fn dead_letters_of_several_nodes() {
+    let setup = Setup::new().rules(&["mti=042x: decline 05"]);
+    let test = "dead_letters_of_several_nodes";
+    let Some((_database, worlds)) = nodes(test, setup, &["a", "b"]).await else {
+        return;
+    };
+    let [a, b] = worlds.as_slice() else { panic!() };
+    let (one, shop) = (a.terminal().await, merchant());
+    for amount in [1_000, 2_000] {
+        let purchase = shop.purchase(&Card::visa(), amount);
+        approved(&one, &purchase).await;
+        approved(&one, &shop.reversal(&purchase)).await;
+    }
+    let dead = "refundry_saf_dead_letters";
+    a.node.metric_reaches(dead, &[], 2.0).await;
+    let config = b.config();
+    let saf = |words: &[&str]| {
+        let (first, rest) = words.split_first().unwrap();
+        let run = ["saf", first, "--config", config.to_str().unwrap()];
+        let run = refundry(&[&run[..], rest].concat());
+        assert_eq!(run.status, 0, "{words:?}: {}", run.stderr);
+        run.stdout
+    };
+    let listed = saf(&["list", "--dead"]);
+    let keys: Vec<&str> = listed
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert_eq!(keys.len(), 2, "{listed}");
+    assert!(saf(&["show", keys[0]]).contains("discard   "));
+    // The issuer says the same of the repeat.
+    saf(&["replay", keys[0]]);
+    a.issuer_saw("0421", 1).await;
+    until("it is a dead letter again", async || {
+        saf(&["list", "--dead"]).lines().count() == 3
+    })
+    .await;
+    for key in keys {
+        saf(&["discard", key, "--yes"]);
+    }
+    until("nothing is left", async || {
+        saf(&["list"]).starts_with("no advice waits")
+    })
+    .await;
+    a.check_numbers();
 }
