@@ -5,12 +5,15 @@
 //! ```
 //!
 //! Every original is a purchase as the switch records it: one durable event when it is relayed, one when it is answered. Times are
-//! wall time; what a thread cost is processor time by the kernel's count. One line of JSON goes to standard output for each part.
+//! wall time; what a thread cost is processor time by the kernel's count. One line of JSON goes to standard output for each part. After
+//! a clean stop, another process works on the folder and is ended by kill -9 before the last start. One story, hence one long file.
 #![expect(clippy::disallowed_methods, reason = "a bench measures time")]
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
@@ -47,6 +50,8 @@ struct Arguments {
     dir: PathBuf,
     /// The folder was filled before, by a run that was ended: only the starts and reads are measured.
     existing: bool,
+    /// Goes on from this original, says when the tail is in, and works on until it is killed.
+    fill_on: Option<u64>,
     keep: bool,
 }
 
@@ -59,6 +64,7 @@ fn arguments() -> Arguments {
         reads: 20_000,
         dir: std::env::temp_dir().join(format!("refundry-growth-{}", std::process::id())),
         existing: false,
+        fill_on: None,
         keep: false,
     };
     let mut words = std::env::args().skip(1);
@@ -74,6 +80,7 @@ fn arguments() -> Arguments {
             "--tail" => arguments.tail = number(),
             "--reads" => arguments.reads = number(),
             "--dir" => arguments.dir = words.next().expect("a folder").into(),
+            "--fill-on" => arguments.fill_on = Some(number()),
             "--existing" => arguments.existing = true,
             "--keep" => arguments.keep = true,
             // What cargo passes on.
@@ -421,6 +428,12 @@ fn main() {
     let arguments = arguments();
     let (originals, tail) = (arguments.originals, arguments.tail);
     fs::create_dir_all(&arguments.dir).expect("a folder");
+    if let Some(from) = arguments.fill_on {
+        let open = Open::new(&arguments);
+        open.fill(from, from + tail);
+        println!("filled");
+        return open.fill(from + tail, u64::MAX);
+    }
     if arguments.existing {
         for part in ["start on what is there", "start after a clean stop"] {
             start(&arguments, part, originals, 0.0);
@@ -478,22 +491,36 @@ fn main() {
     let stop = began.elapsed().as_secs_f64();
     start(&arguments, "start after a clean stop", originals, stop);
 
-    let open = Open::new(&arguments);
-    open.fill(originals + tail, originals + 2 * tail);
-    // Dropped without a stop, it is as after a crash.
-    let began = Instant::now();
-    drop(open);
-    let drop_seconds = began.elapsed().as_secs_f64();
-    start(
-        &arguments,
-        "start after a crash under load",
-        originals,
-        drop_seconds,
-    );
+    kill_at_work(&arguments);
+    start(&arguments, "start after kill -9 at work", originals, 0.0);
 
     if !arguments.keep {
         fs::remove_dir_all(&arguments.dir).expect("an end");
     }
+}
+
+/// Has another process fill on, and kills it when the tail is in.
+fn kill_at_work(arguments: &Arguments) {
+    let this = std::env::current_exe().expect("this program");
+    let mut child = Command::new(this);
+    child.arg("--dir").arg(&arguments.dir);
+    for (word, number) in [
+        ("--fill-on", Some(arguments.originals + arguments.tail)),
+        ("--tail", Some(arguments.tail)),
+        ("--memory-mib", Some(arguments.memory_mib)),
+        ("--checkpoint-mib", arguments.checkpoint_mib),
+    ] {
+        if let Some(number) = number {
+            child.args([word, &number.to_string()]);
+        }
+    }
+    let mut child = child.stdout(Stdio::piped()).spawn().expect("a process");
+    let mut said = String::new();
+    let out = child.stdout.take().expect("its output");
+    BufReader::new(out).read_line(&mut said).expect("a word");
+    assert_eq!(said.trim(), "filled");
+    child.kill().expect("a process to kill");
+    child.wait().expect("its end");
 }
 
 /// Opens the ledger, reads at once, and again when memory is warm.
