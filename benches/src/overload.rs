@@ -19,7 +19,7 @@ const REFUSED: [u8; 2] = *b"96";
 /// How often the mean latency is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// All is as before once the mean latency is below so many times that of before, and below this plus that of before.
+/// All is as before once the mean latency is at most so many times that of before, or this above it.
 const AS_BEFORE: f64 = 2.0;
 const AS_BEFORE_US: f64 = 2_000.0;
 
@@ -157,7 +157,7 @@ fn mean_between(before: Progress, now: Progress) -> Option<f64> {
     (answers > 0).then(|| nanoseconds as f64 / answers as f64 / 1e3)
 }
 
-/// How long after `ends` all is as it was before `begins`, for good.
+/// How long after `ends` all is as it was before `begins`, for the first time: a checkpoint later on is none of the overload's doing.
 fn recovered(looks: &[Look], begins: Duration, ends: Duration) -> Option<Duration> {
     let before: Vec<f64> = looks
         .iter()
@@ -167,9 +167,6 @@ fn recovered(looks: &[Look], begins: Duration, ends: Duration) -> Option<Duratio
     let usual = before.iter().sum::<f64>() / before.len().max(1) as f64;
     let most = (usual * AS_BEFORE).max(usual + AS_BEFORE_US);
     let after = looks.iter().filter(|look| look.time > ends);
-    // A checkpoint later on is none of the overload's doing: the first look that is as before counts.
-    after
-        .filter(|look| look.mean_us <= most)
-        .map(|look| look.time - ends)
-        .next()
+    let mut as_before = after.filter(|look| look.mean_us <= most);
+    as_before.next().map(|look| look.time - ends)
 }
