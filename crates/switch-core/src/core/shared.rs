@@ -4,7 +4,8 @@
 use refund_ledger::store::Standing;
 use refund_ledger::{Cause, Key};
 
-use super::work::{Committing, Interrupt, Task, Work};
+use super::link::Pending;
+use super::work::{After, Committing, Interrupt, Task, Work};
 use super::{Core, Timer};
 
 /// Waits before a sleeping task looks again: the first, and the longest; microseconds.
@@ -84,11 +85,18 @@ impl Core {
     /// until it is, or until another node has taken over.
     pub(super) fn not_taken(&mut self, item: u64) {
         let Some(Committing {
-            task, keys, cause, ..
+            task,
+            keys,
+            cause,
+            after,
         }) = self.committing.remove(item)
         else {
             return;
         };
+        if let After::Network { link, stan, probe } = after {
+            // It takes another number when it is tried again.
+            self.links[link].done(stan.0, Pending::Network(probe));
+        }
         match &task.work {
             // What it repeats may have been approved.
             Work::Ask(_) if cause == Cause::Renamed => {}

@@ -316,3 +316,16 @@ fn nothing_is_refused_for_what_was_true_a_while_ago() {
         assert_eq!(a.amounts(&purchase), [1000, 100, 0, 0]);
     });
 }
+
+/// Sign-ons and echoes that could not be put on record kept their numbers.
+#[test]
+fn numbers_that_were_not_put_on_record_are_free_again() {
+    pair(|a, _| {
+        a.store.trouble(Some(Trouble::Full));
+        a.connect(0, BANK_A + 1000);
+        a.pass(60 * SECOND);
+        a.store.trouble(None);
+        a.pass(2 * SECOND);
+        assert!(a.core.links[0].expected().is_empty());
+    });
+}
