@@ -301,11 +301,16 @@ fn damage_anywhere_in_a_file_is_found() {
     assert!(is_found(&[&bytes[..], &[0]].concat()), "a byte more");
     // A whole block where another should be.
     let mut over = bytes.clone();
-    over.copy_within(24..9000, 9300);
+    let block = 8 * (ENTRY_BYTES + 1000) + 4;
+    over.copy_within(24..24 + block, 24 + block);
     assert!(is_found(&over));
+    let moved = open(&disk, Some(&noted), Sizes::default()).unwrap();
+    assert!(moved.get(9 << 70, |_| ()).is_err(), "it is in that block");
     // Another file of the same number, whole in itself.
     let other = open(&disk, None, Sizes::default()).unwrap();
-    write(&other, &entries[1..], 28);
+    let older = Known { date: 8, ..known };
+    let entries: Vec<_> = (1..30).map(|key| of(key << 70, &older)).collect();
+    write(&other, &entries, 29);
     let (_, bytes) = only_file(&disk);
     assert!(is_found(&bytes));
     Disk::remove(&disk, &path).unwrap();
