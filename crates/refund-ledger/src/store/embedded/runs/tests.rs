@@ -372,3 +372,28 @@ fn an_entry_that_is_cut_is_none() {
     }
     assert_eq!(INDEX.item, 28);
 }
+
+/// A file of several sectors of the filter, and several blocks of the index and of names.
+#[test]
+fn everything_in_a_large_file_is_found() {
+    let disk = disk();
+    let runs = open(&disk, None, Sizes::default()).unwrap();
+    let known = |number: u128| Known {
+        rrn: Some(number as u32),
+        date: 1,
+        record: vec![0; 1000],
+    };
+    let all: Vec<_> = (0..3000)
+        .map(|number| (number << 68, known(number)))
+        .collect();
+    let entries: Vec<_> = all.iter().map(|(key, known)| of(*key, known)).collect();
+    write(&runs, &entries, 3000);
+    for (number, (key, _)) in all.iter().enumerate() {
+        assert_eq!(runs.get(*key, |entry| entry.key).unwrap(), Some(*key));
+        assert!(runs.get(*key + 1, |_| ()).unwrap().is_none());
+        assert_eq!(runs.of_stan(*key, *key + 10).unwrap().len(), 1);
+        let found = runs.named(0, NameBy::Rrn(number as u32)).unwrap();
+        assert!(found.contains(key));
+    }
+    assert_eq!(runs.check(&mut |_| Ok(())).unwrap(), Vec::<String>::new());
+}
