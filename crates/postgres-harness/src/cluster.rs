@@ -20,7 +20,7 @@ const REQUIRED: &str = "REFUNDRY_REQUIRE_PG";
 
 /// Ends the server when whoever started it has gone, however that went; its files go too, unless it said that it comes back.
 const KEEPER: &str = r#"
-    "$1/postgres" -D "$2" -p "$3" -k "$2" -c listen_addresses=127.0.0.1 $4 >"$2/log" 2>&1 &
+    "$1/postgres" -D "$2" -p "$3" -k "$2" -c listen_addresses=127.0.0.1 -c dynamic_shared_memory_type=mmap $4 >"$2/log" 2>&1 &
     server=$!
     echo started
     read -r comes_back
