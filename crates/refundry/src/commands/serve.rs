@@ -6,7 +6,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::Failure;
 use crate::cli::ServeArgs;
-use crate::config::Config;
+use crate::config::{Config, Engine};
 use crate::engine::{Switch, SwitchError};
 use crate::metrics::Metrics;
 
@@ -50,8 +50,12 @@ async fn serve(config: &Config) -> Result<(), Failure> {
                 .map_or_else(String::new, |error| format!(": {error}"));
             // What could be said and closed is.
             let _ = switch.stop().await;
+            let place = match config.ledger.engine {
+                Engine::Embedded => "disk",
+                Engine::Postgres(_) => "database",
+            };
             return Err(Failure::Failed(format!(
-                "the ledger could not make changes durable{why}; look at its disk or database, then start again"
+                "the ledger could not make changes durable{why}; look at the {place}, then start again"
             )));
         }
         tracing::warn!("another node has taken over from this one: the ledger is opened anew");
