@@ -538,7 +538,9 @@ fn start(arguments: &Arguments, part: &str, originals: u64, stop_seconds: f64) {
         .map(|(_, count)| count)
         .sum::<u64>();
     // The last of a run that was ended may be half there.
-    let originals = originals.min(there.saturating_sub(2 * WAITING_MAX as u64));
+    let originals = originals
+        .min(there.saturating_sub(2 * WAITING_MAX as u64))
+        .max(1);
     let at_once = open.reads(originals, arguments.reads / 10, 0);
     let began = Instant::now();
     settle();
