@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use foldhash::HashMap;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Config, Statement};
+use tokio_postgres::{Client, Statement};
 
+use crate::access::Access;
 use crate::hosts;
 use crate::statement::{self, Shape};
+use crate::tls;
 
 /// How the sessions are set. Every statement here finds its rows by their keys, whatever the planner may think of tables that it
 /// has no statistics of yet. No statement time-out: it would break off a wait for a standby and call that a commit. What is answered must outlive the primary.
@@ -41,7 +43,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Failure::Misfit => f.write_str("a record stands otherwise"),
-            Failure::Lost(why) => write!(f, "the connection to the database is lost: {why}"),
+            Failure::Lost(why) => write!(f, "no connection to the database: {why}"),
             Failure::Unable(why) => write!(f, "the database cannot do it now: {why}"),
             Failure::Unfit(why) => write!(f, "the database refuses it: {why}"),
             Failure::ShutOut => f.write_str(
@@ -54,7 +56,7 @@ impl fmt::Display for Failure {
 impl From<tokio_postgres::Error> for Failure {
     fn from(error: tokio_postgres::Error) -> Failure {
         let Some(database) = error.as_db_error() else {
-            return Failure::Lost(with_source(&error));
+            return Failure::Lost(tls::reason(&error).unwrap_or_else(|| with_source(&error)));
         };
         let text = format!("{} ({})", database.message(), database.code().code());
         if matches!(database.severity(), "FATAL" | "PANIC") {
@@ -104,8 +106,8 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// Connects and sets the session.
-    pub(crate) async fn open(config: &Config) -> Result<Connection, Failure> {
-        let (client, connection) = hosts::connect(config).await?;
+    pub(crate) async fn open(access: &Access) -> Result<Connection, Failure> {
+        let (client, connection) = hosts::connect(access).await?;
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::warn!(error = %with_source(&error), "a connection to the database has ended");

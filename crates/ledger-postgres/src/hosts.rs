@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use futures_util::future::select_ok;
 use tokio::time::{sleep, timeout};
-use tokio_postgres::config::Host;
-use tokio_postgres::tls::NoTlsStream;
-use tokio_postgres::{Client, Config, NoTls, Socket};
+use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::{Client, Config, Socket};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
+use crate::access::Access;
 use crate::database::Failure;
 
 /// How long a server may take until a session has begun.
@@ -19,16 +21,19 @@ const SERVER_MAX: Duration = Duration::from_secs(5);
 /// How much later the next server is asked, so that the first one is preferred where several would do.
 const NEXT_AFTER: Duration = Duration::from_millis(100);
 
-type Connection = tokio_postgres::Connection<Socket, NoTlsStream>;
+type Connection =
+    tokio_postgres::Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>;
 
 /// A session on the first server that gives one.
-pub(crate) async fn connect(config: &Config) -> Result<(Client, Connection), Failure> {
+pub(crate) async fn connect(access: &Access) -> Result<(Client, Connection), Failure> {
     let mut wait = Duration::ZERO;
     let mut attempts = Vec::new();
-    for server in servers(config) {
+    let encryption = access.encryption.connector().map_err(Failure::Unable)?;
+    for server in servers(&access.config) {
+        let encryption = encryption.clone();
         attempts.push(Box::pin(async move {
             sleep(wait).await;
-            match timeout(SERVER_MAX, server.connect(NoTls)).await {
+            match timeout(SERVER_MAX, server.connect(encryption)).await {
                 Ok(connected) => connected.map_err(Failure::from),
                 Err(_) => Err(Failure::Lost(format!(
                     "no session in {} s",
@@ -49,7 +54,7 @@ pub(crate) async fn connect(config: &Config) -> Result<(Client, Connection), Fai
 /// A configuration for each of the servers that one names.
 fn servers(config: &Config) -> Vec<Config> {
     let count = config.get_hosts().len().max(config.get_hostaddrs().len());
-    if count < 2 {
+    if count == 0 {
         return vec![config.clone()];
     }
     (0..count).map(|number| server(config, number)).collect()
@@ -58,16 +63,23 @@ fn servers(config: &Config) -> Vec<Config> {
 /// All that `config` says, for its server of this number alone.
 fn server(config: &Config, number: usize) -> Config {
     let mut one = Config::new();
-    match config.get_hosts().get(number) {
-        Some(Host::Tcp(name)) => {
+    one.ssl_mode(config.get_ssl_mode());
+    let address = config.get_hostaddrs().get(number);
+    match (config.get_hosts().get(number), address) {
+        (Some(Host::Tcp(name)), _) => {
             one.host(name);
         }
-        Some(Host::Unix(folder)) => {
-            one.host_path(folder);
+        // It has no TLS, and no network to listen to.
+        (Some(Host::Unix(folder)), _) => {
+            one.host_path(folder).ssl_mode(SslMode::Disable);
         }
-        None => {}
+        // A certificate is for some name, and be it the address.
+        (None, Some(address)) => {
+            one.host(address.to_string());
+        }
+        (None, None) => {}
     }
-    if let Some(address) = config.get_hostaddrs().get(number) {
+    if let Some(address) = address {
         one.hostaddr(*address);
     }
     let ports = config.get_ports();
@@ -95,7 +107,6 @@ fn server(config: &Config, number: usize) -> Config {
         .map(|retries| one.keepalives_retries(retries));
     one.keepalives(config.get_keepalives())
         .keepalives_idle(config.get_keepalives_idle())
-        .ssl_mode(config.get_ssl_mode())
         .ssl_negotiation(config.get_ssl_negotiation())
         .channel_binding(config.get_channel_binding())
         .target_session_attrs(config.get_target_session_attrs());
@@ -132,5 +143,19 @@ mod tests {
         );
         let alone: Config = "host=one user=name".parse().unwrap();
         assert_eq!(servers(&alone), [alone]);
+        let nowhere: Config = "user=name".parse().unwrap();
+        assert_eq!(servers(&nowhere), [nowhere]);
+        assert_eq!(
+            servers(&"hostaddr=10.0.0.1 user=name".parse().unwrap()),
+            ["host=10.0.0.1 hostaddr=10.0.0.1 user=name"
+                .parse::<Config>()
+                .unwrap()]
+        );
+        assert_eq!(
+            servers(&"host=/run user=name sslmode=require".parse().unwrap()),
+            ["host=/run user=name sslmode=disable"
+                .parse::<Config>()
+                .unwrap()]
+        );
     }
 }

@@ -58,14 +58,14 @@ impl Import {
         id: [u8; 16],
         facts: &Facts,
     ) -> Result<Import, OpenError> {
-        let config = options.config()?;
+        let access = options.access()?;
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(OpenError::Thread)?;
         let id = format!("{:032x}", u128::from_be_bytes(id));
         let (connection, stamp) = runtime.block_on(async {
-            let connection = in_time(Connection::open(&config)).await?;
+            let connection = in_time(Connection::open(&access)).await?;
             let client = &connection.client;
             schema::check(client).await.map_err(OpenError::Schema)?;
             client.batch_execute("BEGIN").await?;

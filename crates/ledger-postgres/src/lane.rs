@@ -13,8 +13,8 @@ use foldhash::HashMap;
 use refund_ledger::store::Completion;
 use refund_ledger::{Key, Working};
 use tokio::time::{Instant, sleep};
-use tokio_postgres::Config;
 
+use crate::access::Access;
 use crate::batch::{self, Plan, Waiting};
 use crate::columns::{Columns, Id};
 use crate::database::{Connection, Failure, in_time};
@@ -32,7 +32,7 @@ const JUDGED_MAX: u32 = 8;
 
 pub(crate) struct Lane {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) config: Config,
+    pub(crate) access: Access,
     pub(crate) writer: i64,
     pub(crate) number: i16,
     pub(crate) batch_max: usize,
@@ -203,7 +203,7 @@ impl Lane {
             return Ok(());
         }
         self.state.losses = losses;
-        let connection = in_time(Connection::open(&self.config)).await?;
+        let connection = in_time(Connection::open(&self.access)).await?;
         self.shared.happened(Happened::Connected);
         self.state.epoch = self.state.epoch.saturating_add(1);
         let (writer, lane, epoch) = (self.writer, self.number, self.state.epoch);

@@ -10,6 +10,7 @@
 //! triggers, replication of our own, a clock for anything but waiting.
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+mod access;
 mod batch;
 mod cache;
 mod columns;
@@ -27,10 +28,12 @@ mod schema;
 mod settings;
 mod statement;
 mod store;
+mod tls;
 mod upkeep;
 mod verify;
 mod whole;
 
+pub use access::UrlError;
 pub use import::Import;
 pub use open::OpenError;
 pub use queue::{Happened, Observer};

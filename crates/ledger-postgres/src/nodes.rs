@@ -13,8 +13,9 @@ use refund_ledger::store::{Completion, Recovered, Share, Standing};
 use refund_ledger::{Advice, Key};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
-use tokio_postgres::{Client, Config};
+use tokio_postgres::Client;
 
+use crate::access::Access;
 use crate::columns::Id;
 use crate::database::{Connection, Failure, in_time};
 use crate::open;
@@ -252,7 +253,7 @@ async fn adopt(client: &Client, writer: i64) -> Result<Left, Failure> {
 /// Keeps the lease, and takes over from nodes whose lease has ended.
 pub(crate) struct Keeper {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) config: Config,
+    pub(crate) access: Access,
     pub(crate) place: Place,
     pub(crate) lease: Duration,
     pub(crate) heartbeat: Duration,
@@ -308,7 +309,7 @@ impl Keeper {
     async fn beat(&self, connection: &mut Option<Connection>) -> Result<Option<bool>, Failure> {
         let connection = match connection {
             Some(connection) => connection,
-            None => connection.insert(Connection::open(&self.config).await?),
+            None => connection.insert(Connection::open(&self.access).await?),
         };
         let row = connection
             .client
@@ -325,7 +326,7 @@ impl Keeper {
     /// Takes over from nodes whose lease has ended, and hands out what they had. Where it cannot be said what became of that, this node
     /// opens its store anew.
     async fn take_over(self: Arc<Self>) {
-        let connection = match timeout(self.lease, Connection::open(&self.config)).await {
+        let connection = match timeout(self.lease, Connection::open(&self.access)).await {
             Ok(Ok(connection)) => connection,
             Ok(Err(failure)) => return tracing::warn!(%failure, "no taking over now"),
             Err(_) => return,
@@ -383,7 +384,7 @@ impl Keeper {
     /// The node stops: others may take over what it leaves, at once.
     pub(crate) async fn leave(&self) {
         let said = timeout(LEAVE_MAX, async {
-            let connection = Connection::open(&self.config).await?;
+            let connection = Connection::open(&self.access).await?;
             let sql = "UPDATE nodes SET lease_until = clock_timestamp() WHERE slot = $1::int2 AND writer = $2::int8";
             let Place { slot, writer } = self.place;
             connection.client.execute(sql, &[&slot, &writer]).await?;

@@ -8,6 +8,7 @@ use refund_ledger::store::{Recovered, Share, StoreError};
 use refund_ledger::{Advice, Key, KeyId, Name, Stan, Transaction, WireTime};
 use tokio_postgres::{Client, Row};
 
+use crate::access::UrlError;
 use crate::columns::Id;
 use crate::database::Failure;
 use crate::keys;
@@ -21,8 +22,8 @@ use crate::store::PostgresOptions;
 /// Why a store was not opened.
 #[derive(Debug)]
 pub enum OpenError {
-    /// The connection's URL is not one; never shows it, since it may hold a password.
-    Url(String),
+    /// The database's URL cannot be used.
+    Url(UrlError),
     /// The database cannot be reached, or not be worked with.
     Database(String),
     /// Its tables are not those of this version.

@@ -9,8 +9,9 @@ use futures_util::future::join_all;
 use refund_ledger::store::{By, CANDIDATES_MAX, Completion, Found, Page, Query, StoreError};
 use refund_ledger::{Advice, Key, Transaction};
 use tokio::time::{Instant, sleep};
-use tokio_postgres::{Client, Config, Row};
+use tokio_postgres::{Client, Row};
 
+use crate::access::Access;
 use crate::columns::Id;
 use crate::database::{Connection, Failure, in_time};
 use crate::open;
@@ -24,7 +25,7 @@ const READS_MAX: usize = 512;
 const RETRY: Duration = Duration::from_millis(100);
 
 /// Answers reads until the store is closed.
-pub(crate) async fn run(shared: Arc<Shared>, config: Config, wait_max: Duration) {
+pub(crate) async fn run(shared: Arc<Shared>, access: Access, wait_max: Duration) {
     let mut connection: Option<Connection> = None;
     let mut reads: Vec<Read> = Vec::new();
     let mut losses = 0;
@@ -44,7 +45,7 @@ pub(crate) async fn run(shared: Arc<Shared>, config: Config, wait_max: Duration)
         if std::mem::replace(&mut losses, lost) != lost {
             connection = None;
         }
-        match answer(&mut connection, &config, &reads).await {
+        match answer(&mut connection, &access, &reads).await {
             Ok(completions) => {
                 reads.clear();
                 shared.complete(completions);
@@ -68,12 +69,12 @@ pub(crate) async fn run(shared: Arc<Shared>, config: Config, wait_max: Duration)
 
 async fn answer(
     connection: &mut Option<Connection>,
-    config: &Config,
+    access: &Access,
     reads: &[Read],
 ) -> Result<Vec<Completion>, Failure> {
     let connection = match connection {
         Some(connection) => connection,
-        None => connection.insert(in_time(Connection::open(config)).await?),
+        None => connection.insert(in_time(Connection::open(access)).await?),
     };
     let client = &connection.client;
     in_time(async {

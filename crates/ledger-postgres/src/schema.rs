@@ -5,9 +5,10 @@ use std::fmt;
 use std::sync::Mutex;
 
 use foldhash::HashSet;
+use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Config};
 
+use crate::access::Access;
 use crate::database::Failure;
 use crate::hosts;
 use crate::queue::lock;
@@ -86,8 +87,8 @@ fn needed() -> u32 {
 }
 
 /// Brings the tables to the version that this program needs. Does nothing where they are; two at once wait for each other.
-pub(crate) async fn migrate(config: &Config) -> Result<Migrated, SchemaError> {
-    let (mut client, connection) = hosts::connect(config)
+pub(crate) async fn migrate(access: &Access) -> Result<Migrated, SchemaError> {
+    let (mut client, connection) = hosts::connect(access)
         .await
         .map_err(|failure| SchemaError::Unreachable(failure.to_string()))?;
     tokio::spawn(connection);

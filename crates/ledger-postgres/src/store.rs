@@ -1,7 +1,6 @@
 //! The store: a thread of its own that talks to the database, and the calls of whoever decides.
 
 use std::fmt;
-use std::str::FromStr;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,9 +15,9 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use tokio_postgres::Config;
 
-use crate::database::{Connection, Failure, in_time, with_source};
+use crate::access::{Access, UrlError};
+use crate::database::{Connection, Failure, in_time};
 use crate::lane::{Lane, State};
 use crate::nodes::{Keeper, Left};
 use crate::open::{self, OpenError};
@@ -31,7 +30,8 @@ use crate::{keys, reads, schema, whole};
 /// How a [`PostgresStore`] is opened.
 #[derive(Clone)]
 pub struct PostgresOptions {
-    /// `postgres://user:password@host1,host2/database?target_session_attrs=read-write`; never shown.
+    /// `postgres://user:password@host1,host2/database?target_session_attrs=read-write&sslmode=verify-full&sslrootcert=/ca.pem`; never
+    /// shown.
     pub url: String,
     /// The node's name. A process that opens the store under a name shuts out an earlier one of that name.
     pub node: String,
@@ -82,14 +82,8 @@ impl PostgresOptions {
         }
     }
 
-    pub(crate) fn config(&self) -> Result<Config, OpenError> {
-        let mut config =
-            Config::from_str(&self.url).map_err(|error| OpenError::Url(with_source(&error)))?;
-        config.application_name(format!("refundry {}", self.node));
-        config.connect_timeout(Duration::from_secs(5));
-        config.keepalives_idle(Duration::from_secs(5));
-        config.tcp_user_timeout(Duration::from_secs(15));
-        Ok(config)
+    pub(crate) fn access(&self) -> Result<Access, OpenError> {
+        Access::parse(&self.url, &self.node).map_err(OpenError::Url)
     }
 }
 
@@ -103,15 +97,12 @@ impl fmt::Debug for PostgresOptions {
     }
 }
 
-/// Whether this is a URL that a store can be opened with.
+/// Whether this is a URL that a store can be opened with. Reads the files that it names; connects to nothing.
 ///
 /// # Errors
-/// What is wrong about it; may show a part of it.
-pub fn check_url(url: &str) -> Result<(), String> {
-    match PostgresOptions::new(url.to_owned(), String::new()).config() {
-        Err(OpenError::Url(why)) => Err(why),
-        _ => Ok(()),
-    }
+/// What is wrong about it.
+pub fn check_url(url: &str) -> Result<(), UrlError> {
+    Access::parse(url, "").map(|_| ())
 }
 
 /// Makes the tables that this version needs, or brings them up to date. Waits, and must not be called from a task.
@@ -119,13 +110,13 @@ pub fn check_url(url: &str) -> Result<(), String> {
 /// # Errors
 /// Where the database cannot be reached or a migration fails; it is then as before.
 pub fn migrate(options: &PostgresOptions) -> Result<Migrated, OpenError> {
-    let config = options.config()?;
+    let access = options.access()?;
     let runtime = Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(OpenError::Thread)?;
     runtime
-        .block_on(schema::migrate(&config))
+        .block_on(schema::migrate(&access))
         .map_err(OpenError::Schema)
 }
 
@@ -134,7 +125,7 @@ pub struct PostgresStore {
     shared: Arc<Shared>,
     recovered: Recovered,
     key_ids: Mutex<Vec<KeyId>>,
-    config: Config,
+    access: Access,
     /// For questions that come now and then.
     spare: Arc<Mutex<Option<Arc<Connection>>>>,
     runtime: Handle,
@@ -174,13 +165,13 @@ impl PostgresStore {
         role: Role,
         waker: Waker,
     ) -> Result<PostgresStore, OpenError> {
-        let config = options.config()?;
+        let access = options.access()?;
         let shared = Arc::new(Shared::new(waker, options));
         let stop = Arc::new(Notify::new());
         let (report, opened) = sync_channel(1);
         let thread = {
             let (shared, stop) = (shared.clone(), stop.clone());
-            let (config, options) = (config.clone(), options.clone());
+            let (access, options) = (access.clone(), options.clone());
             let work = move || {
                 let runtime = match Builder::new_current_thread().enable_all().build() {
                     Ok(runtime) => runtime,
@@ -188,14 +179,14 @@ impl PostgresStore {
                     Err(error) => return drop(report.send(Err(OpenError::Thread(error)))),
                 };
                 runtime.block_on(async {
-                    let running = match start(&shared, &config, &options, role).await {
+                    let running = match start(&shared, &access, &options, role).await {
                         Ok((start, running)) => {
                             let _ = report.send(Ok((start, Handle::current())));
                             running
                         }
                         Err(error) => return drop(report.send(Err(error))),
                     };
-                    let reads = tokio::spawn(reads::run(shared.clone(), config, options.wait_max));
+                    let reads = tokio::spawn(reads::run(shared.clone(), access, options.wait_max));
                     stop.notified().await;
                     shared.closing.store(true, Ordering::Release);
                     shared.reads.notify_one();
@@ -223,7 +214,7 @@ impl PostgresStore {
             shared,
             recovered: start.recovered,
             key_ids: Mutex::new(start.key_ids),
-            config,
+            access,
             spare: Arc::default(),
             runtime,
             stop,
@@ -275,13 +266,13 @@ impl PostgresStore {
         F: Future<Output = Result<T, Failure>> + Send,
     {
         let (report, done) = sync_channel(1);
-        let (config, spare) = (self.config.clone(), self.spare.clone());
+        let (access, spare) = (self.access.clone(), self.spare.clone());
         self.runtime.spawn(async move {
             let idle = lock(&spare).take();
             let all = async {
                 let connection = match idle.filter(|idle| !idle.client.is_closed()) {
                     Some(idle) => idle,
-                    None => Arc::new(Connection::open(&config).await?),
+                    None => Arc::new(Connection::open(&access).await?),
                 };
                 let result = work(connection.clone()).await?;
                 *lock(&spare) = Some(connection);
@@ -337,11 +328,11 @@ impl Running {
 /// What a start needs of the database, and what works from then on.
 async fn start(
     shared: &Arc<Shared>,
-    config: &Config,
+    access: &Access,
     options: &PostgresOptions,
     role: Role,
 ) -> Result<(open::Start, Running), OpenError> {
-    let connection = in_time(Connection::open(config)).await?;
+    let connection = in_time(Connection::open(access)).await?;
     let client = &connection.client;
     open::check(client, &options.node).await?;
     if let Role::Viewer = role {
@@ -355,7 +346,7 @@ async fn start(
     let (place, left) = open::enter(client, options, count).await?;
     let keeper = Arc::new(Keeper {
         shared: shared.clone(),
-        config: config.clone(),
+        access: access.clone(),
         place,
         lease: options.lease,
         heartbeat: options.heartbeat,
@@ -368,7 +359,7 @@ async fn start(
     for number in 1..=count {
         let mut lane = Lane {
             shared: shared.clone(),
-            config: config.clone(),
+            access: access.clone(),
             writer: place.writer,
             number,
             batch_max: options.batch_max.max(1),
@@ -381,7 +372,7 @@ async fn start(
     if let Some(retention) = options.retention {
         let upkeep = Upkeep {
             shared: shared.clone(),
-            config: config.clone(),
+            access: access.clone(),
             place,
             retention,
             every: options.upkeep,

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::sleep;
-use tokio_postgres::{Client, Config};
+use tokio_postgres::Client;
 
+use crate::access::Access;
 use crate::database::{Connection, Failure, in_time};
 use crate::nodes::Place;
 use crate::queue::Shared;
@@ -26,7 +27,7 @@ const SESSION: &str = "SET enable_seqscan = on; SET enable_hashjoin = on; SET en
 /// An upkeep that is due every so often.
 pub(crate) struct Upkeep {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) config: Config,
+    pub(crate) access: Access,
     pub(crate) place: Place,
     /// How long what has not moved is kept.
     pub(crate) retention: Duration,
@@ -52,7 +53,7 @@ impl Upkeep {
     }
 
     async fn do_what_is_due(&self) -> Result<u64, Failure> {
-        let connection = in_time(Connection::open(&self.config)).await?;
+        let connection = in_time(Connection::open(&self.access)).await?;
         let client = &connection.client;
         let sql = "SELECT coalesce(min(slot) = $1::int2, false) FROM nodes WHERE lease_until > clock_timestamp()";
         let row = client.query_one(sql, &[&self.place.slot]).await?;

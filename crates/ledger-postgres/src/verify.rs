@@ -48,13 +48,13 @@ pub fn verify(
     options: &PostgresOptions,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Report, OpenError> {
-    let config = options.config()?;
+    let access = options.access()?;
     let runtime = Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(OpenError::Thread)?;
     runtime.block_on(async {
-        let connection = in_time(Connection::open(&config)).await?;
+        let connection = in_time(Connection::open(&access)).await?;
         let client = &connection.client;
         schema::check(client).await.map_err(OpenError::Schema)?;
         must_be_whole(client).await?;

@@ -1,9 +1,10 @@
 //! A PostgreSQL of the test's own, on a free port, gone with the test.
 
 use std::fmt;
+use std::fs::Permissions;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -170,6 +171,40 @@ impl Cluster {
         self.keeper = Some(keeper);
         self.look("PostgreSQL answers", || {
             self.sql("postgres", "SELECT 1").is_ok()
+        });
+    }
+
+    /// Offers TLS from now on, with a certificate and its key; whoever connects to `known_only` by it must show a certificate of
+    /// this CA. All in PEM.
+    ///
+    /// # Panics
+    /// Where the server does not take them.
+    pub fn offer_tls(&self, certificate: &str, key: &str, ca: &str, known_only: &str) {
+        for (name, text) in [
+            ("server.crt", certificate),
+            ("server.key", key),
+            ("ca.crt", ca),
+        ] {
+            let file = self.data().join(name);
+            std::fs::write(&file, text).unwrap();
+            std::fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+            if let Some(Owner { user, group }) = self.owner {
+                chown(&file, Some(user), Some(group)).unwrap();
+            }
+        }
+        let rules = self.data().join("pg_hba.conf");
+        let others = std::fs::read_to_string(&rules).unwrap();
+        let first = format!("hostssl {known_only} all 127.0.0.1/32 trust clientcert=verify-ca\n");
+        std::fs::write(&rules, first + &others).unwrap();
+        for setting in [
+            "ALTER SYSTEM SET ssl_ca_file = 'ca.crt'",
+            "ALTER SYSTEM SET ssl = on",
+            "SELECT pg_reload_conf()",
+        ] {
+            self.sql("postgres", setting).unwrap();
+        }
+        self.look("TLS is on", || {
+            self.sql("postgres", "SHOW ssl") == Ok(vec!["on".into()])
         });
     }
 

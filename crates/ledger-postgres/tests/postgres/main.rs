@@ -9,6 +9,7 @@ mod failures;
 mod nodes;
 mod settings;
 mod store;
+mod tls;
 
 use ledger_postgres::PostgresOptions;
 use postgres_harness::Cluster;

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use ledger_postgres::UrlError;
+
 /// The environment variable that holds the URL where the file says none.
 pub(super) const URL_VARIABLE: &str = "REFUNDRY_POSTGRES_URL";
 
@@ -33,7 +35,11 @@ impl DatabaseUrl {
         let Some((_, rest)) = url.split().filter(|(_, rest)| !rest.contains(odd)) else {
             return Err(expected.to_owned());
         };
-        ledger_postgres::check_url(text).map_err(|why| {
+        ledger_postgres::check_url(text).map_err(|error| {
+            let why = match error {
+                UrlError::Parameter(what) => return what,
+                UrlError::Syntax(why) => why,
+            };
             // Where the password has an unescaped `@` or `/`, what is complained of may be a part of it.
             let user = rest.rsplit_once('@').map_or("", |(user, _)| user);
             if user.contains(':') || rest.contains("password") {
@@ -141,6 +147,11 @@ mod tests {
         }
         let error = DatabaseUrl::parse("postgres://db/ledger?sslmod=require").unwrap_err();
         assert!(error.ends_with("unknown option `sslmod`"), "{error}");
+        let url = "postgres://refundry:s3cret@db/ledger?sslmode=verify-full&sslrootcert=/nowhere";
+        assert_eq!(
+            DatabaseUrl::parse(url).unwrap_err(),
+            "sslrootcert /nowhere: cannot be read: No such file or directory (os error 2)"
+        );
         DatabaseUrl::parse(
             "postgres://refundry:p%40ss@db-1:5432,db-2/ledger?target_session_attrs=read-write",
         )
