@@ -13,6 +13,7 @@
 mod access;
 mod batch;
 mod cache;
+mod census;
 mod columns;
 mod database;
 mod hosts;

@@ -75,6 +75,8 @@ pub(crate) struct Shared {
     /// It is being closed by who opened it, who is done.
     pub(crate) leaves: AtomicBool,
     pub(crate) lease: Lease,
+    /// By state, as of the last look.
+    pub(crate) originals: Mutex<Vec<(&'static str, u64)>>,
     poisoned: OnceLock<StoreError>,
     /// Batches under way at once start with so many items at least, the first excepted.
     pub(crate) batch_min: usize,
@@ -122,6 +124,7 @@ impl Shared {
             closed: Notify::new(),
             leaves: AtomicBool::new(false),
             lease: Lease::default(),
+            originals: Mutex::default(),
             poisoned: OnceLock::new(),
             batch_min: options.batch_min,
             observer: options.observer.clone(),

@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::access::{Access, UrlError};
+use crate::census::Census;
 use crate::database::{Connection, Failure, in_time};
 use crate::lane::{Lane, State};
 use crate::nodes::{Keeper, Left};
@@ -54,6 +55,8 @@ pub struct PostgresOptions {
     pub retention: Option<Duration>,
     /// How often what is older is looked for, by one of the nodes.
     pub upkeep: Duration,
+    /// How often originals are counted, for [`Store::stats`].
+    pub census: Duration,
     /// Whether a process that runs under this name now is left alone; otherwise it is shut out. For a node that opens its store anew
     /// after another has taken over: was that one of its own name, the two would shut each other out for ever.
     pub yields: bool,
@@ -77,6 +80,7 @@ impl PostgresOptions {
             heartbeat: Duration::from_secs(1),
             retention: None,
             upkeep: Duration::from_secs(600),
+            census: Duration::from_secs(60),
             yields: false,
             observer: None,
         }
@@ -369,6 +373,13 @@ async fn start(
         lane.connect().await?;
         lanes.push(tokio::spawn(lane.run()));
     }
+    let census = Census {
+        shared: shared.clone(),
+        access: access.clone(),
+        every: options.census,
+    };
+    // Ends with the thread, wherever it is.
+    drop(tokio::spawn(census.run()));
     if let Some(retention) = options.retention {
         let upkeep = Upkeep {
             shared: shared.clone(),
@@ -484,7 +495,7 @@ impl Store for PostgresStore {
     fn stats(&self) -> Stats {
         let cache = lock(&self.shared.cache);
         Stats {
-            originals: Vec::new(),
+            originals: lock(&self.shared.originals).clone(),
             hot: cache.len() as u64,
             hot_bytes: cache.bytes(),
         }

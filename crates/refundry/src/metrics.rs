@@ -123,7 +123,10 @@ fn describe() {
         Unit::Seconds,
         "Age of the oldest advice that waits"
     );
-    describe_gauge!(ORIGINALS, "Originals in the ledger, by state");
+    describe_gauge!(
+        ORIGINALS,
+        "Originals in the ledger, by state; in PostgreSQL an estimate, of the whole database at each node"
+    );
     describe_histogram!(
         LEDGER_COMMIT,
         Unit::Seconds,

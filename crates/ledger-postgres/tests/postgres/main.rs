@@ -3,6 +3,7 @@
 
 use refund_ledger::*;
 
+mod census;
 mod engine;
 mod failover;
 mod failures;

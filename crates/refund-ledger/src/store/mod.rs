@@ -213,7 +213,8 @@ pub type Waker = Arc<dyn Fn() + Send + Sync>;
 /// Figures for metrics.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Stats {
-    /// Originals by the name of their status ("approved", "reversing" ...), voided ones as "voided".
+    /// Originals by the name of their status ("approved", "reversing" ...), voided ones as "voided"; where nodes share the ledger, of
+    /// all of it, as of a while ago, and what is closed as an estimate. Empty where they were not counted yet.
     pub originals: Vec<(&'static str, u64)>,
     /// Records in memory.
     pub hot: u64,
