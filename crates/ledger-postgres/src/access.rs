@@ -9,7 +9,11 @@ use tokio_postgres::Config;
 use tokio_postgres::config::SslMode;
 
 use crate::database::with_source;
+use crate::passfile::Passfile;
 use crate::tls::{Check, ClientFiles, Encryption, Roots};
+
+/// The environment variable of PostgreSQL's clients that names a file with passwords.
+const PASSFILE_VARIABLE: &str = "PGPASSFILE";
 
 /// Why a URL cannot be used.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -34,6 +38,8 @@ impl std::error::Error for UrlError {}
 pub(crate) struct Access {
     pub(crate) config: Config,
     pub(crate) encryption: Encryption,
+    /// Where passwords are that the URL has not.
+    pub(crate) passwords: Option<Passfile>,
 }
 
 impl Access {
@@ -54,7 +60,19 @@ impl Access {
         if mode != SslMode::Disable {
             encryption.connector().map_err(UrlError::Parameter)?;
         }
-        Ok(Access { config, encryption })
+        let passwords = match &own.passwords {
+            Some(path) => Some(absolute("passfile", path).map_err(UrlError::Parameter)?),
+            None => std::env::var_os(PASSFILE_VARIABLE).map(PathBuf::from),
+        };
+        let passwords = passwords.map(Passfile);
+        if let Some(file) = &passwords {
+            file.read().map_err(UrlError::Parameter)?;
+        }
+        Ok(Access {
+            config,
+            encryption,
+            passwords,
+        })
     }
 }
 
@@ -65,6 +83,7 @@ struct Own {
     roots: Option<String>,
     certificate: Option<String>,
     key: Option<String>,
+    passwords: Option<String>,
 }
 
 /// The URL without our own parameters, and these.
@@ -83,6 +102,7 @@ fn take_own(url: &str) -> Result<(String, Own), UrlError> {
             "sslrootcert" => &mut own.roots,
             "sslcert" => &mut own.certificate,
             "sslkey" => &mut own.key,
+            "passfile" => &mut own.passwords,
             _ => {
                 others.push(parameter);
                 continue;

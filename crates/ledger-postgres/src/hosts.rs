@@ -29,7 +29,10 @@ pub(crate) async fn connect(access: &Access) -> Result<(Client, Connection), Fai
     let mut wait = Duration::ZERO;
     let mut attempts = Vec::new();
     let encryption = access.encryption.connector().map_err(Failure::Unable)?;
-    for server in servers(&access.config) {
+    for mut server in servers(&access.config) {
+        if let Some(passwords) = &access.passwords {
+            passwords.fill(&mut server).map_err(Failure::Unable)?;
+        }
         let encryption = encryption.clone();
         attempts.push(Box::pin(async move {
             sleep(wait).await;

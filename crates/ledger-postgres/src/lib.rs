@@ -22,6 +22,7 @@ mod keys;
 mod lane;
 mod nodes;
 mod open;
+mod passfile;
 mod queue;
 mod reads;
 mod rows;

@@ -174,6 +174,27 @@ impl Cluster {
         });
     }
 
+    /// Puts a line before all others of `pg_hba.conf`, which let everybody in.
+    ///
+    /// # Panics
+    /// Where it cannot be written.
+    pub fn rule(&self, line: &str) {
+        let rules = self.data().join("pg_hba.conf");
+        let others = std::fs::read_to_string(&rules).unwrap();
+        std::fs::write(&rules, format!("{line}\n{others}")).unwrap();
+        self.reload();
+    }
+
+    /// Has the server read its files again; sessions that begin from then on go by them.
+    fn reload(&self) {
+        let read = || self.sql("postgres", "SELECT pg_conf_load_time()");
+        let before = read().unwrap();
+        self.sql("postgres", "SELECT pg_reload_conf()").unwrap();
+        self.look("the settings are read", || {
+            read().is_ok_and(|now| now != before)
+        });
+    }
+
     /// Offers TLS from now on, with a certificate and its key; whoever connects to `known_only` by it must show a certificate of
     /// this CA. All in PEM.
     ///
@@ -192,20 +213,16 @@ impl Cluster {
                 chown(&file, Some(user), Some(group)).unwrap();
             }
         }
-        let rules = self.data().join("pg_hba.conf");
-        let others = std::fs::read_to_string(&rules).unwrap();
-        let first = format!("hostssl {known_only} all 127.0.0.1/32 trust clientcert=verify-ca\n");
-        std::fs::write(&rules, first + &others).unwrap();
+        self.rule(&format!(
+            "hostssl {known_only} all 127.0.0.1/32 trust clientcert=verify-ca"
+        ));
         for setting in [
             "ALTER SYSTEM SET ssl_ca_file = 'ca.crt'",
             "ALTER SYSTEM SET ssl = on",
-            "SELECT pg_reload_conf()",
         ] {
             self.sql("postgres", setting).unwrap();
         }
-        self.look("TLS is on", || {
-            self.sql("postgres", "SHOW ssl") == Ok(vec!["on".into()])
-        });
+        self.reload();
     }
 
     /// Waits until something is so.

@@ -8,6 +8,7 @@ mod engine;
 mod failover;
 mod failures;
 mod nodes;
+mod passwords;
 mod settings;
 mod store;
 mod tls;
