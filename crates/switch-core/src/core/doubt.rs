@@ -5,8 +5,9 @@ use std::collections::VecDeque;
 use refund_ledger::{Cause, Key, Reason};
 
 use super::Core;
+use super::commit::Committing;
 use super::saf::OperationError;
-use super::work::{Committing, Work};
+use super::work::Work;
 use crate::asked::Asked;
 
 impl Core {

@@ -8,7 +8,7 @@ use iso8583_codec::{Message, Mti};
 use refund_ledger::store::Recovered;
 use refund_ledger::{AdviceKey, Key, Stan, WireTime, decide};
 
-use super::flight::decided;
+use super::answered::decided;
 use super::work::{After, Outcome, Work};
 use super::{Core, Output, Timer};
 use crate::config::LinkConfig;

@@ -1,8 +1,10 @@
 //! The core: its state, what goes in, what comes out.
 
+mod answered;
 mod ask;
 mod busy;
 mod clock_set;
+mod commit;
 mod doubt;
 mod find;
 mod flight;
@@ -32,6 +34,7 @@ use refund_ledger::store::{Completion, Recovered, Request, Store};
 use refund_ledger::{AdviceKey, Key, Vault};
 
 use self::busy::Busy;
+use self::commit::Committing;
 use self::flight::Flight;
 use self::frame::Frame;
 use self::link::Link;
@@ -41,7 +44,7 @@ pub use self::saf::{Operation, OperationError, Progress, advice_message};
 use self::slab::Slab;
 use self::spare::Spare;
 use self::terminal::Asking;
-use self::work::{Committing, Task, Wanted};
+use self::work::{Task, Wanted};
 use crate::config::CoreConfig;
 use crate::metrics::Metrics;
 use crate::numbers::RrnSource;

@@ -4,8 +4,9 @@
 use refund_ledger::store::Standing;
 use refund_ledger::{Cause, Key};
 
+use super::commit::Committing;
 use super::link::Pending;
-use super::work::{After, Committing, Interrupt, Task, Work};
+use super::work::{After, Interrupt, Task, Work};
 use super::{Core, Timer};
 
 /// Waits before a sleeping task looks again: the first, and the longest; microseconds.

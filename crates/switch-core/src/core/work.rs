@@ -7,8 +7,8 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use iso8583_codec::Message;
-use refund_ledger::store::{Completion, Found, Item, Peek, Query, Request, StoreError};
-use refund_ledger::{AdviceKey, Cause, Change, Event, Key, Reason, Stan, Transaction, Working};
+use refund_ledger::store::{Found, Peek, Query, Request, StoreError};
+use refund_ledger::{AdviceKey, Event, Key, Reason, Stan, Transaction, Working};
 
 use super::flight::{Flight, Passed};
 use super::frame::Frame;
@@ -19,7 +19,7 @@ use super::shared::Naps;
 use super::{Core, terminal::Asking};
 
 /// Tries of a decision that met a newer state in the store, before `system` is answered.
-const CONFLICTS_MAX: u8 = 16;
+pub(super) const CONFLICTS_MAX: u8 = 16;
 
 /// A unit of work, and what it has read that was not in memory.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub(super) struct Task {
     pub(super) work: Work,
     /// Most tasks find everything in memory.
     reads: Option<Box<Reads>>,
-    conflicts: u8,
+    pub(super) conflicts: u8,
     /// Nothing is taken from memory.
     fresh: bool,
     /// Something of what it went by was in memory alone.
@@ -163,39 +163,10 @@ pub(super) enum Wanted {
     Turn,
 }
 
-enum Read {
+pub(super) enum Read {
     Record(Option<Arc<Transaction>>),
     Found(Found),
     Turn(bool),
-}
-
-/// An item that the store has.
-pub(super) struct Committing {
-    pub(super) task: Task,
-    pub(super) keys: Keys,
-    /// What the item is.
-    pub(super) cause: Cause,
-    pub(super) after: After,
-}
-
-/// Keys of the transactions that an event touches: at most two in nearly all cases.
-pub(super) struct Keys {
-    near: [Option<Key>; 2],
-    more: Vec<Key>,
-}
-
-impl Keys {
-    fn of(event: &Event) -> Keys {
-        let mut keys = event.transactions();
-        Keys {
-            near: [keys.next(), keys.next()],
-            more: keys.collect(),
-        }
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = Key> {
-        self.near.iter().flatten().chain(&self.more).copied()
-    }
 }
 
 impl Task {
@@ -216,7 +187,7 @@ impl Task {
     }
 
     /// Everything is to be read anew.
-    fn forget(&mut self) {
+    pub(super) fn forget(&mut self) {
         self.reads = None;
     }
 
@@ -238,7 +209,7 @@ impl Task {
         !self.fresh
     }
 
-    fn read(&mut self, key: Key, record: Option<Arc<Transaction>>) {
+    pub(super) fn read(&mut self, key: Key, record: Option<Arc<Transaction>>) {
         let records = &mut self.reads.get_or_insert_default().records;
         records.retain(|(known, _)| *known != key);
         records.push((key, record));
@@ -365,70 +336,7 @@ impl Core {
         self.fetching.insert((task, wanted), self.now)
     }
 
-    fn commit(&mut self, mut task: Task, decision: Decision) {
-        let Decision {
-            event,
-            mut before,
-            after,
-        } = decision;
-        if let Err(error) = before.apply(&event) {
-            // What was read at different moments need not fit together, where another node has changed one of it in between.
-            if self.shared && task.conflicts < CONFLICTS_MAX {
-                task.conflicts += 1;
-                task.look_anew();
-                return self.run(task, None);
-            }
-            // Decide and apply disagree: our own bug. Nothing is stored, and the node stops before it does harm.
-            tracing::error!(%error, cause = ?event.cause, "a decision does not fit its records");
-            self.failed = true;
-            self.give_up(&task.work);
-            return;
-        }
-        let keys = Keys::of(&event);
-        for key in keys.iter() {
-            self.busy.lock(key);
-        }
-        let committing = Committing {
-            task,
-            keys,
-            cause: event.cause,
-            after,
-        };
-        let id = self.committing.insert(committing, self.now);
-        self.requests.push(Request::Commit(Item {
-            id,
-            event,
-            next: before,
-        }));
-    }
-
-    /// The store called its waker: takes what it completed.
-    pub fn completions(&mut self, now: u64) {
-        self.now = now;
-        let mut completions = std::mem::take(&mut self.completions);
-        self.store.completed(&mut completions);
-        for completion in completions.drain(..) {
-            match completion {
-                Completion::Committed { item } => self.committed(item),
-                Completion::Conflict { item, present } => self.conflict(item, &present),
-                Completion::Never { item } if self.shared => self.not_taken(item),
-                Completion::Never { item } => self.conflict(item, &Working::new()),
-                Completion::Refused { item } | Completion::Unknown { item } => {
-                    self.outcome_unknown(item)
-                }
-                Completion::Got { ticket, record } => self.got(ticket, record.map(Read::Record)),
-                Completion::Found { ticket, found } => self.got(ticket, found.map(Read::Found)),
-                Completion::Turn { ticket, has_come } => {
-                    self.got(ticket, has_come.map(Read::Turn));
-                }
-                Completion::Adopted(left) => self.recover(&left),
-            }
-            self.run_ready();
-        }
-        self.completions = completions;
-    }
-
-    fn got(&mut self, ticket: u64, read: Result<Read, StoreError>) {
+    pub(super) fn got(&mut self, ticket: u64, read: Result<Read, StoreError>) {
         let Some((mut task, wanted)) = self.fetching.remove(ticket) else {
             return;
         };
@@ -458,131 +366,6 @@ impl Core {
                 }
             }
             (Ok(_), _) => self.give_up(&task.work),
-        }
-    }
-
-    fn committed(&mut self, item: Item) {
-        let Some(Committing {
-            task, keys, after, ..
-        }) = self.committing.remove(item.id)
-        else {
-            return;
-        };
-        let Item { event, next, .. } = item;
-        let made = event.changes.iter().filter_map(|change| match change {
-            Change::CreateAdvice(advice) => next.advice(advice.key),
-            _ => None,
-        });
-        made.for_each(|advice| {
-            self.enqueue(
-                advice.clone(),
-                next.get(advice.key.transaction).map(|about| &**about),
-            );
-        });
-        self.follow(task, after, &next);
-        keys.iter().for_each(|key| self.free(key));
-    }
-
-    /// What follows a commit; `next` are the records as they are now.
-    fn follow(&mut self, mut task: Task, after: After, next: &Working) {
-        if let After::Again = after {
-            return self.ready.push_back(Task::new(task.work));
-        }
-        match (after, &mut task.work) {
-            (After::Relay(flight, fault), Work::Ask(asking)) => {
-                self.relay(flight, fault, asking.asker.take(), next);
-            }
-            (After::Reply(key), Work::Ask(asking)) => self.reply_stored(key, asking, next),
-            (
-                After::ReplyAndRelease {
-                    own,
-                    target,
-                    reason,
-                },
-                Work::Ask(asking),
-            ) => {
-                self.reply_stored(own, asking, next);
-                self.reversed_in_flight(target, reason, next);
-            }
-            (After::Finish { key, passed }, _) => self.finish(key, passed, next),
-            (After::Expired(key), _) => self.timed_out(key, next),
-            (After::Dropped(key, reason), _) => self.drop_flight(key, reason),
-            (After::Send(key), _) => self.numbered(key, next),
-            (After::Close(key), _) => self.close_advice(key, next),
-            (After::Network { link, stan, probe }, _) => self.network_numbered(link, stan, probe),
-            (After::Again | After::Nothing, _) => {}
-            (
-                After::Operated,
-                Work::Operate {
-                    ticket,
-                    key,
-                    operation,
-                },
-            ) => self.operation_done(*ticket, *key, *operation, next),
-            (
-                After::Relay(..)
-                | After::Reply(_)
-                | After::ReplyAndRelease { .. }
-                | After::Operated,
-                _,
-            ) => {}
-        }
-        self.retire(task);
-    }
-
-    /// The task is over: the block of its request is used again.
-    fn retire(&mut self, task: Task) {
-        if let Work::Ask(mut asking) = task.work {
-            asking.asker.frame = Frame::default();
-            asking.asked.pan = None;
-            self.spare_askings.keep(asking);
-        }
-    }
-
-    /// A record's commit is done: what waited for it goes on, until one makes it busy again.
-    pub(super) fn free(&mut self, key: Key) {
-        let Some(mut waiting) = self.busy.unlock(key) else {
-            return;
-        };
-        while let Some(task) = waiting.pop_front() {
-            self.ends_to_wait(&task);
-            self.run(task, None);
-            if let Some(queue) = self.busy.queue(key) {
-                // Busy again: the rest keeps its place.
-                queue.get_or_insert_default().append(&mut waiting);
-                return;
-            }
-        }
-    }
-
-    /// A record stood at another version than the task had read: it decides again on what is `present`. That may be older
-    /// than what the task asked for, and still stand in its way.
-    fn conflict(&mut self, item: u64, present: &Working) {
-        let Some(Committing { mut task, keys, .. }) = self.committing.remove(item) else {
-            return;
-        };
-        task.forget();
-        for record in present.transactions() {
-            task.read(record.key, Some(record.clone()));
-        }
-        if self.shared {
-            present
-                .all_advices()
-                .for_each(|advice| self.advice_stands(advice));
-        }
-        task.conflicts += 1;
-        let again = task.conflicts < CONFLICTS_MAX;
-        let is_asked = matches!(task.work, Work::Ask(_) | Work::Operate { .. });
-        if !again && (is_asked || !self.shared) {
-            self.give_up(&task.work);
-        }
-        keys.iter().for_each(|key| self.free(key));
-        if again {
-            self.run(task, None);
-        } else if self.shared && !is_asked {
-            // Other nodes were always faster; it must be put on record all the same.
-            task.conflicts = 0;
-            self.sleep(task);
         }
     }
 
