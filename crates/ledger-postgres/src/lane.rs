@@ -152,8 +152,11 @@ impl Lane {
                 continue;
             }
             let was_committed = self.state.batch_found >= self.state.batch;
-            if let (Some(sent), true) = (on_its_way.take(), was_committed) {
-                return Outcome::Committed(sent.conflicts);
+            match (on_its_way.take(), was_committed) {
+                (Some(sent), true) => return Outcome::Committed(sent.conflicts),
+                // Whoever asked has asked another node meanwhile, perhaps as something new.
+                (Some(_), false) if is_late() => return Outcome::Never,
+                _ => {}
             }
             let (attempt, plan_tried) = match plan.take() {
                 Some(plan) => (self.commit_expected(items, &plan).await, Some(plan)),
