@@ -43,6 +43,13 @@ impl Core {
             mut before,
             after,
         } = decision;
+        if self.comes_too_late(&task, event.cause) {
+            // What it repeats may have been approved.
+            if !matches!(&task.work, Work::Ask(asking) if asking.asked.repeat) {
+                self.give_up(&task.work);
+            }
+            return self.retire(task);
+        }
         if let Err(error) = before.apply(&event) {
             // What was read at different moments need not fit together, where another node has changed one of it in between.
             if self.shared && task.conflicts < CONFLICTS_MAX {

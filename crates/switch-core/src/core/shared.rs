@@ -6,6 +6,7 @@ use refund_ledger::{Cause, Key};
 
 use super::commit::Committing;
 use super::link::Pending;
+use super::terminal::Asking;
 use super::work::{After, Interrupt, Task, Work};
 use super::{Core, Timer};
 
@@ -15,6 +16,10 @@ const LOOK_MAX: u64 = 1_000_000;
 
 /// How much longer than an issuer's time-out a repeat waits for the node that has the request; microseconds.
 const LOOK_LONGER: u64 = 5_000_000;
+
+/// A request that is decided later than so after it came is not taken: its terminal may have asked another node meanwhile, under
+/// another DE 7, which nobody can tell before one of both is on record; microseconds.
+const DECIDED_WITHIN: u64 = 5_000_000;
 
 /// When a task looks again.
 #[derive(Default, Debug)]
@@ -38,6 +43,14 @@ impl Core {
         } else {
             Ok(())
         }
+    }
+
+    /// Whether what was decided about a request comes too late. Another name for what is on record does not.
+    pub(super) fn comes_too_late(&self, task: &Task, cause: Cause) -> bool {
+        let is_old =
+            |asking: &Asking| self.now.saturating_sub(asking.asker.received) > DECIDED_WITHIN;
+        let is_old = matches!(&task.work, Work::Ask(asking) if is_old(asking));
+        self.shared && is_old && cause != Cause::Renamed
     }
 
     /// A repeat of what another node has under way: it looks again until there is an answer, for as long as there can be one.

@@ -354,6 +354,10 @@ impl Core {
             attempts,
             now,
         );
+        // What leaves the record as it is has no version that could tell that the record was old.
+        if event.transactions().next().is_none() {
+            self.look_first(task)?;
+        }
         let mut before = Working::new();
         around
             .records()

@@ -162,6 +162,7 @@ impl Core {
         let Some(record) = self.own_record(key.transaction, 0, task)? else {
             return Ok(Err(OperationError::Unknown));
         };
+        self.look_first(task)?;
         let now = self.now_ms();
         let mut before = Working::new();
         let decided = match operation {

@@ -1,9 +1,11 @@
 //! Two nodes on the same records: whatever one does, the other answers as if it had done it itself.
 
 use refund_ledger::Status;
+use refund_ledger::store::Store;
 
 use super::World;
 use super::world::{BANK_A, SECOND, Trouble};
+use crate::core::Operation;
 
 fn pair(play: impl FnOnce(&mut World, &mut World)) {
     let [mut first, mut second] = World::pair();
@@ -327,5 +329,48 @@ fn numbers_that_were_not_put_on_record_are_free_again() {
         a.store.trouble(None);
         a.pass(2 * SECOND);
         assert!(a.core.links[0].expected().is_empty());
+    });
+}
+
+/// What the other node remembers of the purchase is from before the time-out: whether the advice ends its reversal is not to be decided
+/// by that.
+#[test]
+fn a_dead_letter_that_another_node_sends_again() {
+    pair(|a, b| {
+        let purchase = a.purchase(1000);
+        a.relay(&purchase);
+        // Sees it in flight.
+        b.send(&purchase.repeated());
+        a.pass(16 * SECOND);
+        assert_eq!(a.answer().code(), "68");
+        a.advice_answered("12");
+        assert_eq!(a.queue(0), (0, 1));
+        let key = a.store.advices()[0].key;
+        drop(b.store.advices());
+        b.core.operate(7, key, Operation::Replay, b.now);
+        b.settle();
+        assert_eq!(b.core.operated().collect::<Vec<_>>(), [(7, Ok(()))]);
+        b.advice_answered("00");
+        assert_eq!(b.status(&purchase), Status::Reversed);
+        b.pass(2 * SECOND);
+        assert_eq!(b.answer().code(), "68");
+    });
+}
+
+/// The terminal has asked the other node meanwhile, with another DE 7: nobody can tell that it is the same.
+#[test]
+fn a_request_that_a_node_comes_to_late_is_not_taken() {
+    pair(|a, b| {
+        let purchase = a.purchase(1000);
+        a.store.hold_reads();
+        a.send(&purchase);
+        a.pass(6 * SECOND);
+        b.pass(6 * SECOND);
+        let again = purchase.repeated().with(7, "1122143500");
+        b.approved(&again);
+        a.store.release_reads();
+        a.settle();
+        assert_eq!(a.answer().code(), "96");
+        a.issuer_gets_nothing();
     });
 }
