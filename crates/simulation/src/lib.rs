@@ -6,6 +6,9 @@
 //! core, the rules, the codec in two dialects, the embedded store: its journal with its recovery, its index in memory, its
 //! checkpoints and what a start reads of them. What is played: the disk under the journal, the sorted files under the cold store,
 //! threads (one step at a time, in an order of chance), sockets, clocks, issuers and tills.
+//!
+//! A world may also have several nodes, which share a database. Then the database is played too, and the ways to it: what they promise
+//! to nodes is in `shared.rs`.
 
 #![forbid(unsafe_code)]
 
@@ -14,6 +17,7 @@ mod issuer;
 mod message;
 mod plan;
 mod random;
+mod shared;
 mod store;
 mod terminal;
 mod world;
@@ -46,10 +50,18 @@ pub enum Bug {
     SnapshotLacksHold,
     /// An advice whose connection broke before it was answered is not sent again.
     SafDroppedOnReconnect,
+    /// Two nodes have the same part of the numbers.
+    PlaceTakenTwice,
+    /// What is to be read from the store that nodes share is taken from memory.
+    FreshReadSkipped,
+    /// What another node has under way is brought to its end, although that one lives.
+    ClaimIgnored,
+    /// A node sends although its lease may have ended.
+    LeaseUnchecked,
 }
 
 impl Bug {
-    /// All of them.
+    /// Those that one node can have.
     pub const ALL: [Bug; 10] = [
         Bug::CeilingUnchecked,
         Bug::HoldAfterRelay,
@@ -62,20 +74,24 @@ impl Bug {
         Bug::SnapshotLacksHold,
         Bug::SafDroppedOnReconnect,
     ];
+
+    /// Those of several nodes together.
+    pub const OF_NODES: [Bug; 4] = [
+        Bug::PlaceTakenTwice,
+        Bug::FreshReadSkipped,
+        Bug::ClaimIgnored,
+        Bug::LeaseUnchecked,
+    ];
 }
 
 impl std::str::FromStr for Bug {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Bug, String> {
-        let all = Bug::ALL.map(|bug| format!("{bug:?}"));
-        let found = Bug::ALL
-            .into_iter()
-            .zip(&all)
-            .find(|(_, known)| *known == name);
-        found
-            .map(|(bug, _)| bug)
-            .ok_or_else(|| format!("one of {}", all.join(", ")))
+        let all = || Bug::ALL.into_iter().chain(Bug::OF_NODES);
+        let found = all().find(|bug| format!("{bug:?}") == name);
+        let names = || all().map(|bug| format!("{bug:?}")).collect::<Vec<_>>();
+        found.ok_or_else(|| format!("one of {}", names().join(", ")))
     }
 }
 
@@ -141,16 +157,47 @@ pub struct Report {
 /// Lines of the story that a violation is told with.
 const STORY_LINES: usize = 60;
 
-/// Plays the world of a seed. Where something is wrong it is played again, for its story.
-pub fn play(seed: u64) -> Report {
-    play_with(seed, None, STORY_LINES)
+/// How a world is played.
+#[derive(Copy, Clone, Debug)]
+pub struct Setup {
+    /// One on a store of its own, or several on one database.
+    pub nodes: usize,
+    /// A bug that is put in.
+    pub bug: Option<Bug>,
+    /// Lines of the story that a violation is told with.
+    pub lines: usize,
 }
 
-/// The same with a deliberate bug, and with so many lines of the story.
-pub fn play_with(seed: u64, bug: Option<Bug>, lines: usize) -> Report {
-    let report = World::new(seed, bug, 0).run();
+impl Default for Setup {
+    fn default() -> Setup {
+        Setup {
+            nodes: 1,
+            bug: None,
+            lines: STORY_LINES,
+        }
+    }
+}
+
+/// How many nodes a world has where nobody says: one in half of the worlds, else two or three.
+pub fn nodes_of(seed: u64) -> usize {
+    match seed % 4 {
+        2 => 2,
+        3 => 3,
+        _ => 1,
+    }
+}
+
+/// Plays the world of a seed with one node. Where something is wrong it is played again, for its story.
+pub fn play(seed: u64) -> Report {
+    play_as(seed, Setup::default())
+}
+
+/// The same otherwise.
+pub fn play_as(seed: u64, setup: Setup) -> Report {
+    let quiet = Setup { lines: 0, ..setup };
+    let report = World::new(seed, quiet).run();
     match report.violation {
-        Some(_) => World::new(seed, bug, lines).run(),
-        None => report,
+        Some(_) if setup.lines > 0 => World::new(seed, setup).run(),
+        _ => report,
     }
 }

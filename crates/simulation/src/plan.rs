@@ -66,6 +66,32 @@ pub(crate) struct Plan {
     /// Memory and checkpoints of the store.
     pub(crate) room: Room,
     pub(crate) faults: Faults,
+    pub(crate) nodes: Nodes,
+}
+
+/// The nodes of a world, and how they share their database.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Nodes {
+    /// One has a store of its own; all else here is about several.
+    pub(crate) count: usize,
+    pub(crate) lease: u64,
+    pub(crate) heartbeat: u64,
+    /// So long an item waits for the database.
+    pub(crate) wait_max: u64,
+    /// Batches of a node that are under way at once.
+    pub(crate) lanes: usize,
+    /// Longest way to the database, microseconds.
+    pub(crate) latency: u64,
+    /// A message of a till: to whichever node, not the one before; per thousand.
+    pub(crate) roaming: u64,
+    /// A read: not from memory.
+    pub(crate) not_in_memory: u64,
+    /// A second of the world: a node stands still; it cannot reach the database; nobody can.
+    pub(crate) pauses: u64,
+    pub(crate) cuts: u64,
+    pub(crate) outages: u64,
+    /// A batch or other request to the database: it comes about, and its answer is lost.
+    pub(crate) answers_lost: u64,
 }
 
 /// How often what goes wrong, per thousand.
@@ -114,7 +140,7 @@ pub(crate) struct Faults {
 }
 
 impl Plan {
-    pub(crate) fn draw(random: &mut Random) -> Plan {
+    pub(crate) fn draw(random: &mut Random, nodes: usize) -> Plan {
         let operations = random.between(8, 60);
         let merchants = random.between(1, 2);
         let stan = |random: &mut Random| match random.below(3) {
@@ -123,7 +149,7 @@ impl Plan {
             _ => random.below(999_999) as u32,
         };
         let dialects = [Spec::iso87_ascii(), Spec::iso87_binary()];
-        Plan {
+        let mut plan = Plan {
             start: start(random),
             operations,
             merchants,
@@ -161,7 +187,12 @@ impl Plan {
                 checkpoint_bytes: *random.pick(&[1, 6_000, 40_000, 1 << 30]),
             },
             faults: Faults::draw(random),
+            nodes: Nodes::alone(),
+        };
+        if nodes > 1 {
+            plan.nodes = Nodes::draw(random, nodes, plan.response_timeout);
         }
+        plan
     }
 
     pub(crate) fn core(&self) -> CoreConfig {
@@ -209,16 +240,45 @@ impl Plan {
     }
 }
 
+impl Nodes {
+    fn alone() -> Nodes {
+        Nodes {
+            count: 1,
+            ..Nodes::default()
+        }
+    }
+
+    fn draw(random: &mut Random, count: usize, response_timeout: u64) -> Nodes {
+        let lease = random.between(3, 12) * SECOND;
+        Nodes {
+            count,
+            lease,
+            heartbeat: lease / 10,
+            wait_max: random.between(SECOND / 2, response_timeout / 3),
+            lanes: random.between(1, 3) as usize,
+            latency: *random.pick(&[MILLISECOND, 20 * MILLISECOND, 400 * MILLISECOND]),
+            roaming: *random.pick(&[50, 500, 1000]),
+            not_in_memory: rate(random, [50, 300, 1000]),
+            pauses: rate(random, [2, 10, 40]),
+            cuts: rate(random, [2, 10, 40]),
+            outages: rate(random, [1, 3, 10]),
+            answers_lost: rate(random, [2, 10, 50]),
+        }
+    }
+}
+
+/// Half of the worlds are calm in any one respect.
+fn rate(random: &mut Random, strengths: [u64; 3]) -> u64 {
+    if random.chance(500) {
+        0
+    } else {
+        *random.pick(&strengths)
+    }
+}
+
 impl Faults {
     fn draw(random: &mut Random) -> Faults {
-        // Half of the worlds are calm in any one respect.
-        let mut rate = |strengths: [u64; 3]| {
-            if random.chance(500) {
-                0
-            } else {
-                *random.pick(&strengths)
-            }
-        };
+        let mut rate = |strengths: [u64; 3]| rate(random, strengths);
         Faults {
             issuer_lost: rate([20, 100, 400]),
             issuer_silent: rate([20, 100, 400]),

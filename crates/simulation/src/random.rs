@@ -1,7 +1,7 @@
 //! Numbers from a seed, the same on every machine.
 
 /// SplitMix64 (Steele, Lea and Flood, 2014).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Random(u64);
 
 impl Random {

@@ -23,8 +23,9 @@ pub(crate) struct Operation {
     pub(crate) mistake: Option<Mistake>,
     /// Its original is named by some of its parts: others may fit.
     pub(crate) by_parts: bool,
-    /// Times it was sent.
+    /// Times it was sent, and when first.
     pub(crate) sent: u32,
+    pub(crate) began: u64,
     /// Every DE 7 it was sent with.
     pub(crate) times: Vec<u64>,
     pub(crate) answers: Vec<Msg>,
@@ -68,6 +69,7 @@ impl Operation {
             by_parts: false,
             times: Vec::new(),
             sent: 0,
+            began: 0,
             answers: Vec::new(),
             undone: false,
         }
@@ -118,7 +120,10 @@ pub(crate) struct Till {
     skew: i64,
     /// The operation that it waits for.
     pub(crate) waits_for: Option<usize>,
-    pub(crate) connection: Option<u64>,
+    /// To each node.
+    pub(crate) connections: Vec<Option<u64>>,
+    /// The node that it talks to.
+    pub(crate) node: usize,
     /// Counts its waits, so that old alarms are known.
     pub(crate) wait: u64,
 }
@@ -134,7 +139,8 @@ impl Till {
             stan: random.between(1, 999_999) as u32,
             skew: random.between(0, 60 * SECOND) as i64 - 30 * SECOND as i64,
             waits_for: None,
-            connection: None,
+            connections: vec![None; plan.nodes.count],
+            node: number % plan.nodes.count,
             wait: 0,
         }
     }

@@ -1,8 +1,9 @@
-//! Worlds that the auditor watches. `SEED=n` plays one of them again and tells its story; `WORLDS=n` plays more than usual.
+//! Worlds that the auditor watches. `SEED=n` plays one of them again and tells its story, `NODES=n` with several nodes; `WORLDS=n` plays
+//! more than usual.
 
 use std::time::{Duration, Instant};
 
-use simulation::{Bug, Figures, play, play_with};
+use simulation::{Bug, Figures, Setup, nodes_of, play, play_as};
 
 /// Every seed that ever failed, and why. What a seed plays changes when worlds get something new: then it is a world like any other,
 /// and the bug stays as the test beside what was wrong.
@@ -69,8 +70,14 @@ const FAILED: [(u64, &str); 27] = [
     ),
 ];
 
+/// The same of worlds with so many nodes.
+const FAILED_WITH_NODES: [(u64, usize, &str); 0] = [];
+
 /// Worlds that are always played.
 const FIXED: u64 = 120;
+
+/// And of those with two and three nodes.
+const FIXED_WITH_NODES: u64 = 100;
 
 /// Worlds in which a deliberate bug must be caught.
 const WORLDS_FOR_A_BUG: u64 = 400;
@@ -78,12 +85,21 @@ const WORLDS_FOR_A_BUG: u64 = 400;
 /// How long others are played beside.
 const RANDOM: Duration = Duration::from_secs(12);
 
-fn check(seed: u64, figures: &mut Figures) {
-    let report = play(seed);
+fn check(seed: u64, nodes: usize, figures: &mut Figures) {
+    let setup = Setup {
+        nodes,
+        ..Setup::default()
+    };
+    let report = play_as(seed, setup);
     figures.add(&report.figures);
     if let Some(violation) = report.violation {
-        panic!("{violation}\nreplay it with SEED={seed} cargo test -p simulation");
+        panic!("{violation}\nreplay it with SEED={seed} NODES={nodes} cargo test -p simulation");
     }
+}
+
+fn asked_nodes() -> usize {
+    let nodes = std::env::var("NODES").ok();
+    nodes.and_then(|nodes| nodes.parse().ok()).unwrap_or(1)
 }
 
 fn asked_seed() -> Option<u64> {
@@ -93,20 +109,49 @@ fn asked_seed() -> Option<u64> {
 #[test]
 fn seeds_that_failed_once() {
     if let Some(seed) = asked_seed() {
-        return check(seed, &mut Figures::default());
+        return check(seed, asked_nodes(), &mut Figures::default());
     }
     for (seed, _story) in FAILED {
-        check(seed, &mut Figures::default());
+        check(seed, 1, &mut Figures::default());
+    }
+    for (seed, nodes, _story) in FAILED_WITH_NODES {
+        check(seed, nodes, &mut Figures::default());
     }
 }
 
 #[test]
 fn fixed_worlds() {
     let mut figures = Figures::default();
-    (0..FIXED).for_each(|seed| check(seed, &mut figures));
+    (0..FIXED).for_each(|seed| check(seed, 1, &mut figures));
     // A simulation in which nothing goes wrong tests nothing.
     assert!(figures.faults.len() > 30, "{figures:?}");
     assert!(figures.operations > FIXED * 10, "{figures:?}");
+}
+
+#[test]
+fn fixed_worlds_of_several_nodes() {
+    let mut figures = Figures::default();
+    (0..FIXED_WITH_NODES).for_each(|seed| check(seed, 2 + seed as usize % 2, &mut figures));
+    for act in [
+        "nodes taken over from",
+        "decisions on what another node had changed",
+    ] {
+        assert!(
+            figures.acts.get(act).is_some_and(|times| *times > 50),
+            "{figures:?}"
+        );
+    }
+    for fault in [
+        "a node stands still",
+        "a node cannot reach the database",
+        "nobody can reach the database",
+        "an answer of the database lost",
+    ] {
+        assert!(
+            figures.faults.get(fault).is_some_and(|times| *times > 50),
+            "{figures:?}"
+        );
+    }
 }
 
 #[test]
@@ -128,7 +173,7 @@ fn random_worlds() {
     let mut figures = Figures::default();
     let mut seed = first;
     while seed - first < worlds && (!bounded || began.elapsed() < RANDOM) {
-        check(seed, &mut figures);
+        check(seed, nodes_of(seed), &mut figures);
         seed += 1;
     }
     println!("seeds {first} to {}: {figures:?}", seed - 1);
@@ -138,6 +183,11 @@ fn random_worlds() {
 fn a_seed_makes_one_history() {
     for seed in [1, 7, 5453, 104_940] {
         assert_eq!(play(seed), play(seed), "SEED={seed}");
+        let setup = Setup {
+            nodes: 3,
+            ..Setup::default()
+        };
+        assert_eq!(play_as(seed, setup), play_as(seed, setup), "SEED={seed}");
     }
 }
 
@@ -145,9 +195,16 @@ fn a_seed_makes_one_history() {
 /// `--nocapture`.
 #[test]
 fn deliberate_bugs_are_caught() {
-    for bug in Bug::ALL {
+    let alone = Bug::ALL.map(|bug| (bug, 1));
+    let several = Bug::OF_NODES.map(|bug| (bug, 2));
+    for (bug, nodes) in alone.into_iter().chain(several) {
+        let setup = Setup {
+            nodes,
+            bug: Some(bug),
+            lines: 0,
+        };
         let caught = (0..WORLDS_FOR_A_BUG).find_map(|seed| {
-            let violation = play_with(seed, Some(bug), 0).violation?;
+            let violation = play_as(seed, setup).violation?;
             Some((seed, violation.what))
         });
         let (seed, what) = caught.unwrap_or_else(|| panic!("{bug:?} was not caught"));

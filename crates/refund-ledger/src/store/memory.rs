@@ -77,6 +77,13 @@ impl MemoryStore {
         self.with_number(number, number % NODES_MAX, waker)
     }
 
+    /// The same in a slot of the caller's choice, which no other node has now.
+    #[must_use]
+    pub fn in_slot(&self, slot: u32, waker: Waker) -> MemoryStore {
+        let number = self.lock().nodes;
+        self.with_number(number, slot, waker)
+    }
+
     fn with_number(&self, number: u32, slot: u32, waker: Waker) -> MemoryStore {
         self.lock().nodes = number.saturating_add(1);
         MemoryStore {
@@ -92,12 +99,14 @@ impl MemoryStore {
 
     /// This node takes over what another had: the other one stores nothing more, and this one is handed what was open there.
     pub fn take_over(&self, other: &MemoryStore) {
-        let left = self.become_owner(other);
+        let left = self.inherit(other);
         lock(&self.node.completed).push(Completion::Adopted(Box::new(left)));
         (self.waker)();
     }
 
-    fn become_owner(&self, other: &MemoryStore) -> Recovered {
+    /// The same without a word to anybody: what was open there.
+    #[must_use]
+    pub fn inherit(&self, other: &MemoryStore) -> Recovered {
         let (Some(from), Some(to)) = (other.node.number, self.node.number) else {
             return Recovered::default();
         };
@@ -126,7 +135,8 @@ impl MemoryStore {
             let number = state.nodes;
             drop(state);
             let again = self.with_number(number, self.node.slot, waker);
-            again.become_owner(self);
+            // It is told what is open when it asks.
+            let _ = again.inherit(self);
             return again;
         }
         let copy = State {
@@ -161,8 +171,14 @@ impl MemoryStore {
         lock(&self.state)
     }
 
+    /// What a request comes to. Nobody hears of it, nor does this node remember it, until whoever asked says so:
+    /// see [`remember`](MemoryStore::remember).
+    pub fn answer(&self, request: Request) -> Completion {
+        self.lock().answer(request, &self.node)
+    }
+
     /// Remembers what a completion shows.
-    fn see(&self, completion: &Completion) {
+    pub fn remember(&self, completion: &Completion) {
         let mut seen = lock(&self.node.seen);
         let mut see = |record: &Arc<Transaction>| {
             let known = seen.get(&record.key).map_or(0, |known| known.version);
@@ -193,6 +209,24 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl State {
+    fn answer(&mut self, request: Request, node: &Node) -> Completion {
+        match request {
+            Request::Commit(item) => self.commit(item, node.number, node.slot),
+            Request::Get { ticket, key } => Completion::Got {
+                ticket,
+                record: Ok(self.transactions.get(&key).cloned()),
+            },
+            Request::Find { ticket, query } => Completion::Found {
+                ticket,
+                found: Ok(self.find(query)),
+            },
+            Request::Turn { ticket, advice } => Completion::Turn {
+                ticket,
+                has_come: Ok(self.turn_has_come(advice)),
+            },
+        }
+    }
+
     fn commit(&mut self, item: Item, node: Option<u32>, slot: u32) -> Completion {
         if self.poisoned.is_some() {
             return Completion::Unknown { item: item.id };
@@ -403,21 +437,7 @@ impl Store for MemoryStore {
         let mut state = self.lock();
         let mut completed = lock(&self.node.completed);
         for request in requests.drain(..) {
-            completed.push(match request {
-                Request::Commit(item) => state.commit(item, self.node.number, self.node.slot),
-                Request::Get { ticket, key } => Completion::Got {
-                    ticket,
-                    record: Ok(state.transactions.get(&key).cloned()),
-                },
-                Request::Find { ticket, query } => Completion::Found {
-                    ticket,
-                    found: Ok(state.find(query)),
-                },
-                Request::Turn { ticket, advice } => Completion::Turn {
-                    ticket,
-                    has_come: Ok(state.turn_has_come(advice)),
-                },
-            });
+            completed.push(state.answer(request, &self.node));
         }
         drop((state, completed));
         (self.waker)();
@@ -426,7 +446,9 @@ impl Store for MemoryStore {
     fn completed(&self, completions: &mut Vec<Completion>) {
         let fresh = std::mem::take(&mut *lock(&self.node.completed));
         if self.is_shared() {
-            fresh.iter().for_each(|completion| self.see(completion));
+            fresh
+                .iter()
+                .for_each(|completion| self.remember(completion));
         }
         completions.extend(fresh);
     }

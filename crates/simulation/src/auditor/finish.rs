@@ -33,7 +33,16 @@ impl Auditor {
         for operation in operations {
             found.extend(self.check_receipts(operation, operations, issuers));
         }
-        found.extend(find_pan(disk));
+        let image = disk.image();
+        let files = image
+            .iter()
+            .map(|(path, bytes)| (path.display().to_string(), &bytes[..]));
+        let rows = ("the database".to_owned(), &self.stored[..]);
+        found.extend(
+            files
+                .chain([rows])
+                .find_map(|(place, bytes)| find_pan(&place, bytes)),
+        );
         self.violations.extend(found);
     }
 
@@ -169,28 +178,18 @@ fn entry_of<'a>(known: &Transaction, issuers: &'a [Issuer; LINKS]) -> Option<&'a
     issuers[link_of(issuer.link.as_str())].entries.get(&numbers)
 }
 
-/// A card number on the disk, as digits or packed.
-fn find_pan(disk: &SimulatedDisk) -> Option<String> {
-    let image = disk.image();
-    for (pan, _) in CARDS {
-        let packed: Vec<u8> = pan
-            .as_bytes()
-            .chunks(2)
-            .filter_map(|pair| match pair {
-                [high, low] => Some((high - b'0') << 4 | (low - b'0')),
-                _ => None,
-            })
+/// A card number in what is stored, as digits or packed.
+fn find_pan(place: &str, bytes: &[u8]) -> Option<String> {
+    let holds = |needle: &[u8]| {
+        let mut parts = bytes.windows(needle.len());
+        parts.any(|part| part[0] == needle[0] && part == needle)
+    };
+    let found = CARDS.iter().any(|(pan, _)| {
+        let pairs = pan.as_bytes().chunks_exact(2);
+        let packed: Vec<u8> = pairs
+            .map(|pair| (pair[0] - b'0') << 4 | (pair[1] - b'0'))
             .collect();
-        for (path, bytes) in &image {
-            let holds = |needle: &[u8]| {
-                bytes
-                    .windows(needle.len())
-                    .any(|part| part[0] == needle[0] && part == needle)
-            };
-            if holds(pan.as_bytes()) || holds(&packed) {
-                return Some(format!("a card number is in clear in {}", path.display()));
-            }
-        }
-    }
-    None
+        holds(pan.as_bytes()) || holds(&packed)
+    });
+    found.then(|| format!("a card number is in clear in {place}"))
 }

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use refund_ledger::{
     Advice, AdviceKey, AdviceKind, AdviceState, Books, Cause, Change, Column, Event, Key, Kind,
-    MinorUnits, Patch, Status, Transaction, store::Store as _,
+    MinorUnits, Patch, Status, Transaction,
+    store::{Cursor, Store},
 };
 
 use crate::issuer::Numbers;
-use crate::store::SimStore;
 
 /// Whether two records of a transaction say the same about money.
 fn is_same(one: &Transaction, other: &Transaction) -> bool {
@@ -246,8 +246,9 @@ impl Ledger {
     }
 
     /// What a store that just started has otherwise than its journal made it.
-    pub(super) fn differs(&self, store: &SimStore) -> Option<String> {
-        let served = store.everything();
+    pub(super) fn differs(&self, store: &dyn Store) -> Option<String> {
+        let page = store.scan(&Cursor::default(), usize::MAX);
+        let served = page.map(|page| page.transactions).unwrap_or_default();
         let known = |key: &Key| self.transactions.get(key);
         for record in &served {
             match known(&record.key) {
@@ -283,6 +284,15 @@ impl Ledger {
                     && (known.stan, known.time) == (served.stan, served.time)
             });
         (!same).then(|| format!("the advices {advices:?} were {waiting:?}"))
+    }
+
+    /// The advice that was sent under these numbers.
+    pub(super) fn advised(&self, link: usize, (stan, time): Numbers) -> Option<&Advice> {
+        self.advices.values().find(|advice| {
+            (advice.stan.0, advice.time.0) == (stan, time)
+                && link_of(advice.link.as_str()) == link
+                && advice.state == AdviceState::Sent
+        })
     }
 
     /// Given up for an operator: the transaction, or what it stands in.

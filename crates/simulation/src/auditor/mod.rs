@@ -6,19 +6,25 @@
 //! - nothing goes to an issuer before its record is durable, nothing to a till before what it says is;
 //! - a pair of DE 11 and DE 7 never comes twice toward an issuer but in repeats of an advice, and a DE 11 is not used while it
 //!   is pending;
-//! - a repeat gets the same answer;
+//! - a repeat gets the same answer, and a refund is refused for want of room only where there was none;
+//! - of several nodes, one acts on what is open: whoever opened it, until another takes over;
 //! - in the end issuer, ledger and receipts agree, or the transaction is a dead letter.
 
 mod finish;
 mod ledger;
+mod owners;
+mod room;
 
 use std::collections::BTreeMap;
 
 use refund_ledger::{
     AdviceKey, AdviceKind, AdviceState, Cause, Change, Event, Kind, Reader, Status, Transaction,
+    Writer, store::Store,
 };
 
 use self::ledger::{Ledger, Name, link_of};
+use self::owners::Owners;
+use self::room::{Rooms, is_for_want_of_room};
 use crate::issuer::{Issuer, Numbers, What};
 use crate::message::Msg;
 use crate::plan::Plan;
@@ -31,6 +37,12 @@ const PASSING: [&str; 5] = ["30", "91", "92", "94", "96"];
 pub(crate) struct Auditor {
     pub(crate) violations: Vec<String>,
     ledger: Ledger,
+    owners: Owners,
+    rooms: Rooms,
+    /// The time of the world.
+    pub(crate) now: u64,
+    /// What nodes that share a database stored, as bytes.
+    stored: Vec<u8>,
     /// The journal's records that were said to be durable.
     durable: Vec<Vec<u8>>,
     /// What issuers were sent.
@@ -48,6 +60,10 @@ impl Auditor {
         Auditor {
             violations: Vec::new(),
             ledger: Ledger::default(),
+            owners: Owners::default(),
+            rooms: Rooms::default(),
+            now: 0,
+            stored: Vec::new(),
             durable: Vec::new(),
             sent: BTreeMap::new(),
             firsts: BTreeMap::new(),
@@ -70,16 +86,62 @@ impl Auditor {
     /// A record of the journal is durable.
     pub(crate) fn durable(&mut self, payload: &[u8], operations: &[Operation]) {
         self.durable.push(payload.to_vec());
-        let event = match Reader::new(payload).event() {
-            Ok(event) => event,
-            Err(error) => return self.violation(format!("the journal holds no event: {error}")),
-        };
+        match Reader::new(payload).event() {
+            Ok(event) => self.took_place(&event, operations),
+            Err(error) => self.violation(format!("the journal holds no event: {error}")),
+        }
+    }
+
+    /// A node, by its start, stored an event in what it shares with others.
+    pub(crate) fn happened(&mut self, boot: u64, event: &Event, operations: &[Operation]) {
+        Writer(&mut self.stored).event(event);
+        self.owners.note(boot, event);
+        self.took_place(event, operations);
+    }
+
+    /// What a node had is another's from now on.
+    pub(crate) fn taken_over(&mut self, from: u64, to: u64) {
+        self.owners.move_all(from, to);
+    }
+
+    /// A node starts on what it shares with others.
+    pub(crate) fn entered(&mut self, store: &dyn Store) {
+        let wrong = self.ledger.differs(store);
+        self.expect(wrong.is_none(), || {
+            format!("in the database {}", wrong.unwrap_or_default())
+        });
+    }
+
+    fn took_place(&mut self, event: &Event, operations: &[Operation]) {
         let mark = 50 + ((event.cause as u64) << 8) + (event.at << 16);
-        self.causes.push((mark, describe(&event)));
-        self.check_named(&event, operations);
-        if let Err(wrong) = self.ledger.apply(&event) {
+        self.causes.push((mark, describe(event)));
+        self.check_named(event, operations);
+        if let Err(wrong) = self.ledger.apply(event) {
             self.violation(format!("{wrong} ({:?})", event.cause));
         }
+        for key in event.transactions() {
+            if let Some(record) = self.ledger.transactions.get(&key) {
+                self.rooms.note(self.now, record);
+            }
+        }
+    }
+
+    /// A refund that is refused for want of room had none at some time since its till asked first.
+    fn check_refusal(&mut self, asked: &Operation, made: &Transaction, operations: &[Operation]) {
+        let target = asked.target.filter(|_| !asked.by_parts);
+        let Some(meant) = target.and_then(|target| operations.get(target)) else {
+            return;
+        };
+        let all = self.ledger.transactions.values();
+        let mut originals = all.filter(|known| known.kind.is_original() && is_of(meant, known));
+        let (Some(original), None) = (originals.next(), originals.next()) else {
+            return;
+        };
+        let amount = made.request.amount.0;
+        let right = self.rooms.was_below(original.key, asked.began, amount);
+        self.expect(right, || {
+            format!("a refund of {amount} was refused for want of room, which was there")
+        });
     }
 
     /// What became durable since the last call: a number of it, and a line.
@@ -120,6 +182,9 @@ impl Auditor {
             let Some(asked) = asked.filter(|_| movement) else {
                 continue;
             };
+            if is_for_want_of_room(made) {
+                self.check_refusal(asked, made, operations);
+            }
             let forbidden = match asked.mistake {
                 // Among several that fit the card chooses, so that it may be right for another one.
                 Some(Mistake::Card) => self.same_card && !asked.by_parts,
@@ -157,11 +222,17 @@ impl Auditor {
     }
 
     /// The switch sends a message to an issuer.
-    pub(crate) fn issuer_is_sent(&mut self, link: usize, message: &Msg) {
+    pub(crate) fn issuer_is_sent(&mut self, boot: u64, link: usize, message: &Msg) {
         if message.is_response() {
             return;
         }
         let numbers = message.numbers();
+        let advice = self.ledger.advised(link, numbers).map(|advice| advice.key);
+        let request = self.ledger.by_numbers.get(&(link, numbers)).copied();
+        let foreign = self.owners.other_than(boot, advice, request);
+        self.expect(foreign.is_none(), || {
+            format!("{message:?} is for the node of start {foreign:?} to send")
+        });
         if let Some(first) = self.sent.get(&(link, numbers)) {
             let mut plain = first.clone();
             plain.mti.clone_from(&message.mti);
@@ -175,11 +246,7 @@ impl Auditor {
         if message.class() == 8 {
             return;
         }
-        let advised = self.ledger.advices.values().any(|advice| {
-            (advice.stan.0, advice.time.0) == numbers
-                && link_of(advice.link.as_str()) == link
-                && advice.state == AdviceState::Sent
-        });
+        let advised = advice.is_some();
         let opened = self.ledger.by_numbers.contains_key(&(link, numbers));
         let recorded = if message.mti.starts_with("042") {
             advised

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use simulation::{Bug, Figures, play_with};
+use simulation::{Bug, Figures, Setup, nodes_of, play_as};
 
 /// Plays worlds from seeds and reports what the auditor found.
 #[derive(Parser, Debug)]
@@ -19,6 +19,10 @@ struct Arguments {
     /// The first seed; the others follow. `random`: one of chance, which is printed.
     #[arg(long, default_value = "0", value_parser = first_seed)]
     from: u64,
+    /// Nodes of each world: one with a store of its own, or several on one database. Without it, worlds of one, two and three nodes
+    /// follow each other; a seed that is played alone has one.
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=8))]
+    nodes: Option<u8>,
     /// Puts in a bug, to see that the auditor catches it.
     #[arg(long)]
     bug: Option<Bug>,
@@ -54,11 +58,23 @@ fn main() -> ExitCode {
     let mut seed = arguments.seed.unwrap_or(arguments.from);
     println!("the first seed is {seed}");
     while worlds == 0 || arguments.seed.is_none() && began.elapsed() < until {
-        let report = play_with(seed, arguments.bug, arguments.lines);
+        let nodes = arguments
+            .nodes
+            .map(usize::from)
+            .unwrap_or_else(|| match arguments.seed {
+                Some(_) => 1,
+                None => nodes_of(seed),
+            });
+        let setup = Setup {
+            nodes,
+            bug: arguments.bug,
+            lines: arguments.lines,
+        };
+        let report = play_as(seed, setup);
         worlds += 1;
         figures.add(&report.figures);
         if let Some(violation) = &report.violation {
-            println!("{violation}\nSEED={seed}\n");
+            println!("{violation}\nSEED={seed} NODES={nodes}\n");
             violations += 1;
         }
         seed += 1;

@@ -1,10 +1,14 @@
 //! The world: virtual time, one queue of events, the network between tills, switch and issuers.
 
 mod bank;
+mod event;
+mod machine;
 mod network;
 mod node;
+mod nodes;
 mod operator;
 mod shop;
+mod work;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
@@ -15,15 +19,16 @@ use refund_ledger::store::embedded::simulated::SimulatedCold;
 use refund_ledger::{KeyId, Vault};
 use zeroize::Zeroizing;
 
+use self::event::{Event, Scheduled};
+use self::machine::{Machine, Node};
 use self::network::{Connection, Peer};
-use self::node::Node;
 use crate::auditor::Auditor;
 use crate::issuer::{Issuer, Numbers};
-use crate::message::Msg;
 use crate::plan::{HOUR, LINKS, MINUTE, Plan, SECOND};
 use crate::random::Random;
+use crate::shared::Database;
 use crate::terminal::{Operation, Till};
-use crate::{Bug, Figures, Report, Violation};
+use crate::{Bug, Figures, Report, Setup, Violation};
 
 /// How long a world may take to come to rest once everybody is well.
 const REST_MAX: u64 = 30 * MINUTE;
@@ -46,20 +51,18 @@ pub(crate) struct World {
     looks_at: u64,
     connections: BTreeMap<u64, Connection>,
     last_connection: u64,
-    node: Option<Node>,
-    /// Starts so far.
+    machines: Vec<Machine>,
+    /// Starts so far, of all nodes.
     boots: u64,
-    /// How far the machine's clock is ahead of the world's, microseconds.
-    wall: u64,
     /// By how much clocks jumped so far.
     jumped: u64,
-    power_may_go: bool,
+    /// Of a node with a store of its own.
     disk: SimulatedDisk,
     cold: SimulatedCold,
+    /// What several nodes share.
+    database: Database,
     vault: Arc<Vault>,
     issuers: [Issuer; LINKS],
-    /// Late approvals that reached the node and are not on record yet.
-    late: Vec<(usize, Numbers)>,
     /// The connections over which advices left first: for a deliberate bug.
     advised_over: BTreeMap<(usize, Numbers), u64>,
     tills: Vec<Till>,
@@ -77,116 +80,11 @@ pub(crate) struct World {
     figures: Figures,
 }
 
-/// What will happen.
-#[derive(Debug)]
-enum Event {
-    /// A till thinks of something to do.
-    Till(usize),
-    /// A till has waited long enough.
-    Alarm {
-        till: usize,
-        wait: u64,
-    },
-    /// A till sends an operation (again), without waiting for it.
-    Again(usize),
-    /// A frame reaches a till or an issuer.
-    ToPeer {
-        connection: u64,
-        frame: Vec<u8>,
-    },
-    /// A frame reaches the switch. `late`: the issuer takes its approval back where it does not.
-    ToSwitch {
-        connection: u64,
-        frame: Vec<u8>,
-        late: Option<(usize, Numbers)>,
-    },
-    PeerSees {
-        connection: u64,
-    },
-    SwitchSees {
-        connection: u64,
-    },
-    LinkConnect {
-        boot: u64,
-        link: usize,
-    },
-    /// The issuer gets to a request that it held.
-    Executes {
-        connection: u64,
-        message: Msg,
-    },
-    /// The issuer sends a message.
-    BankSends {
-        connection: u64,
-        message: Msg,
-        late: Option<(usize, Numbers)>,
-    },
-    Tick {
-        boot: u64,
-        at: u64,
-    },
-    StoreWorks {
-        boot: u64,
-    },
-    StoreDone {
-        boot: u64,
-    },
-    /// An operator looks at the dead letters.
-    Operator,
-    /// A second is over: what may go wrong goes wrong.
-    Second,
-    /// The node has failed and stops.
-    Stop {
-        boot: u64,
-    },
-    GiveUpWaiting {
-        boot: u64,
-    },
-    Start,
-}
-
-impl Event {
-    /// An issuer is still to execute something, or to say that it did so too late.
-    fn may_move_money(&self) -> bool {
-        match self {
-            Event::Executes { .. } => true,
-            Event::BankSends { late, .. } | Event::ToSwitch { late, .. } => late.is_some(),
-            _ => false,
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Scheduled {
-    at: u64,
-    order: u64,
-    event: Event,
-}
-
-impl PartialEq for Scheduled {
-    fn eq(&self, other: &Self) -> bool {
-        self.order == other.order
-    }
-}
-
-impl Eq for Scheduled {}
-
-impl PartialOrd for Scheduled {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Scheduled {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.order).cmp(&(other.at, other.order))
-    }
-}
-
 impl World {
-    pub(crate) fn new(seed: u64, bug: Option<Bug>, lines: usize) -> World {
+    pub(crate) fn new(seed: u64, setup: Setup) -> World {
+        let Setup { nodes, bug, lines } = setup;
         let mut random = Random::new(seed);
-        let plan = Plan::draw(&mut random);
+        let plan = Plan::draw(&mut random, nodes);
         let key = |byte| Zeroizing::new([byte; 32]);
         let vault = Vault::new(&[(KeyId(1), key(1))], &[(KeyId(2), key(2))])
             .expect("the system has random bytes");
@@ -206,16 +104,14 @@ impl World {
             looks_at: 0,
             connections: BTreeMap::new(),
             last_connection: 0,
-            node: None,
+            machines: Machine::some(nodes, &mut random),
             boots: 0,
-            wall: random.below(3600) * SECOND,
             jumped: 0,
-            power_may_go: false,
             disk: SimulatedDisk::new(random.next()),
             cold: SimulatedCold::default(),
+            database: Database::new(bug),
             vault: Arc::new(vault),
             issuers: [issuer(), issuer()],
-            late: Vec::new(),
             advised_over: BTreeMap::new(),
             tills,
             operations: Vec::new(),
@@ -234,7 +130,9 @@ impl World {
 
     /// Plays the world to its end.
     pub(crate) fn run(mut self) -> Report {
-        self.at(0, Event::Start);
+        for machine in 0..self.machines.len() {
+            self.at(0, Event::Start { machine });
+        }
         self.at(SECOND, Event::Second);
         for till in 0..self.tills.len() {
             let pause = self.random.below(2 * SECOND);
@@ -246,8 +144,13 @@ impl World {
                 break;
             };
             self.now = self.now.max(next.at);
+            self.auditor.now = self.now;
+            self.database.set_clock(self.now);
             self.played += 1;
-            self.play(next.event);
+            match self.stands_still(&next.event) {
+                Some(wait) => self.at(wait, next.event),
+                None => self.play(next.event),
+            }
             if !self.ending && self.to_do == 0 && self.tills.iter().all(|t| t.waits_for.is_none()) {
                 self.end_faults();
                 rests_by = self.now + REST_MAX;
@@ -346,10 +249,25 @@ impl World {
             Event::StoreDone { boot } => self.store_done(boot),
             Event::Operator => self.operator_comes(),
             Event::Second => self.second(),
-            Event::Stop { boot } if self.boots == boot && self.node.is_some() => self.crash(false),
-            Event::Stop { .. } => {}
+            Event::Stop { boot } => self.stop(boot),
             Event::GiveUpWaiting { boot } => self.give_up_waiting(boot),
-            Event::Start => self.start(),
+            Event::Start { machine } => self.start(machine),
+            Event::AtDatabase { store, batch } => self.at_database(store, batch),
+            Event::FromDatabase { boot, batch } => self.answered_by_database(boot, batch),
+            Event::Beat { boot } => self.beat(boot),
+            Event::BeatAtDatabase {
+                boot,
+                asked,
+                lasted,
+            } => self.beat_at_database(boot, asked, lasted),
+            Event::Beaten {
+                boot,
+                asked,
+                lasted,
+                came,
+            } => self.beaten(boot, asked, lasted, came),
+            Event::TakesOver { store } => self.takes_over(&store),
+            Event::TookOver { boot, left } => self.took_over(boot, left),
         }
     }
 
@@ -380,28 +298,34 @@ impl World {
                 .pick(&[SECOND, 40 * SECOND, 10 * MINUTE, 600 * MINUTE]);
             let by = self.random.below(far).min(JUMPS_MAX - self.jumped);
             self.jumped += by;
-            self.wall += by;
-            if let Some(node) = &mut self.node {
-                node.skew += by;
-                node.core.clock_set_forward(by);
-            }
             self.tell(1, || format!("the clock jumps by {} ms", by / 1000));
-            self.wake();
+            for machine in 0..self.machines.len() {
+                self.clock_jumps(machine, by);
+            }
         }
-        if self.node.is_some() && self.goes_wrong(faults.crashes, "crash") {
-            let power = self.random.chance(400);
-            self.crash(power);
+        for machine in 0..self.machines.len() {
+            if self.runs(machine) && self.goes_wrong(faults.crashes, "crash") {
+                let power = self.random.chance(400);
+                self.crash(machine, power);
+            }
+            if self.runs(machine) && self.goes_wrong(faults.drains, "clean stop") {
+                self.drain(machine);
+            }
         }
-        if self.node.is_some() && self.goes_wrong(faults.drains, "clean stop") {
-            self.drain();
+        if self.plan.nodes.count > 1 {
+            self.second_of_nodes();
         }
     }
 
     fn end_faults(&mut self) {
         self.ending = true;
         self.tell(4, || "everybody is well from now on".to_owned());
-        if let Some(node) = &self.node {
-            node.store.be_well();
+        for node in self
+            .machines
+            .iter()
+            .filter_map(|machine| machine.node.as_ref())
+        {
+            node.ledger.be_well();
         }
         for till in 0..self.tills.len() {
             self.at(SECOND, Event::Till(till));
@@ -415,9 +339,8 @@ impl World {
         if self.played < self.looks_at {
             return false;
         }
-        let is_still = self.node.as_ref().is_some_and(|node| {
-            node.core.is_idle() && !node.working && !node.draining && !node.core.failed()
-        });
+        let is_still = |machine: &Machine| machine.node.as_ref().is_some_and(Node::is_still);
+        let is_still = self.machines.iter().all(is_still);
         if !is_still {
             return false;
         }
@@ -436,11 +359,13 @@ impl World {
 
     fn unrest(&self) -> String {
         let open = self.operations.iter().find(|known| !known.is_over());
-        match (open, &self.node) {
-            (Some(open), _) => format!("a till waits for {:?}", open.message),
-            (None, None) => "the node does not come up".to_owned(),
-            (None, Some(node)) if !node.core.is_idle() => format!("{:?}", node.core),
-            (None, Some(_)) => self.auditor.doubt(),
+        let mut nodes = self.machines.iter().map(|machine| machine.node.as_ref());
+        let mut awake = nodes.clone().flatten().filter(|node| !node.is_still());
+        match (open, nodes.any(|node| node.is_none()), awake.next()) {
+            (Some(open), ..) => format!("a till waits for {:?}", open.message),
+            (None, true, _) => "a node does not come up".to_owned(),
+            (None, false, Some(node)) => format!("{:?}", node.core),
+            (None, false, None) => self.auditor.doubt(),
         }
     }
 }

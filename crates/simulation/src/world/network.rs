@@ -15,6 +15,8 @@ pub(super) enum Peer {
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) peer: Peer,
+    /// Where the switch's end is.
+    pub(super) machine: usize,
     /// Nothing arrives any more, in either direction.
     pub(super) cut: bool,
     pub(super) switch_open: bool,
@@ -24,10 +26,11 @@ pub(super) struct Connection {
 }
 
 impl World {
-    pub(super) fn connect(&mut self, peer: Peer) -> u64 {
+    pub(super) fn connect(&mut self, machine: usize, peer: Peer) -> u64 {
         self.last_connection += 1;
         let connection = Connection {
             peer,
+            machine,
             cut: false,
             switch_open: true,
             peer_open: true,
@@ -122,19 +125,26 @@ impl World {
         let Some(known) = self.connections.get(&connection) else {
             return self.undelivered(late);
         };
-        if known.cut || !known.switch_open || self.node.is_none() {
+        let (machine, peer) = (known.machine, known.peer);
+        if known.cut || !known.switch_open || !self.runs(machine) {
             return self.undelivered(late);
         }
-        match known.peer {
+        match peer {
             Peer::Till(till) => {
                 let listener = self.tills[till].listener;
-                self.input(|core, now| core.terminal_frame(connection, listener, frame, now));
+                let waited = self.waited(machine);
+                self.input(machine, |core, now| {
+                    core.waited(waited);
+                    core.terminal_frame(connection, listener, frame, now);
+                });
             }
             Peer::Bank(link) => {
                 if let Some(late) = late {
-                    self.late_arrives(late);
+                    self.late_arrives(machine, late);
                 }
-                self.input(|core, now| core.link_frame(link, connection, frame, now));
+                self.input(machine, |core, now| {
+                    core.link_frame(link, connection, frame, now)
+                });
             }
         }
     }
@@ -144,10 +154,11 @@ impl World {
             return;
         };
         known.peer_open = false;
+        let machine = known.machine;
         if let Peer::Till(till) = known.peer
-            && self.tills[till].connection == Some(connection)
+            && self.tills[till].connections[machine] == Some(connection)
         {
-            self.tills[till].connection = None;
+            self.tills[till].connections[machine] = None;
         }
     }
 
@@ -158,12 +169,13 @@ impl World {
         if !std::mem::take(&mut known.switch_open) {
             return;
         }
+        let machine = known.machine;
         if let Peer::Bank(link) = known.peer {
             self.tell(3, || {
                 format!("the switch sees connection {connection} closed")
             });
-            self.input(|core, now| core.link_closed(link, connection, now));
-            self.reconnect(link);
+            self.input(machine, |core, now| core.link_closed(link, connection, now));
+            self.reconnect(machine, link);
         }
     }
 

@@ -18,9 +18,9 @@ impl World {
     /// An operator decides on one dead letter, if there is one.
     pub(super) fn operator_decides(&mut self) {
         let dead = self.auditor.dead_letters();
-        if self.node.is_none() || dead.is_empty() {
+        let Some(machine) = self.any_that_works().filter(|_| !dead.is_empty()) else {
             return;
-        }
+        };
         let key = *self.random.pick(&dead);
         let operation = if self.random.chance(500) {
             self.settle_by_hand(key);
@@ -36,8 +36,14 @@ impl World {
                 key.transaction, key.ordinal
             )
         });
-        self.input(|core, now| core.operate(0, key, operation, now));
-        let Some(node) = &mut self.node else { return };
+        if let Some(node) = &self.machines[machine].node {
+            // As whoever asks for the list of them does.
+            node.ledger.look_at_advices();
+        }
+        self.input(machine, |core, now| core.operate(0, key, operation, now));
+        let Some(node) = &mut self.machines[machine].node else {
+            return;
+        };
         let refused: Vec<_> = node
             .core
             .operated()

@@ -86,19 +86,21 @@ impl World {
         self.tills[till].wait += 1;
         let wait = self.tills[till].wait;
         self.send_operation(operation, true);
-        let patience = self.plan.response_timeout + self.random.between(2, 10) * SECOND;
+        // Longer than a node may take to put on record what it was asked.
+        let at_most = match self.machines.len() {
+            1 => 0,
+            _ => self.plan.nodes.wait_max + 8 * SECOND,
+        };
+        let patience = self.plan.response_timeout + at_most + self.random.between(2, 10) * SECOND;
         self.at(patience, Event::Alarm { till, wait });
     }
 
     /// Sends an operation, as a repeat if it was sent before.
     pub(super) fn send_operation(&mut self, operation: usize, may_refresh: bool) {
         let (now, till) = (self.now, self.operations[operation].till);
-        if self.tills[till].connection.is_none() {
-            if self.node.is_none() {
-                return;
-            }
-            self.tills[till].connection = Some(self.connect(Peer::Till(till)));
-        }
+        let Some(connection) = self.connection_of(till) else {
+            return;
+        };
         let again = self.operations[operation].sent > 0;
         let refreshes = self.plan.faults.till_refreshes;
         let refreshed =
@@ -117,6 +119,9 @@ impl World {
             message.set(7, format!("{time:010}"));
             message.set(12, format!("{:06}", time % 1_000_000));
         }
+        if known.sent == 0 {
+            known.began = now;
+        }
         known.sent += 1;
         if !known.times.contains(&message.number(7)) {
             known.times.push(message.number(7));
@@ -126,12 +131,32 @@ impl World {
             format!("till {till} -> switch  {message:?}")
         });
         let frame = message.encode(self.plan.terminals);
-        let connection = self.tills[till].connection.unwrap_or(0);
         if self.goes_wrong(self.plan.faults.garbage, "unreadable message of a terminal") {
             let length = self.random.below(frame.len() as u64) as usize;
             self.send_to_switch(connection, frame[..length].to_vec(), None);
         }
         self.send_to_switch(connection, frame, None);
+    }
+
+    /// The connection that a till uses next: to the node that it talks to, or to another one.
+    fn connection_of(&mut self, till: usize) -> Option<u64> {
+        let several = self.machines.len() > 1;
+        let roams = several && self.random.chance(self.plan.nodes.roaming);
+        if roams || several && !self.runs(self.tills[till].node) {
+            let up = self.all_that_run();
+            if !up.is_empty() {
+                self.tills[till].node = *self.random.pick(&up);
+            }
+        }
+        let node = self.tills[till].node;
+        if self.tills[till].connections[node].is_none() {
+            if !self.runs(node) {
+                return None;
+            }
+            let connection = self.connect(node, Peer::Till(till));
+            self.tills[till].connections[node] = Some(connection);
+        }
+        self.tills[till].connections[node]
     }
 
     pub(super) fn till_gets(&mut self, till: usize, frame: &[u8]) {
