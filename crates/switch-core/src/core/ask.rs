@@ -107,20 +107,16 @@ impl Core {
     ) -> Result<Outcome, Interrupt> {
         let mut asker = asking.asker.clone();
         asker.refreshed = refreshed;
-        let flight = self.flights.get_mut(&record.key);
-        match flight {
-            Some(flight) if record.answer.is_none() => {
-                // Too many: the next repeat gets the answer. It may be an approval, so that nothing is said rather than 96.
-                if flight.waiters.len() < WAITERS_MAX {
-                    flight.waiters.push(asker);
-                }
-                return Ok(Outcome::Done);
-            }
-            _ => self.look_first(task)?,
-        }
         if record.answer.is_some() {
+            // It never becomes another one, so that it need not be looked at again where other nodes write.
             self.answer_stored(&asker, record);
+        } else if let Some(flight) = self.flights.get_mut(&record.key) {
+            // Too many: the next repeat gets the answer. It may be an approval, so that nothing is said rather than 96.
+            if flight.waiters.len() < WAITERS_MAX {
+                flight.waiters.push(asker);
+            }
         } else {
+            self.look_first(task)?;
             // What was read is older than the answer, where no other node has the request: the next repeat gets it.
             self.wait_for_another_node(record.key, task)?;
         }

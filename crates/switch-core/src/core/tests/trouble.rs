@@ -248,8 +248,7 @@ fn what_has_waited_for_too_long_is_refused() {
         w.core.waited(SECOND + 1);
         let late = w.purchase(100);
         w.refused(&late, "96");
-        // What others may have changed is asked for first, which is too much now.
-        if !w.store.asks_for_everything() && !w.store.is_shared() {
+        if !w.store.asks_for_everything() {
             w.refused(&original.repeated(), "00");
         }
         w.core.waited(SECOND);
