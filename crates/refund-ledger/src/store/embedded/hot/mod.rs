@@ -32,7 +32,7 @@ use self::shard::{Known, Meta, Shard, epoch_code};
 use self::slab::{PAGE_BYTES_MAX, PAGE_BYTES_MIN};
 use super::shared::lock;
 use crate::store::{By, CANDIDATES_MAX, Query};
-use crate::{Key, Kind, Rrn, Transaction};
+use crate::{Key, Kind, Rrn, Transaction, WireTime};
 
 mod bytes;
 mod counts;
@@ -111,6 +111,8 @@ pub(crate) struct Hot {
     evicted: AtomicU64,
     /// The newest `created` that may be in the cold store alone since the start.
     unloaded: AtomicU64,
+    /// Records of a name without DE 7. Every new request asks for one, and there is hardly ever any.
+    timeless: AtomicU64,
 }
 
 /// On cache lines of its own, so that threads at different parts do not disturb each other.
@@ -146,10 +148,14 @@ impl Hot {
             hand: AtomicUsize::new(0),
             evicted: AtomicU64::new(0),
             unloaded: AtomicU64::new(0),
+            timeless: AtomicU64::new(0),
         }
     }
 
     pub(crate) fn get(&self, key: Key) -> Option<Arc<Transaction>> {
+        if is_timeless(key) && self.timeless.load(Ordering::SeqCst) == 0 {
+            return None;
+        }
         let spot = self.hash.of_key(key);
         self.part(spot)?.get(spot, key, &self.interned)
     }
@@ -257,6 +263,9 @@ impl Hot {
         record: &Arc<Transaction>,
         meta: Meta,
     ) {
+        if old.is_none() && is_timeless(record.key) {
+            self.timeless.fetch_add(1, Ordering::SeqCst);
+        }
         part.put(spot, old, record, meta, &self.interned);
         let bytes = part.bytes();
         self.tell(&mut part.told, bytes);
@@ -349,6 +358,9 @@ impl Hot {
 
     fn remove(&self, part: &mut Shard, spot: Spot, known: &Known) {
         part.remove(spot, known);
+        if is_timeless(known.key) {
+            self.timeless.fetch_sub(1, Ordering::SeqCst);
+        }
         let bytes = part.bytes();
         self.tell(&mut part.told, bytes);
         self.rename(known.key, spot, Some(known), None);
@@ -440,6 +452,11 @@ impl Hot {
 
 /// Records by key: one may be found twice.
 type Found = BTreeMap<Key, Arc<Transaction>>;
+
+/// Whether a name has no DE 7.
+fn is_timeless(key: Key) -> bool {
+    key.time() == WireTime::NONE
+}
 
 /// Whether a query names a record.
 pub(crate) fn matches(record: &Transaction, query: Query) -> bool {

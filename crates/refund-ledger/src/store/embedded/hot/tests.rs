@@ -279,7 +279,7 @@ fn random_record(random: &mut Rng) -> Transaction {
         .first_chunk()
         .unwrap();
     let stan = Stan(random.u32(..3));
-    let time = WireTime(random.u64(..2));
+    let time = [WireTime(0), WireTime::NONE][random.usize(..2)];
     record.request.terminal = terminal;
     (record.request.stan, record.request.time) = (stan, time);
     record.request.rrn = Rrn([b'0' + random.u8(..3); 12]);
@@ -381,6 +381,8 @@ fn it_holds_what_a_map_holds() {
             assert_eq!(hot.len(), naive.0.len() as u64);
         }
         assert_eq!(hot.told(), hot.counted());
+        let timeless = naive.0.keys().filter(|key| key.time() == WireTime::NONE);
+        assert_eq!(hot.timeless.into_inner(), timeless.count() as u64);
     }
 }
 
