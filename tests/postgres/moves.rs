@@ -241,11 +241,14 @@ async fn verify_finds_what_is_wrong() {
     let (terminal, shop) = (world.terminal().await, merchant());
     let purchase = shop.purchase(&Card::visa(), 1_000);
     approved(&terminal, &purchase).await;
-    approved(&terminal, &shop.refund(&purchase, 300)).await;
     let config = world.config();
+    let sql = |statement: &str| database.cluster.sql(&database.name, statement).unwrap();
+    sql("CREATE TABLE early AS SELECT * FROM transactions");
+    approved(&terminal, &shop.refund(&purchase, 300)).await;
     // Also while the node runs.
     verified(&config);
-    let sql = |statement: &str| database.cluster.sql(&database.name, statement).unwrap();
+    let anew = "2 made anew from their events, 0 by their movements alone";
+    assert!(ledger(&["verify"], &config).contains(anew));
     let check = |broken: &str, mended: &str, expected: &str| {
         sql(broken);
         let run = refused(&["verify"], &config);
@@ -260,7 +263,8 @@ async fn verify_finds_what_is_wrong() {
         "the columns of its row differ from its record",
     );
     check(
-        "CREATE TABLE kept AS SELECT * FROM transactions WHERE kind = 2; DELETE FROM transactions WHERE kind = 2",
+        "CREATE TABLE kept AS SELECT * FROM transactions WHERE kind = 2; CREATE TABLE late AS SELECT * FROM transactions; \
+         DELETE FROM transactions WHERE kind = 2",
         "INSERT INTO transactions SELECT * FROM kept",
         "settled is 300, its movements make 0",
     );
@@ -274,4 +278,46 @@ async fn verify_finds_what_is_wrong() {
         "DELETE FROM open_transactions WHERE merchant = 1",
         "it stands among what is open and is missing",
     );
+    // Rows that fit each other, and are those of yesterday: their events know better.
+    let back = "DELETE FROM transactions; INSERT INTO transactions SELECT * FROM";
+    check(
+        &format!("{back} early"),
+        &format!("{back} late"),
+        "it stands at version 2, its events end with version 4",
+    );
+    check(
+        &format!("{back} early"),
+        &format!("{back} late"),
+        "its events make it, and it is missing",
+    );
+    let mended = "DELETE FROM events; INSERT INTO events SELECT * FROM all_events";
+    sql("CREATE TABLE all_events AS SELECT * FROM events");
+    check(
+        "DELETE FROM events WHERE number = (SELECT max(number) FROM events)",
+        mended,
+        "it stands at version 4, its events end with version 3",
+    );
+    check(
+        "DELETE FROM events WHERE key = (SELECT key FROM transactions WHERE kind = 0) AND cause = \
+         (SELECT max(cause) FROM events WHERE key = (SELECT key FROM transactions WHERE kind = 0))",
+        mended,
+        "the event that made its version 2 is missing",
+    );
+    check(
+        "DELETE FROM events WHERE key = (SELECT key FROM transactions WHERE kind = 0)",
+        mended,
+        "1 transactions have no events that make them",
+    );
+    check(
+        "UPDATE events SET event = '\\x00'",
+        mended,
+        "event 1/2: expected format number 2 at byte 0",
+    );
+    // A day of events that is gone says nothing against what is older than the next one.
+    let days = "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid \
+                WHERE i.inhparent = 'events'::regclass ORDER BY 1";
+    sql(&format!("DROP TABLE {}", sql(days)[0]));
+    verified(&config);
+    let anew = "0 made anew from their events, 2 by their movements alone";
+    assert!(ledger(&["verify"], &config).contains(anew));
 }

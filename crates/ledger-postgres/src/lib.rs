@@ -16,6 +16,7 @@ mod cache;
 mod census;
 mod columns;
 mod database;
+mod derive;
 mod hosts;
 mod import;
 mod keys;
@@ -41,7 +42,7 @@ pub use open::OpenError;
 pub use queue::{Happened, Observer};
 pub use schema::{Migrated, SchemaError};
 pub use store::{PostgresOptions, PostgresStore, check_url, migrate};
-pub use verify::{Report, verify};
+pub use verify::{Verified, verify};
 pub use whole::Resting;
 
 #[cfg(doc)]

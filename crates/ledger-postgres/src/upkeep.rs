@@ -12,14 +12,11 @@ use crate::access::Access;
 use crate::database::{Connection, Failure, in_time};
 use crate::nodes::Place;
 use crate::queue::Shared;
-use crate::rows::DAY_MS;
+use crate::rows::{DAY_MS, TOMBSTONE_MS};
 
 /// Transactions that go at once at most, and the wait until the next ones.
 const BATCH_MAX: i64 = 500;
 const PAUSE: Duration = Duration::from_millis(200);
-
-/// How long a tombstone stands, milliseconds.
-const TOMBSTONE_MS: u64 = DAY_MS;
 
 /// Here whole tables are looked at, which no other statement of the store does; and nobody is to wait for this one.
 const SESSION: &str = "SET enable_seqscan = on; SET enable_hashjoin = on; SET enable_mergejoin = on; SET lock_timeout = '200ms'";

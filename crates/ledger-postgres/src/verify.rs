@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use refund_ledger::{Column, Key, MinorUnits, Transaction, audit};
+use refund_ledger::store::Report;
+use refund_ledger::{Key, Transaction, audit};
 use tokio::runtime::Builder;
 use tokio_postgres::{Client, Row};
 
 use crate::columns::{Columns, Id, Param, unnest};
 use crate::database::{Connection, Failure, in_time};
+use crate::derive::Derivation;
 use crate::import::openness;
 use crate::open::{OpenError, must_be_whole};
 use crate::rows::{Created, Writes, merchant_of, read_transaction};
@@ -18,36 +20,27 @@ use crate::store::PostgresOptions;
 /// Transactions that are looked at together.
 const PAGE: i64 = 1000;
 
-/// Problems that are told; more are counted.
-const PROBLEMS_MAX: usize = 1000;
-
 /// What [`verify`] found.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Report {
-    /// Transactions of all kinds.
-    pub transactions: u64,
-    /// Purchases and pre-authorisations, whose balances were re-derived.
-    pub originals: u64,
-    /// Refunds, voids and reversals that stand in an original's balance.
-    pub movements: u64,
-    /// Advices that wait, and dead letters.
-    pub advices: u64,
-    /// What is wrong, in words, the first thousand; empty if nothing is.
-    pub problems: Vec<String>,
-    /// How many problems there are.
-    pub problem_count: u64,
+pub struct Verified {
+    /// What there is, and what is wrong with it.
+    pub report: Report,
+    /// Transactions that were made anew from all of their events. Of the others the first events are gone, or were never here: their
+    /// balances were made from their movements alone.
+    pub made_anew: u64,
 }
 
-/// Checks every record: that it can be read, that the columns beside it say the same, that it stands among what is open if it is, and that
-/// an original's balance is what its movements make it. `progress` hears how many transactions were looked at. Waits, and must
-/// not be called from a task.
+/// Checks every record: that it can be read, that the columns beside it say the same, that it stands among what is open if it is, that
+/// an original's balance is what its movements make it, and that it is what its events make, as far as these are there. `progress`
+/// hears how many transactions were looked at. Waits, and must not be called from a task. Needs memory for the transactions of the
+/// merchant that has the most.
 ///
 /// # Errors
 /// Where the database cannot be reached or has no ledger of this version.
 pub fn verify(
     options: &PostgresOptions,
     progress: &mut dyn FnMut(u64),
-) -> Result<Report, OpenError> {
+) -> Result<Verified, OpenError> {
     let access = options.access()?;
     let runtime = Builder::new_current_thread()
         .enable_all()
@@ -71,7 +64,13 @@ pub fn verify(
             progress(check.report.transactions);
         }
         in_time(check.rest()).await?;
-        Ok(check.report)
+        let mut report = check.report;
+        let retention = options.retention.map(|retention| retention.as_millis());
+        let retention = retention.map(|retention| u64::try_from(retention).unwrap_or(u64::MAX));
+        let mut derivation = Derivation::new(client, retention).await?;
+        derivation.run(&mut report).await?;
+        let made_anew = derivation.made;
+        Ok(Verified { report, made_anew })
     })
 }
 
@@ -97,13 +96,6 @@ const ADVICES_WITHOUT_RECORD: &str = "SELECT a.key FROM advices a WHERE NOT EXIS
     (SELECT FROM transactions t WHERE t.merchant = a.merchant AND t.key = a.key)";
 
 impl Check<'_> {
-    fn problem(&mut self, problem: String) {
-        self.report.problem_count = self.report.problem_count.saturating_add(1);
-        if self.report.problems.len() < PROBLEMS_MAX {
-            self.report.problems.push(problem);
-        }
-    }
-
     /// Looks at the transactions from a key on; gives the key to go on with.
     async fn page(&mut self, first: Key) -> Result<Option<Key>, Failure> {
         let from = (merchant_of(first), Id::from(first));
@@ -115,11 +107,7 @@ impl Check<'_> {
         let is_full = i64::try_from(rows.len()).is_ok_and(|rows| rows == PAGE);
         let records = self.read(&rows);
         for record in &records {
-            self.report.transactions = self.report.transactions.saturating_add(1);
-            let counts = record.counted > MinorUnits::ZERO && record.column != Column::None;
-            if record.original.is_some() && counts {
-                self.report.movements = self.report.movements.saturating_add(1);
-            }
+            self.report.count(record);
         }
         self.columns(&records).await?;
         self.openness(&records).await?;
@@ -136,12 +124,12 @@ impl Check<'_> {
         for row in rows {
             match read_transaction(row.get(1)) {
                 Ok(record) if record.key == key(row) => records.push(Arc::new(record)),
-                Ok(record) => self.problem(format!(
+                Ok(record) => self.report.problem(format!(
                     "transaction {}: its row has the record of {}",
                     key(row),
                     record.key
                 )),
-                Err(error) => self.problem(format!(
+                Err(error) => self.report.problem(format!(
                     "transaction {}: its record cannot be read: {error}",
                     key(row)
                 )),
@@ -181,7 +169,7 @@ impl Check<'_> {
         let mut params: Vec<Param<'_>> = Vec::new();
         writes.created.params(&mut params);
         for row in self.client.query(&sql, &params).await? {
-            self.problem(format!(
+            self.report.problem(format!(
                 "transaction {}: the columns of its row differ from its record",
                 key(&row)
             ));
@@ -203,7 +191,7 @@ impl Check<'_> {
         let rows = self.client.query(OPEN, &[&merchants, &ids]).await?;
         let listed: Vec<Key> = rows.iter().map(key).collect();
         for key in open.iter().filter(|key| !listed.contains(key)) {
-            self.problem(format!(
+            self.report.problem(format!(
                 "transaction {key}: it is open and does not stand among what is open"
             ));
         }
@@ -230,7 +218,8 @@ impl Check<'_> {
             }
             // Nothing is missing for its age: a movement stays as long as its original.
             for difference in audit(original, all.iter().map(|record| &**record), 0) {
-                self.problem(format!("original {}: {difference}", original.key));
+                self.report
+                    .problem(format!("original {}: {difference}", original.key));
             }
         }
         Ok(())
@@ -258,13 +247,13 @@ impl Check<'_> {
     /// What stands in other tables about transactions.
     async fn rest(&mut self) -> Result<(), Failure> {
         for row in self.client.query(OPEN_WITHOUT_RECORD, &[]).await? {
-            self.problem(format!(
+            self.report.problem(format!(
                 "transaction {}: it stands among what is open and is missing",
                 key(&row)
             ));
         }
         for row in self.client.query(ADVICES_WITHOUT_RECORD, &[]).await? {
-            self.problem(format!(
+            self.report.problem(format!(
                 "an advice about transaction {}: its transaction is missing",
                 key(&row)
             ));

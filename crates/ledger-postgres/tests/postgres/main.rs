@@ -12,6 +12,7 @@ mod passwords;
 mod settings;
 mod store;
 mod tls;
+mod verify;
 
 use ledger_postgres::PostgresOptions;
 use postgres_harness::Cluster;

@@ -14,8 +14,11 @@ use crate::{
 
 pub mod embedded;
 pub mod memory;
+mod report;
 #[cfg(test)]
 mod suite;
+
+pub use report::Report;
 
 /// Most transactions that a [`Query`] gives; one more and the answer is [`Found::TooMany`].
 pub const CANDIDATES_MAX: usize = 1024;

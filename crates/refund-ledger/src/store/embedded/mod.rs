@@ -46,7 +46,7 @@ mod warm;
 
 pub use import::{Import, ImportError};
 pub use open_error::OpenError;
-pub use verify::{Report, verify};
+pub use verify::{Verified, verify};
 
 use self::hot::Hot;
 use self::open::{Folder, Threads};

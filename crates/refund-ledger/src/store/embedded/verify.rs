@@ -12,34 +12,21 @@ use super::journal;
 use super::open::{Folder, decode};
 use super::open_error::OpenError;
 use super::runs::Sizes;
-use crate::record::Column;
-use crate::{Advice, AdviceKey, AdviceState, Key, MinorUnits, Transaction, Working, audit};
+use crate::store::Report;
+use crate::{Advice, AdviceKey, AdviceState, Key, Transaction, Working, audit};
 
 /// Records read at a time.
 const PAGE: usize = 4096;
 
-/// Problems that are told; more are counted.
-const PROBLEMS_MAX: usize = 1000;
-
 /// What [`verify`] found.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Report {
-    /// Transactions of all kinds.
-    pub transactions: u64,
-    /// Purchases and pre-authorisations, whose balances were re-derived.
-    pub originals: u64,
-    /// Refunds, voids and reversals that stand in an original's balance.
-    pub movements: u64,
-    /// Advices that wait, and dead letters.
-    pub advices: u64,
+pub struct Verified {
+    /// What there is, and what is wrong with it.
+    pub report: Report,
     /// Journal records that a start would replay.
     pub journal_records: u64,
     /// Whether the last stop was a clean one.
     pub clean_stop: bool,
-    /// What is wrong, in words, the first thousand; empty if nothing is.
-    pub problems: Vec<String>,
-    /// How many problems there are.
-    pub problem_count: u64,
 }
 
 /// Checks the ledger in `dir`: the journal, the cold store, and every balance against the movements that it is made of. The
@@ -47,7 +34,7 @@ pub struct Report {
 ///
 /// # Errors
 /// Where the ledger does not open, as [`EmbeddedStore::open`](super::EmbeddedStore::open) would say, or is none.
-pub fn verify(dir: &Path) -> Result<Report, OpenError> {
+pub fn verify(dir: &Path) -> Result<Verified, OpenError> {
     must_be_there(&dir.join("cold"))?;
     let folder = Folder::take(dir)?;
     let cold_error = |error| OpenError::cold(&folder.cold, error);
@@ -65,10 +52,12 @@ pub fn verify(dir: &Path) -> Result<Report, OpenError> {
         &mut |record, payload| ledger.replay(record, payload),
     );
     let summary = summary.map_err(|error| OpenError::journal(&folder.journal, error))?;
-    ledger.report.journal_records = summary.records;
-    ledger.report.clean_stop = summary.clean;
     ledger.check(&meta.counts).map_err(cold_error)?;
-    Ok(ledger.report)
+    Ok(Verified {
+        report: ledger.report,
+        journal_records: summary.records,
+        clean_stop: summary.clean,
+    })
 }
 
 fn must_be_there(path: &Path) -> Result<(), OpenError> {
@@ -106,19 +95,13 @@ impl Ledger {
         }
     }
 
-    fn problem(&mut self, problem: String) {
-        self.report.problem_count = self.report.problem_count.saturating_add(1);
-        if self.report.problems.len() < PROBLEMS_MAX {
-            self.report.problems.push(problem);
-        }
-    }
-
     /// Applies a journal record. What does not fit is a problem, and the walk goes on.
     fn replay(&mut self, record: u64, payload: &[u8]) -> Result<(), journal::ReplayError> {
         let event = match decode(payload) {
             Ok(event) => event,
             Err(error) => {
-                self.problem(format!("journal record {record}: {error}"));
+                self.report
+                    .problem(format!("journal record {record}: {error}"));
                 return Ok(());
             }
         };
@@ -137,7 +120,8 @@ impl Ledger {
                 .for_each(|known| working.put_advice(known));
         }
         if let Err(error) = working.apply(&event) {
-            self.problem(format!("journal record {record}: {error}"));
+            self.report
+                .problem(format!("journal record {record}: {error}"));
             return Ok(());
         }
         for changed in working.transactions() {
@@ -151,7 +135,7 @@ impl Ledger {
 
     fn check(&mut self, counts: &Counts) -> Result<(), ColdError> {
         for problem in self.cold.check()? {
-            self.problem(problem);
+            self.report.problem(problem);
         }
         let mut live = 0_u64;
         let mut cold_counts = Counts::default();
@@ -159,7 +143,7 @@ impl Ledger {
             cold_counts.moved(None, Some(Bucket::of(record)));
             live = live.saturating_add(1);
             if ledger.cold.is_misplaced(record)? {
-                ledger.problem(format!(
+                ledger.report.problem(format!(
                     "transaction {}: its right place among what is open is missing in the cold store",
                     record.key
                 ));
@@ -167,12 +151,13 @@ impl Ledger {
             Ok(())
         })?;
         if cold_counts != *counts || live != self.cold.live() {
-            self.problem("the cold store's count of originals differs from what it holds".into());
+            self.report
+                .problem("the cold store's count of originals differs from what it holds".into());
         }
         // What is there was looked at by its names; what is open without being there, a start would not miss.
         for key in self.cold.open_keys()? {
             if self.cold.get(key)?.is_none() {
-                self.problem(format!(
+                self.report.problem(format!(
                     "transaction {key}: it stands among what is open and is missing in the cold store"
                 ));
             }
@@ -183,10 +168,8 @@ impl Ledger {
     }
 
     fn add_movement(&mut self, record: &Transaction) -> Result<(), ColdError> {
-        self.report.transactions = self.report.transactions.saturating_add(1);
+        self.report.count(record);
         if let Some(original) = record.original {
-            let counts = record.counted > MinorUnits::ZERO && record.column != Column::None;
-            self.report.movements = self.report.movements.saturating_add(u64::from(counts));
             self.movements
                 .entry(original)
                 .or_default()
@@ -205,7 +188,8 @@ impl Ledger {
         let all = naming(record.key).flat_map(|movement| naming(movement.key).chain([movement]));
         // Nothing is missing for its age: a movement stays as long as its original.
         for difference in audit(record, all, 0) {
-            self.problem(format!("original {}: {difference}", record.key));
+            self.report
+                .problem(format!("original {}: {difference}", record.key));
         }
         Ok(())
     }
@@ -222,7 +206,7 @@ impl Ledger {
             self.report.advices = self.report.advices.saturating_add(1);
             let transaction = key.transaction;
             if !self.changed.contains_key(&transaction) && self.cold.get(transaction)?.is_none() {
-                self.problem(format!(
+                self.report.problem(format!(
                     "advice {transaction}/{}: its transaction is missing",
                     key.ordinal
                 ));

@@ -7,6 +7,7 @@ mod whole;
 use std::io::{self, Write};
 
 use ledger_postgres::Migrated;
+use refund_ledger::store::Report;
 use refund_ledger::store::embedded::verify;
 
 use self::whole::Progress;
@@ -59,60 +60,47 @@ fn migrate(args: &LedgerMigrateArgs) -> Result<(), Failure> {
 }
 
 fn check(place: &Place) -> Result<(), Failure> {
-    let (head, problems, problem_count) = match place.database() {
+    let (report, remark) = match place.database() {
         Some(options) => {
             let mut progress = Progress::new("looked at");
-            let report = ledger_postgres::verify(&options, &mut |done| progress.at(done))
+            let verified = ledger_postgres::verify(&options, &mut |done| progress.at(done))
                 .map_err(|error| place::database_failure(&error))?;
-            let head = summary(
-                report.transactions,
-                report.originals,
-                report.movements,
-                report.advices,
-            );
-            (head, report.problems, report.problem_count)
+            let anew = verified.made_anew;
+            let others = verified.report.transactions.saturating_sub(anew);
+            let remark =
+                format!("{anew} made anew from their events, {others} by their movements alone");
+            (verified.report, remark)
         }
         None => {
-            let report =
+            let verified =
                 verify(&place.data_dir).map_err(|error| Failure::Failed(error.to_string()))?;
-            let head = format!(
-                "{}; {} journal records to replay; {}",
-                summary(
-                    report.transactions,
-                    report.originals,
-                    report.movements,
-                    report.advices
-                ),
-                report.journal_records,
-                if report.clean_stop {
-                    "stopped cleanly"
-                } else {
-                    "not stopped cleanly"
-                }
-            );
-            (head, report.problems, report.problem_count)
+            let stopped = match verified.clean_stop {
+                true => "stopped cleanly",
+                false => "not stopped cleanly",
+            };
+            let records = verified.journal_records;
+            let remark = format!("{records} journal records to replay; {stopped}");
+            (verified.report, remark)
         }
     };
-    print_report(&head, &problems, problem_count).map_err(|error| Failure::output(&error))?;
-    match problem_count {
+    print_report(&report, &remark).map_err(|error| Failure::output(&error))?;
+    match report.problem_count {
         0 => Ok(()),
         _ => Err(Failure::Found),
     }
 }
 
-fn summary(transactions: u64, originals: u64, movements: u64, advices: u64) -> String {
-    format!(
-        "{transactions} transactions, of these {originals} originals and {movements} movements; {advices} advices open or dead"
-    )
-}
-
-fn print_report(head: &str, problems: &[String], problem_count: u64) -> io::Result<()> {
+fn print_report(report: &Report, remark: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    writeln!(out, "{head}")?;
-    for problem in problems {
+    writeln!(
+        out,
+        "{} transactions, of these {} originals and {} movements; {} advices open or dead; {remark}",
+        report.transactions, report.originals, report.movements, report.advices
+    )?;
+    for problem in &report.problems {
         writeln!(out, "{problem}")?;
     }
-    match problem_count {
+    match report.problem_count {
         0 => writeln!(out, "every balance is what its movements make it"),
         count => writeln!(out, "{count} problems"),
     }

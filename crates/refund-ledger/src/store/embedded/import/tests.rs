@@ -63,7 +63,7 @@ fn an_import_broken_off_goes_on_and_is_a_ledger_once_finished() {
     import.finish(&advices, &facts).unwrap();
     assert!(matches!(begin(1), Err(ImportError::Occupied(_))));
 
-    let report = verify(&into).unwrap();
+    let report = verify(&into).unwrap().report;
     assert_eq!(report.problems, Vec::<String>::new());
     assert_eq!((report.transactions, report.advices), (21, 1));
     let store = open(&dir).unwrap();

@@ -197,7 +197,7 @@ fn random_work_with_crashes_and_checkpoints_between() {
                 client.store.close().unwrap();
             }
             drop(client);
-            let report = verify(&options.dir).unwrap();
+            let report = verify(&options.dir).unwrap().report;
             assert_eq!(report.problems, Vec::<String>::new(), "{story}");
             assert_eq!(report.transactions, model.records.len() as u64, "{story}");
         }
@@ -276,7 +276,7 @@ fn a_crash_at_any_step_of_a_checkpoint() {
                 let copy = folder();
                 copy_folder(&plain.dir, &copy.path().join("ledger"));
                 let dir = copy.path().join("ledger");
-                let report = verify(&dir).unwrap();
+                let report = verify(&dir).unwrap().report;
                 assert_eq!(report.problems, Vec::<String>::new(), "SEED={seed} {step}");
                 let plain = EmbeddedOptions {
                     dir,
@@ -354,7 +354,7 @@ fn memory_is_bounded_while_checkpoints_lag() {
     }
     store.close().unwrap();
     drop(store);
-    let report = verify(&dir.path().join("ledger")).unwrap();
+    let report = verify(&dir.path().join("ledger")).unwrap().report;
     let found = (report.transactions, report.problem_count);
     assert_eq!(found, (u64::from(count), 0));
 }
@@ -391,12 +391,13 @@ fn verify_finds_books_that_differ_from_their_movements() {
     assert!(matches!(verify(&options.dir), Err(OpenError::Held { .. })));
     client.store.close().unwrap();
     drop(client);
-    let report = verify(&options.dir).unwrap();
+    let verified = verify(&options.dir).unwrap();
+    assert!(verified.clean_stop);
+    let report = verified.report;
     assert_eq!(
         (report.transactions, report.originals, report.movements),
         (3, 2, 1)
     );
-    assert!(report.clean_stop);
     let expected = format!("original {}: settled is 1, its movements make 0", wrong.key);
     assert_eq!(report.problems, [expected]);
 }
@@ -633,7 +634,7 @@ fn flip_bits(is_meant: fn(&std::path::Path) -> bool) -> (usize, usize) {
         };
         // The library ends the process over some damage to its own journal: noticed as well.
         let looked_at = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            let report = verify(&dir);
+            let report = verify(&dir).map(|verified| verified.report);
             let opened = EmbeddedStore::open(plain, Arc::new(|| {})).ok();
             let page = opened.and_then(|store| store.scan(&Cursor::default(), 1000).ok());
             (page, report)

@@ -32,7 +32,10 @@ fn stopped() -> (TempDir, EmbeddedOptions) {
     }
     client.store.close().unwrap();
     drop(client);
-    assert_eq!(verify(&options.dir).unwrap().problems, Vec::<String>::new());
+    assert_eq!(
+        verify(&options.dir).unwrap().report.problems,
+        Vec::<String>::new()
+    );
     (dir, options)
 }
 
@@ -77,7 +80,7 @@ fn verify_says_what_the_cold_store_lacks() {
                 }
             }),
         }
-        let report = verify(&dir).unwrap();
+        let report = verify(&dir).unwrap().report;
         assert!(
             report.problems.iter().any(|problem| problem.contains(says)),
             "{space:?}: {:?}",
@@ -190,8 +193,9 @@ fn journal_records_that_do_not_fit() {
             "{error}"
         );
         assert!(!source.to_string().is_empty());
-        let report = verify(&dir).unwrap();
-        assert_eq!(report.journal_records, 1);
+        let verified = verify(&dir).unwrap();
+        assert_eq!(verified.journal_records, 1);
+        let report = verified.report;
         assert!(report.problems[0].contains(says), "{:?}", report.problems);
         assert!(report.problems[0].starts_with(&format!("journal record {record}: ")));
     }

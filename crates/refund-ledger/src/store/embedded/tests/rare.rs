@@ -412,6 +412,6 @@ fn the_cold_store_lists_what_is_awaited_and_not_for_ever() {
     }
     client.store.close().unwrap();
     drop(client);
-    let report = verify(&options(&dir).dir).unwrap();
+    let report = verify(&options(&dir).dir).unwrap().report;
     assert_eq!(report.problems, Vec::<String>::new());
 }
