@@ -282,7 +282,16 @@ async fn dead_letters_of_several_nodes() {
         .filter_map(|line| line.split_whitespace().next())
         .collect();
     assert_eq!(keys.len(), 2, "{listed}");
-    assert!(saf(&["show", keys[0]]).contains("discard   "));
+    // Whose they are, whoever is asked.
+    let owners = listed.lines().map(|line| line.rsplit(' ').next().unwrap());
+    assert_eq!(owners.collect::<Vec<_>>(), ["NODE", "a", "a"], "{listed}");
+    let json = saf(&["show", keys[1], "--json"]);
+    assert!(json.contains("\"node\":\"a\""), "{json}");
+    let shown = saf(&["show", keys[0]]);
+    assert!(
+        shown.contains("discard   ") && shown.contains("node      a\n"),
+        "{shown}"
+    );
     // The issuer says the same of the repeat.
     saf(&["replay", keys[0]]);
     a.issuer_saw("0421", 1).await;

@@ -1,5 +1,6 @@
 //! The connection that reads: what waits goes out together.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use foldhash::HashMap;
 use futures_util::future::join_all;
 use refund_ledger::store::{By, CANDIDATES_MAX, Completion, Found, Page, Query, StoreError};
-use refund_ledger::{Advice, Key, Transaction};
+use refund_ledger::{Advice, AdviceKey, Key, Transaction};
 use tokio::time::{Instant, sleep};
 use tokio_postgres::{Client, Row};
 
@@ -249,6 +250,23 @@ pub(crate) async fn advices(
 ) -> Result<Result<Vec<Arc<Advice>>, StoreError>, Failure> {
     let sql = "SELECT record FROM advices ORDER BY merchant, key, ordinal";
     Ok(open::advices_of(&client.query(sql, &[]).await?))
+}
+
+/// Whose each advice is, by the node's name; of a node that is gone: nobody's.
+pub(crate) async fn owners(
+    client: &Client,
+) -> Result<BTreeMap<AdviceKey, Option<String>>, Failure> {
+    let sql =
+        "SELECT a.key, a.ordinal, n.node FROM advices a LEFT JOIN nodes n ON n.writer = a.writer";
+    let rows = client.query(sql, &[]).await?;
+    let owners = rows.iter().map(|row| {
+        let key = AdviceKey {
+            transaction: Key::from_value(row.get::<_, Id>(0).0),
+            ordinal: u8::try_from(row.get::<_, i16>(1)).unwrap_or(u8::MAX),
+        };
+        (key, row.get(2))
+    });
+    Ok(owners.collect())
 }
 
 fn record(row: &Row, column: usize) -> Result<Arc<Transaction>, StoreError> {

@@ -1,5 +1,6 @@
 //! The store: a thread of its own that talks to the database, and the calls of whoever decides.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::sync_channel;
@@ -490,6 +491,15 @@ impl Store for PostgresStore {
             .read()
             .unwrap_or_else(PoisonError::into_inner);
         advices.get(&key).cloned()
+    }
+
+    fn owners(&self) -> BTreeMap<AdviceKey, Option<String>> {
+        let owners =
+            |connection: Arc<Connection>| async move { reads::owners(&connection.client).await };
+        self.wait_for(owners).unwrap_or_else(|error| {
+            tracing::warn!(%error, "whose the advices are cannot be read");
+            BTreeMap::new()
+        })
     }
 
     fn stats(&self) -> Stats {

@@ -1,5 +1,6 @@
 //! Advices for people and programs: as JSON, with the transaction that each is about.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
@@ -73,12 +74,14 @@ pub fn answer(
         SafQuestion::List { dead } => {
             let mut advices = view.store.advices();
             advices.retain(|advice| !dead || advice.state == AdviceState::Dead);
+            let owners = view.store.owners();
             for some in advices.chunks(PAGE) {
                 let keys: Vec<AdviceKey> = some.iter().map(|advice| advice.key).collect();
                 let progress = (view.progress)(&keys);
                 for (advice, progress) in some.iter().zip(progress) {
                     let record = transaction(view.store, advice.key.transaction)?;
-                    let line = to_json(advice, record.as_deref(), progress, view.now);
+                    let mut line = to_json(advice, record.as_deref(), progress, view.now);
+                    put_owner(&mut line, &owners, advice.key);
                     emit(line.to_string()).map_err(written)?;
                 }
             }
@@ -89,6 +92,7 @@ pub fn answer(
             let progress = (view.progress)(&[advice.key]).pop().flatten();
             let record = transaction(view.store, advice.key.transaction)?;
             let mut line = to_json(&advice, record.as_deref(), progress, view.now);
+            put_owner(&mut line, &view.store.owners(), advice.key);
             if advice.state == AdviceState::Dead {
                 line["discard_means"] = json!(meaning(&advice, record.as_deref()));
             }
@@ -177,6 +181,13 @@ fn meaning(advice: &Advice, record: Option<&Transaction>) -> &'static str {
         (AdviceKind::Reversal, ..) => {
             "you confirm that the issuer has taken this transaction back or never executed it; nothing of it can be refunded"
         }
+    }
+}
+
+/// Names the node that sends an advice, where there may be several.
+fn put_owner(line: &mut Value, owners: &BTreeMap<AdviceKey, Option<String>>, key: AdviceKey) {
+    if let Some(owner) = owners.get(&key) {
+        line["node"] = json!(owner);
     }
 }
 

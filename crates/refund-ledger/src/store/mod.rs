@@ -4,6 +4,7 @@
 //! it was opened with once there is an answer, and hands that out in [`Store::completed`]. So an engine on this machine's disk and one behind a network look alike to whoever
 //! decides. Engines: [`embedded`] and, for tests, [`memory`].
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -313,6 +314,12 @@ pub trait Store: Send + Sync {
 
     /// One advice, open or dead.
     fn advice(&self, key: AdviceKey) -> Option<Arc<Advice>>;
+
+    /// Whose each advice is where nodes share the ledger, by the node's name; of a node that is gone: nobody's. Empty where one node
+    /// alone has it. May wait for a network.
+    fn owners(&self) -> BTreeMap<AdviceKey, Option<String>> {
+        BTreeMap::new()
+    }
 
     /// Figures for metrics.
     fn stats(&self) -> Stats;

@@ -40,10 +40,11 @@ fn list(args: &SafListArgs) -> Result<(), Failure> {
         if args.json {
             return writeln!(out, "{line}");
         }
+        let value = serde_json::from_str(line)?;
         if lines == 1 {
-            print_head(&mut out)?;
+            print_head(&mut out, &value)?;
         }
-        print_line(&mut out, &serde_json::from_str(line)?)
+        print_line(&mut out, &value)
     })?;
     if lines == 0 && !args.json {
         let what = if args.dead {
@@ -244,10 +245,15 @@ fn next(value: &Value) -> String {
     }
 }
 
-fn print_head(out: &mut impl Write) -> io::Result<()> {
+/// With a column more where `first`, the first line, names a node.
+fn print_head(out: &mut impl Write, first: &Value) -> io::Result<()> {
+    let last = match first.get("node") {
+        Some(_) => "RRN          NODE",
+        None => "RRN",
+    };
     writeln!(
         out,
-        "{:<34} {:<16} {:<7} {:<12} {:>8} {:>5} {:<9} {:>4} {:>12} {:>3} {:<15} {:<8} {:<6} RRN",
+        "{:<34} {:<16} {:<7} {:<12} {:>8} {:>5} {:<9} {:>4} {:>12} {:>3} {:<15} {:<8} {:<6} {last}",
         "KEY",
         "KIND",
         "STATE",
@@ -266,9 +272,13 @@ fn print_head(out: &mut impl Write) -> io::Result<()> {
 
 fn print_line(out: &mut impl Write, value: &Value) -> io::Result<()> {
     let text = |name| text(value, name);
+    let last = match value.get("node") {
+        Some(_) => format!("{:<12} {}", text("rrn"), text("node")),
+        None => text("rrn"),
+    };
     writeln!(
         out,
-        "{:<34} {:<16} {:<7} {:<12} {:>8} {:>5} {:<9} {:>4} {:>12} {:>3} {:<15} {:<8} {:<6} {}",
+        "{:<34} {:<16} {:<7} {:<12} {:>8} {:>5} {:<9} {:>4} {:>12} {:>3} {:<15} {:<8} {:<6} {last}",
         text("key"),
         text("kind"),
         text("state"),
@@ -282,7 +292,6 @@ fn print_line(out: &mut impl Write, value: &Value) -> io::Result<()> {
         text("merchant"),
         text("terminal"),
         text("stan"),
-        text("rrn"),
     )
 }
 
@@ -320,6 +329,9 @@ fn print_advice(out: &mut impl Write, value: &Value) -> io::Result<()> {
         text("realm"),
         text("terminal"),
     )?;
+    if value.get("node").is_some() {
+        writeln!(out, "  node      {}", text("node"))?;
+    }
     writeln!(
         out,
         "  times     queued {} changed {}",
