@@ -15,9 +15,9 @@ use tokio_postgres::Client;
 use crate::batch::KnownMerchants;
 use crate::database::{Connection, Failure, in_time};
 use crate::open::OpenError;
+use crate::options::PostgresOptions;
 use crate::rows::{MerchantRow, Openness, Writes, merchant_of, text};
 use crate::statement::Stamp;
-use crate::store::PostgresOptions;
 use crate::{keys, schema, whole};
 
 /// Transactions of a batch. The same in all versions, since the lane's row counts batches.

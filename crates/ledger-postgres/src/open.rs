@@ -13,11 +13,11 @@ use crate::columns::Id;
 use crate::database::Failure;
 use crate::keys;
 use crate::nodes::{self, Left, NoPlace, Place};
+use crate::options::PostgresOptions;
 use crate::reads::by_keys;
 use crate::rows::read_advice;
 use crate::schema::{self, SchemaError};
 use crate::settings;
-use crate::store::PostgresOptions;
 
 /// Why a store was not opened.
 #[derive(Debug)]

@@ -15,7 +15,7 @@ use crate::batch::{KnownMerchants, Waiting, holds, transactions};
 use crate::cache::Cache;
 use crate::database::Failure;
 use crate::nodes::Lease;
-use crate::store::PostgresOptions;
+use crate::options::PostgresOptions;
 
 /// Items that may wait. What comes beyond is answered [`Completion::Never`].
 const COMMITS_WAITING_MAX: usize = 1 << 18;

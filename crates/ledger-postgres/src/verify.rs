@@ -13,9 +13,9 @@ use crate::database::{Connection, Failure, in_time};
 use crate::derive::Derivation;
 use crate::import::openness;
 use crate::open::{OpenError, must_be_whole};
+use crate::options::PostgresOptions;
 use crate::rows::{Created, Writes, merchant_of, read_transaction};
 use crate::schema;
-use crate::store::PostgresOptions;
 
 /// Transactions that are looked at together.
 const PAGE: i64 = 1000;
