@@ -67,7 +67,9 @@ fn measure(count: u64) {
         if number >= IN_FLIGHT {
             let record = Arc::new(purchase(number - IN_FLIGHT));
             hot.commit(&record, period(number));
-            hot.checkpoint(&record, period(number));
+        }
+        if period(number + 1) > period(number) || number + 1 == count + IN_FLIGHT {
+            hot.checkpoint(period(number));
         }
     }
     let insert = (processor_time() - began) / count;
@@ -98,25 +100,28 @@ fn measure(count: u64) {
         assert_eq!(hot.find(query).expect("few").len(), 1);
     });
     // Held and settled: two changes of the original.
-    let refund = |threads| {
-        nanoseconds(threads, |turn| {
+    let refund = |threads, period| {
+        let changes = nanoseconds(threads, |turn| {
             let known = hot.get(key(pick(turn, count))).expect("a record");
             let mut held = Transaction::clone(&known);
             held.version += 1;
             held.books.pending.0 += 1;
             let held = Arc::new(held);
-            hot.commit(&held, 1);
+            hot.commit(&held, period);
             let known = hot.get(held.key).expect("a record");
             let mut settled = Transaction::clone(&known);
             settled.version += 1;
             settled.books.pending.0 -= 1;
             settled.books.settled.0 += 1;
             let settled = Arc::new(settled);
-            hot.commit(&settled, 1);
-            hot.checkpoint(&settled, 1);
-        })
+            hot.commit(&settled, period);
+        });
+        let began = processor_time();
+        hot.checkpoint(period);
+        changes + (processor_time() - began) / TURNS / threads
     };
-    let (refund_one, get_two, refund_two) = (refund(1), get(2), refund(2));
+    let next = period(count + IN_FLIGHT) + 1;
+    let (refund_one, get_two, refund_two) = (refund(1, next), get(2), refund(2, next + 1));
     println!(
         "{count:>9} {each:>10} {counted:>10} {insert:>14} {one:>7} {absent:>6} {by_rrn:>8} {refund_one:>7}     {:>12} {refund_two:>6}   (making a record: {made})",
         get_two

@@ -5,18 +5,19 @@
 //! journal record from which a restart replays; only when the batch is durable too, the journal below is let go of. So a crash leaves
 //! all of a checkpoint or nothing.
 
-use std::collections::HashSet;
 use std::sync::{Arc, PoisonError};
 
+use foldhash::HashSet;
+
 use super::cold::{Changes, ColdError};
-use super::hot::{Bucket, Counts, Written};
+use super::hot::{Bucket, Counts};
 use super::retention::Retention;
 use super::runs::Merging;
 use super::shared::{CheckpointQueue, Shared, lock};
 use crate::{AdviceKey, AdviceState, Key, Transaction};
 
-/// Records written before others may come in between.
-const CHUNK: usize = 1024;
+/// Parts of memory gone through before others may come in between: some hundreds of records at most.
+const CHUNK: usize = 32;
 
 /// Keys merged before anything else that is due comes in between: about a millisecond.
 const MERGED_KEYS: usize = 2048;
@@ -135,7 +136,6 @@ impl Checkpointer {
         let (noted, epoch, advices) = {
             let mut progress = lock(&shared.progress);
             progress.writing = std::mem::take(&mut progress.changed);
-            progress.writing.sort_unstable();
             progress.journal_bytes = 0;
             let epoch = progress.epoch;
             // Zero means clean.
@@ -146,32 +146,33 @@ impl Checkpointer {
         while shared.cold.is_behind() && self.merging.is_some() && !shared.is_stopping() {
             self.merge(shared)?;
         }
-        let keys = lock(&shared.progress).writing.clone();
         let mut changes = shared.cold.change();
         let mut records = shared.cold.records();
         let mut live = shared.cold.live();
-        let mut written = Vec::with_capacity(keys.len());
-        for chunk in keys.chunks(CHUNK) {
-            for key in chunk {
-                // What changed is in memory until it is written.
-                let Some(entry) = shared.hot.entry(*key) else {
-                    continue;
-                };
-                let record = entry.record;
-                records.put(&record)?;
-                live = live.saturating_add(u64::from(entry.cold.is_none()));
-                self.counts.moved(entry.cold, Some(Bucket::of(&record)));
-                self.note_open(&mut changes, &record, noted.last_event);
-                written.push(Written::of(&record));
+        let mut take = |record: &Transaction, cold: Option<Bucket>| {
+            records.put(record);
+            live = live.saturating_add(u64::from(cold.is_none()));
+            self.counts.moved(cold, Some(Bucket::of(record)));
+            note_open(&mut self.open, &mut changes, record, noted.last_event);
+        };
+        let mut changed = shared.hot.changed(epoch);
+        let mut goes_on = true;
+        while goes_on {
+            for _ in 0..CHUNK {
+                goes_on = shared.hot.take_changed(&mut changed, &mut take);
             }
             at_step("chunk");
             std::thread::yield_now();
+        }
+        for key in shared.hot.late() {
+            shared.hot.take_late(key, &mut take);
         }
         for key in &advices {
             if let Some(advice) = shared.advice(*key) {
                 changes.put_advice(&advice);
             }
         }
+        self.written = records.len();
         let run = records.finish()?;
         at_step("written");
         changes.set_counts(&self.counts);
@@ -180,14 +181,8 @@ impl Checkpointer {
         at_step("committed");
         shared.cold.sync()?;
         at_step("noted");
-        self.written = written.len();
-        for record in &written {
-            shared.hot.written(record);
-        }
-        for key in keys {
-            shared.hot.clean(key, epoch);
-        }
-        lock(&shared.progress).writing = Vec::new();
+        shared.hot.clean(epoch);
+        lock(&shared.progress).writing = 0;
         forget_done(shared, &advices, epoch)?;
         self.forget_awaited(shared, noted.last_event)?;
         at_step("forgotten");
@@ -196,18 +191,6 @@ impl Checkpointer {
             .commits
             .change(|queue| queue.drop_before = Some(drop_before));
         Ok(())
-    }
-
-    fn note_open(&mut self, changes: &mut Changes<'_>, record: &Transaction, now: u64) {
-        let is_open = record.is_open() || record.is_awaited(now);
-        let changed = if is_open {
-            self.open.insert(record.key)
-        } else {
-            self.open.remove(&record.key)
-        };
-        if changed {
-            changes.set_open(record.key, is_open);
-        }
     }
 
     /// Takes out of what a start loads those of which no late approval is to come any more: nothing changes them at that time.
@@ -231,6 +214,19 @@ impl Checkpointer {
             changes.set_open(key, false);
         }
         changes.commit()
+    }
+}
+
+/// Has the record stand among what is open if it is.
+fn note_open(open: &mut HashSet<Key>, changes: &mut Changes<'_>, record: &Transaction, now: u64) {
+    let is_open = record.is_open() || record.is_awaited(now);
+    let changed = if is_open {
+        open.insert(record.key)
+    } else {
+        open.remove(&record.key)
+    };
+    if changed {
+        changes.set_open(record.key, is_open);
     }
 }
 

@@ -19,7 +19,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::disk::{AnyDisk, Disk, RealDisk};
 use super::hot::matches;
-use super::runs::{Dates, Entry, Manifest, Merging, NameBy, NewRun, Run, Runs, Sizes};
+use super::runs::{Dates, Entry, Gathered, Manifest, Merging, NameBy, Run, Runs, Sizes};
 use super::sorted::{self, Batch, Sorted, Space};
 use crate::store::{By, CANDIDATES_MAX, Query};
 use crate::{Advice, AdviceKey, Key, Kind, Reader, Rrn, Transaction, Writer};
@@ -220,7 +220,7 @@ impl Cold {
         let mut page = Vec::new();
         let mut goes_on = true;
         while goes_on && page.len() < limit {
-            goes_on = merged.next(&mut |entry| {
+            goes_on = merged.next(&mut |entry, _| {
                 if let Some(bytes) = entry.record {
                     page.push(decode_transaction(entry.key, bytes)?);
                 }
@@ -314,8 +314,8 @@ impl Cold {
     pub(crate) fn records(&self) -> Records<'_> {
         Records {
             sorted: &self.sorted,
-            run: self.runs.begin(),
-            buffer: Vec::new(),
+            runs: &self.runs,
+            gathered: Gathered::default(),
         }
     }
 
@@ -353,15 +353,15 @@ impl Cold {
     /// Puts bytes in the place of a record, or takes it out, and leaves all else as it was.
     #[cfg(test)]
     pub(crate) fn put_bytes(&self, key: Key, record: Option<&[u8]>) -> Result<(), ColdError> {
+        let mut gathered = Gathered::default();
+        let append = |record: &[u8]| {
+            let record = record.to_vec();
+            move |to: &mut Vec<u8>| to.extend(record)
+        };
+        gathered.put(key.value(), None, 0, record.map(append));
         let mut run = self.runs.begin();
-        let (key, live) = (key.value(), self.live());
-        run.put(&Entry {
-            key,
-            rrn: None,
-            date: 0,
-            record,
-        })?;
-        self.commit(self.change(), run.finish()?, live)
+        gathered.write(&mut run)?;
+        self.commit(self.change(), run.finish()?, self.live())
     }
 
     fn commit_runs(&self, mut changes: Changes<'_>, manifest: Manifest) -> Result<(), ColdError> {
@@ -377,37 +377,40 @@ impl Cold {
     }
 }
 
-/// Records that are being written, in the order of their keys: nobody sees them before [`Cold::commit`].
+/// Records that are to be written, one of each key, in any order: nobody sees them before [`Cold::commit`].
 pub(crate) struct Records<'a> {
     sorted: &'a Sorted,
-    run: NewRun,
-    buffer: Vec<u8>,
+    runs: &'a Arc<Runs>,
+    gathered: Gathered,
 }
 
 impl Records<'_> {
     /// The next record.
-    pub(crate) fn put(&mut self, record: &Transaction) -> Result<(), ColdError> {
+    pub(crate) fn put(&mut self, record: &Transaction) {
         if self.sorted.loses(record) {
-            return Ok(());
+            return;
         }
-        self.buffer.clear();
-        Writer(&mut self.buffer).transaction(record);
-        self.run.put(&entry_of(record, &self.buffer))
+        let Entry { key, rrn, date, .. } = entry_of(record, &[]);
+        let encode = |to: &mut Vec<u8>| Writer(to).transaction(record);
+        self.gathered.put(key, rrn, date, Some(encode));
     }
 
-    /// Says that there is no record of the next key any more.
-    pub(crate) fn remove(&mut self, key: Key) -> Result<(), ColdError> {
-        self.run.put(&Entry {
-            key: key.value(),
-            rrn: None,
-            date: 0,
-            record: None,
-        })
+    /// Says that there is no record of this key any more.
+    pub(crate) fn remove(&mut self, key: Key) {
+        let none: Option<fn(&mut Vec<u8>)> = None;
+        self.gathered.put(key.value(), None, 0, none);
     }
 
-    /// Makes them durable; none where there was nothing.
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.gathered.len()
+    }
+
+    /// Writes them as one run and makes it durable; none where there was nothing.
     pub(crate) fn finish(self) -> Result<Option<Arc<Run>>, ColdError> {
-        self.run.finish()
+        let mut run = self.runs.begin();
+        self.gathered.write(&mut run)?;
+        run.finish()
     }
 }
 

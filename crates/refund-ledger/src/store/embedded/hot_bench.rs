@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::hot::{Hot, Written};
+use super::hot::Hot;
 use crate::store::Query;
 use crate::{Key, Transaction};
 
@@ -21,10 +21,14 @@ impl HotIndex {
         self.0.commit(record, period, None, record.version == 1);
     }
 
-    /// As after the checkpoint that ends a period.
-    pub fn checkpoint(&self, record: &Transaction, period: u32) {
-        self.0.written(&Written::of(record));
-        self.0.clean(record.key, period);
+    /// As after the checkpoint that ends a period, but for what it writes.
+    pub fn checkpoint(&self, period: u32) {
+        let mut changed = self.0.changed(period);
+        while self.0.take_changed(&mut changed, &mut |_, _| ()) {}
+        for key in self.0.late() {
+            self.0.take_late(key, &mut |_, _| ());
+        }
+        self.0.clean(period);
     }
 
     /// A record.

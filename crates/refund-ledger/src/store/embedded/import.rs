@@ -126,10 +126,8 @@ impl Import {
         let mut live = self.cold.live();
         let mut progress = self.progress;
         let mut counts = self.counts;
-        let mut sorted: Vec<_> = records.iter().collect();
-        sorted.sort_unstable_by_key(|record| record.key);
-        for record in sorted {
-            run.put(record)?;
+        for record in records {
+            run.put(record);
             live = live.saturating_add(1);
             if record.is_open() || record.is_awaited(self.last_event) {
                 changes.set_open(record.key, true);

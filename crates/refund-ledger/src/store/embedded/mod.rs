@@ -354,20 +354,14 @@ impl Shared {
     fn scan(&self, first: Key, limit: usize) -> Result<Page, StoreError> {
         let changed = |shared: &Shared| {
             let progress = lock(&shared.progress);
-            progress
-                .changed
-                .len()
-                .saturating_add(progress.writing.len())
+            progress.changed.saturating_add(progress.writing)
         };
         if changed(self) > SCAN_CHANGES_MAX {
             self.checkpoint_now()?;
         }
         // Names of changes first: what is written meanwhile is found in the cold store too.
-        let mut keys: Vec<Key> = {
-            let progress = lock(&self.progress);
-            let changes = progress.changed.iter().chain(&progress.writing);
-            changes.copied().filter(|key| *key >= first).collect()
-        };
+        let mut keys = self.hot.dirty_keys();
+        keys.retain(|key| *key >= first);
         let failed = |error: cold::ColdError| StoreError {
             message: match error {
                 cold::ColdError::Library(_) => error.to_string(),

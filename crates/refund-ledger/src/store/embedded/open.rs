@@ -1,12 +1,14 @@
 //! From a folder to a store at work, and back.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
+
+use foldhash::HashSet;
 
 use super::checkpoint::Checkpointer;
 use super::cold::{Cold, ColdError};
@@ -354,7 +356,8 @@ fn recovered(shared: &Shared, cold_open: &HashSet<Key>) -> Recovered {
     let now = progress.meta.last_event;
     let matters = |record: &Arc<Transaction>| record.is_open() || record.is_awaited(now);
     let mut open = BTreeMap::new();
-    for key in progress.changed.iter().chain(cold_open) {
+    let changed = shared.hot.dirty_keys();
+    for key in changed.iter().chain(cold_open) {
         let Some(record) = shared.hot.get(*key).filter(matters) else {
             continue;
         };
@@ -478,7 +481,7 @@ pub(crate) fn finish(
     shared.settle(&mut completions);
     lock(&shared.completed).append(&mut completions);
     // Much that changed is left to the next start, which replays it faster than it is written here: a stop is not held up.
-    let quick = lock(&shared.progress).changed.len() <= CLOSE_CHANGES_MAX;
+    let quick = lock(&shared.progress).changed <= CLOSE_CHANGES_MAX;
     if quick {
         checkpointer.checkpoint_or_poison(shared, &|step| shared.step(step));
     }

@@ -159,7 +159,7 @@ impl Checkpointer {
                     || shared.hot.remove_clean(record.key, record.version)
             });
             if goes {
-                removed.remove(record.key)?;
+                removed.remove(record.key);
                 live = live.saturating_sub(1);
                 self.counts.moved(Some(Bucket::of(record)), None);
                 counts.moved(None, Some(Bucket::of(record)));

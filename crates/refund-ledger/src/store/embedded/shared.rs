@@ -64,10 +64,10 @@ pub(crate) struct Progress {
     pub(crate) counts: Counts,
     /// Counts checkpoint periods from 1.
     pub(crate) epoch: u32,
-    /// What changed in this period.
-    pub(crate) changed: Vec<Key>,
-    /// What changed in the period that is being written.
-    pub(crate) writing: Vec<Key>,
+    /// Records that changed in this period.
+    pub(crate) changed: usize,
+    /// Records that changed in the period that is being written.
+    pub(crate) writing: usize,
     pub(crate) changed_advices: Vec<AdviceKey>,
     /// Journal bytes of this period.
     pub(crate) journal_bytes: u64,
@@ -178,8 +178,8 @@ impl Shared {
                 meta: meta.progress,
                 counts: meta.counts,
                 epoch: 1,
-                changed: Vec::new(),
-                writing: Vec::new(),
+                changed: 0,
+                writing: 0,
                 changed_advices: Vec::new(),
                 journal_bytes: 0,
             }),
@@ -292,9 +292,7 @@ impl Shared {
         let (before, first) = self.hot.commit(record, progress.epoch, base, created);
         progress.counts.moved(before, Some(Bucket::of(record)));
         progress.meta.newest_created = progress.meta.newest_created.max(record.created);
-        if first {
-            progress.changed.push(key);
-        }
+        progress.changed = progress.changed.saturating_add(usize::from(first));
     }
 
     fn apply_advice(&self, progress: &mut Progress, key: AdviceKey, next: &Working) {
@@ -327,7 +325,7 @@ impl Shared {
     pub(crate) fn call_for_checkpoint(&self, progress: &Progress) {
         let full = self.hot.bytes() > self.options.hot_bytes;
         let due = progress.journal_bytes >= self.options.checkpoint_bytes
-            || full && progress.changed.len() as u64 >= self.options.changes_min();
+            || full && progress.changed as u64 >= self.options.changes_min();
         if due || full {
             let mut queue = self.checkpoints.lock();
             if due && queue.wanted == queue.done {

@@ -28,13 +28,14 @@ use self::fresh::FreshNames;
 use self::hash::{KeyHash, PART_BITS, Spot};
 use self::intern::Interned;
 use self::names::Names;
-use self::shard::{Known, Meta, Shard, epoch_code};
+use self::shard::{Known, Meta, Shard, called, epoch_code};
 use self::slab::{PAGE_BYTES_MAX, PAGE_BYTES_MIN};
 use super::shared::lock;
 use crate::store::{By, CANDIDATES_MAX, Query};
 use crate::{Key, Kind, Rrn, Transaction, WireTime};
 
 mod bytes;
+mod changes;
 mod counts;
 mod evict;
 mod fresh;
@@ -72,27 +73,6 @@ pub(crate) struct Entry {
     /// Whether it changed since the cold store got it: otherwise the cold store holds this very version and every event behind it
     /// is below the number from which a restart replays.
     pub(crate) is_dirty: bool,
-    /// What the cold store's record of this key is counted as; `None` where it has none.
-    pub(crate) cold: Option<Bucket>,
-}
-
-/// What is noted of a record that the cold store got.
-#[derive(Copy, Clone, Debug)]
-pub(crate) struct Written {
-    key: Key,
-    bucket: Bucket,
-    /// Of purchases. With the key, all that it is called.
-    rrn: Option<Rrn>,
-}
-
-impl Written {
-    pub(crate) fn of(record: &Transaction) -> Written {
-        Written {
-            key: record.key,
-            bucket: Bucket::of(record),
-            rrn: (record.kind == Kind::Purchase).then_some(record.request.rrn),
-        }
-    }
 }
 
 /// The index.
@@ -218,20 +198,27 @@ impl Hot {
             return (None, false);
         };
         let old = part.find(spot, record.key, &self.interned);
-        let (cold, named, before) = match &old {
-            Some(old) => (old.meta.cold, old.meta.named, Some(old.bucket)),
-            None => (base, base.is_some(), base),
+        let (cold, before) = match &old {
+            Some(old) => (old.meta.cold, Some(old.bucket)),
+            None => (base, base),
         };
         let dirty = epoch_code(epoch);
-        let meta = Meta {
-            dirty,
-            cold,
-            named: named && !created,
-        };
-        if !meta.named && (created || old.is_none()) {
+        if created || before.is_none() {
             part.fresh.note(record.key, epoch);
         }
         let first = old.as_ref().is_none_or(|old| old.meta.dirty != dirty);
+        let before_last = epoch_code(epoch.wrapping_sub(1));
+        if old
+            .as_ref()
+            .is_some_and(|old| old.meta.dirty == before_last && !old.meta.taken)
+        {
+            part.late.push(record.key);
+        }
+        let meta = Meta {
+            dirty,
+            cold,
+            taken: false,
+        };
         self.put(&mut part, spot, old.as_ref(), record, meta);
         (before, first)
     }
@@ -248,7 +235,7 @@ impl Hot {
         let meta = Meta {
             dirty: 0,
             cold: Some(Bucket::of(record)),
-            named: true,
+            taken: false,
         };
         self.put(&mut part, spot, None, record, meta);
         record.clone()
@@ -269,7 +256,7 @@ impl Hot {
         part.put(spot, old, record, meta, &self.interned);
         let bytes = part.bytes();
         self.tell(&mut part.told, bytes);
-        self.rename(record.key, spot, old, Written::of(record).rrn);
+        self.rename(record.key, spot, old, called(record));
     }
 
     fn rename(&self, key: Key, spot: Spot, old: Option<&Known>, new: Option<Rrn>) {
@@ -313,33 +300,6 @@ impl Hot {
                 .fetch_sub(told.saturating_sub(bytes), Ordering::Relaxed);
         }
         *told = bytes;
-    }
-
-    /// Notes that the cold store now holds `written`.
-    pub(crate) fn written(&self, written: &Written) {
-        self.look(written.key, |part, known| {
-            let meta = Meta {
-                cold: Some(written.bucket),
-                named: known.meta.named || known.rrn == written.rrn,
-                ..known.meta
-            };
-            part.set_meta(known, meta);
-        });
-    }
-
-    /// Notes that all changes up to the end of the period `epoch` are safe in the cold store.
-    pub(crate) fn clean(&self, key: Key, epoch: u32) {
-        let spot = self.hash.of_key(key);
-        let Some(mut part) = self.part(spot) else {
-            return;
-        };
-        let known = part.find(spot, key, &self.interned);
-        let Some(known) = known.filter(|known| known.meta.dirty == epoch_code(epoch)) else {
-            return;
-        };
-        part.clean(spot, &known, &self.interned);
-        let bytes = part.bytes();
-        self.tell(&mut part.told, bytes);
     }
 
     /// Removes a record, if it is clean, not open, and the version that `expected` names.

@@ -15,7 +15,7 @@ use crate::{Key, Kind, Rrn, Transaction};
 
 /// Bit of the numbers of records that are not packed: open ones, and those that the cold store lacks, as far as there is room. The
 /// next change or the checkpoint is soon, and neither has to unpack them.
-const LOOSE: u64 = 1 << 39;
+pub(super) const LOOSE: u64 = 1 << 39;
 
 /// Records as they are that a part keeps places for.
 const LOOSE_KEPT: usize = 32;
@@ -32,20 +32,21 @@ pub(super) struct Meta {
     /// See [`epoch_code`]; 0: clean.
     pub(super) dirty: u8,
     pub(super) cold: Option<Bucket>,
-    pub(super) named: bool,
+    /// The checkpoint that is being made has it in this version.
+    pub(super) taken: bool,
 }
 
 impl Meta {
     /// Never [`FREE`](super::slab::FREE): the highest bit is clear.
-    fn byte(self) -> u8 {
-        self.dirty & 3 | self.cold.map_or(0, Bucket::code) << 2 | u8::from(self.named) << 6
+    pub(super) fn byte(self) -> u8 {
+        self.dirty & 3 | self.cold.map_or(0, Bucket::code) << 2 | u8::from(self.taken) << 6
     }
 
-    fn from_byte(byte: u8) -> Meta {
+    pub(super) fn from_byte(byte: u8) -> Meta {
         Meta {
             dirty: byte & 3,
             cold: Bucket::from_code(byte >> 2 & 15),
-            named: byte >> 6 & 1 == 1,
+            taken: byte >> 6 & 1 == 1,
         }
     }
 }
@@ -80,10 +81,40 @@ impl Known {
     }
 }
 
+/// A record as it is. What look-ups ask stands beside it, all on one cache line: most need not touch the record.
 #[derive(Debug)]
-struct Loose {
-    record: Arc<Transaction>,
-    meta: Meta,
+#[repr(align(64))]
+pub(super) struct Loose {
+    pub(super) record: Arc<Transaction>,
+    pub(super) meta: Meta,
+    key: Key,
+    version: u32,
+    created: u64,
+    moved: u64,
+    pub(super) bucket: Bucket,
+    rrn: Option<Rrn>,
+}
+
+const _: () = assert!(size_of::<Option<Loose>>() == 64);
+
+impl Loose {
+    fn new(record: Arc<Transaction>, meta: Meta) -> Loose {
+        Loose {
+            meta,
+            key: record.key,
+            version: record.version,
+            created: record.created,
+            moved: record.moved,
+            bucket: Bucket::of(&record),
+            rrn: called(&record),
+            record,
+        }
+    }
+}
+
+/// The DE 37 that a record is called by.
+pub(super) fn called(record: &Transaction) -> Option<Rrn> {
+    (record.kind == Kind::Purchase).then_some(record.request.rrn)
 }
 
 #[derive(Debug)]
@@ -92,14 +123,18 @@ pub(super) struct Shard {
     index: Table,
     /// Those that are too many of one hash for the index.
     crowd: BTreeMap<(u32, Key), u64>,
-    slab: Slab,
-    loose: Vec<Option<Loose>>,
+    pub(super) slab: Slab,
+    pub(super) loose: Vec<Option<Loose>>,
     vacant: Vec<u32>,
     loose_bytes: usize,
     /// From here on, what is not open is packed at once.
     loose_bytes_max: usize,
     pub(super) len: u64,
     pub(super) fresh: Fresh,
+    /// Numbers of packed records that changed, by the code of the period. Some may be another record's by now, or twice there.
+    pub(super) changed: [Vec<u64>; 3],
+    /// What changed again before the checkpoint that is being made came upon it.
+    pub(super) late: Vec<Key>,
     scratch: Vec<u8>,
     /// What others were told that this part takes.
     pub(super) told: u64,
@@ -118,6 +153,8 @@ impl Shard {
             loose_bytes_max: usize::try_from(part_bytes / LOOSE_PART).unwrap_or(usize::MAX),
             len: 0,
             fresh: Fresh::default(),
+            changed: Default::default(),
+            late: Vec::new(),
             scratch: Vec::new(),
             told: 0,
         }
@@ -146,7 +183,7 @@ impl Shard {
                 return (record.key == key).then(|| Arc::new(record));
             }
             let loose = self.loose.get((number ^ LOOSE) as usize)?.as_ref()?;
-            (loose.record.key == key).then(|| loose.record.clone())
+            (loose.key == key).then(|| loose.record.clone())
         };
         let crowded = || self.crowd.get(&(spot.hash(), key)).copied();
         let mut numbers = self.index.find(spot.hash());
@@ -162,7 +199,7 @@ impl Shard {
     }
 
     /// `None` for what is no number of a record.
-    fn known(&self, number: u64, interned: &Interned) -> Option<Known> {
+    pub(super) fn known(&self, number: u64, interned: &Interned) -> Option<Known> {
         if number & LOOSE == 0 {
             let bytes = self.slab.get(Id(number));
             let head = head(bytes, interned);
@@ -177,16 +214,16 @@ impl Shard {
                 rrn: (head.kind == Kind::Purchase).then_some(head.rrn),
             });
         }
-        let Loose { record, meta } = self.loose.get((number ^ LOOSE) as usize)?.as_ref()?;
+        let loose = self.loose.get((number ^ LOOSE) as usize)?.as_ref()?;
         Some(Known {
             number,
-            meta: *meta,
-            key: record.key,
-            version: record.version,
-            created: record.created,
-            moved: record.moved,
-            bucket: Bucket::of(record),
-            rrn: (record.kind == Kind::Purchase).then_some(record.request.rrn),
+            meta: loose.meta,
+            key: loose.key,
+            version: loose.version,
+            created: loose.created,
+            moved: loose.moved,
+            bucket: loose.bucket,
+            rrn: loose.rrn,
         })
     }
 
@@ -203,7 +240,6 @@ impl Shard {
         Entry {
             record: self.record(known, interned),
             is_dirty: known.meta.dirty != 0,
-            cold: known.meta.cold,
         }
     }
 
@@ -234,10 +270,7 @@ impl Shard {
             self.release(old.number);
         }
         let number = if is_loose {
-            self.keep(Loose {
-                record: record.clone(),
-                meta,
-            })
+            self.keep(Loose::new(record.clone(), meta))
         } else {
             self.pack(record, meta, interned)
         };
@@ -260,35 +293,28 @@ impl Shard {
         }
     }
 
-    fn renumber(&mut self, spot: Spot, key: Key, old: u64, new: u64) {
+    pub(super) fn renumber(&mut self, spot: Spot, key: Key, old: u64, new: u64) {
         if old != new && !self.index.replace(spot.hash(), old, new) {
             self.crowd.insert((spot.hash(), key), new);
         }
     }
 
-    fn pack(&mut self, record: &Transaction, meta: Meta, interned: &Interned) -> u64 {
+    pub(super) fn pack(&mut self, record: &Transaction, meta: Meta, interned: &Interned) -> u64 {
         self.scratch.clear();
         pack(record, meta.byte(), interned, &mut self.scratch);
-        self.slab.insert(&self.scratch).0
+        let number = self.slab.insert(&self.scratch).0;
+        self.note_change(number, meta);
+        number
     }
 
-    /// Notes that the cold store has a record as it is now, and packs it unless it is open.
-    pub(super) fn clean(&mut self, spot: Spot, known: &Known, interned: &Interned) {
-        let meta = Meta {
-            dirty: 0,
-            ..known.meta
-        };
-        let place = (known.number ^ LOOSE) as usize;
-        let loose = self.loose.get(place).filter(|_| known.is_loose());
-        match loose.and_then(Option::as_ref) {
-            Some(loose) if !loose.record.is_open() => {
-                let record = loose.record.clone();
-                self.release(known.number);
-                let number = self.pack(&record, meta, interned);
-                self.renumber(spot, known.key, known.number, number);
-            }
-            _ => self.set_meta(known, meta),
+    fn note_change(&mut self, number: u64, meta: Meta) {
+        if let Some(changed) = self.changed_in(meta.dirty) {
+            changed.push(number);
         }
+    }
+
+    pub(super) fn changed_in(&mut self, dirty: u8) -> Option<&mut Vec<u64>> {
+        self.changed.get_mut(usize::from(dirty).checked_sub(1)?)
     }
 
     /// Puts a record in the place of another that is not packed either.
@@ -296,7 +322,7 @@ impl Shard {
         if let Some(Some(loose)) = self.loose.get_mut((number ^ LOOSE) as usize) {
             let bytes = self.loose_bytes.saturating_add(cost(record));
             self.loose_bytes = bytes.saturating_sub(cost(&loose.record));
-            (loose.record, loose.meta) = (record.clone(), meta);
+            *loose = Loose::new(record.clone(), meta);
         }
     }
 
@@ -316,7 +342,7 @@ impl Shard {
         }
     }
 
-    fn release(&mut self, number: u64) {
+    pub(super) fn release(&mut self, number: u64) {
         if number & LOOSE == 0 {
             self.slab.remove(Id(number));
             return;
@@ -339,12 +365,17 @@ impl Shard {
             .capacity()
             .saturating_mul(size_of::<Option<Loose>>());
         let crowd = self.crowd.len().saturating_mul(CROWD_BYTES);
+        let changed = self.changed.iter().map(Vec::capacity);
+        let changed = changed.fold(0, usize::saturating_add);
+        let late = self.late.capacity().saturating_mul(size_of::<Key>());
         let parts = [
             self.index.bytes(),
             crowd,
             self.slab.bytes(),
             self.loose_bytes,
             places,
+            changed.saturating_mul(size_of::<u64>()),
+            late,
             self.fresh.bytes(),
         ];
         parts.into_iter().fold(0, usize::saturating_add) as u64
@@ -386,7 +417,9 @@ impl Shard {
             self.scratch.clear();
             self.scratch.extend_from_slice(self.slab.get(*id));
             let key = head(&self.scratch, interned).key;
+            let meta = Meta::from_byte(self.scratch.first().copied().unwrap_or(0));
             let new = self.slab.insert(&self.scratch);
+            self.note_change(new.0, meta);
             self.slab.remove(*id);
             self.renumber(spot_of(key), key, id.0, new.0);
         }

@@ -106,6 +106,21 @@ impl Slab {
         &mut page.bytes[begin]
     }
 
+    /// As [`first`](Slab::first), of an id whose string may be gone.
+    pub(super) fn first_of(&self, id: Id) -> Option<u8> {
+        let page = self.pages.get(id.page())?;
+        let begun = match page.size {
+            0 => page.used,
+            _ => page.begun,
+        };
+        if id.place() >= usize::from(begun) {
+            return None;
+        }
+        let begin = id.place() * usize::from(page.size) * STEP;
+        let first = page.bytes.get(begin).copied();
+        first.filter(|first| *first != FREE)
+    }
+
     pub(super) fn insert(&mut self, string: &[u8]) -> Id {
         let size = string.len().max(SIZE_MIN).div_ceil(STEP);
         if size >= self.room.len() {

@@ -16,6 +16,10 @@ use crate::{
     MerchantKey, MinorUnits, Name, Reason, Sealed, Stan, Status, VoidState, WireTime,
 };
 
+mod checkpoint;
+
+use self::checkpoint::Checkpoint;
+
 fn sealed(random: &mut Rng, length: usize) -> Sealed {
     let mut bytes = vec![0, 0, 0, 1];
     bytes.extend((0..length).map(|_| random.u8(..)));
@@ -306,11 +310,20 @@ fn it_holds_what_a_map_holds() {
         let mut random = Rng::with_seed(seed);
         let hot = Hot::new(1 << random.u32(10..30), None);
         let mut naive = Naive::default();
+        let mut checkpoint: Option<Checkpoint> = None;
         for step in 0..4_000_u32 {
             let mut record = random_record(&mut random);
             let key = record.key;
             let known = naive.0.get(&key).map(|known| known.0.clone());
-            let epoch = 1 + step / 1000;
+            let epoch = 1 + step / 200;
+            if step % 200 == 0 && step > 0 {
+                checkpoint = Some(Checkpoint::of(&hot, &naive, epoch - 1));
+            } else if let Some(run) = &mut checkpoint
+                && random.bool()
+                && run.goes_on(&hot, &naive)
+            {
+                checkpoint = None;
+            }
             match random.u8(..10) {
                 0..5 => {
                     record.version = known.as_ref().map_or(1, |known| known.version + 1);
@@ -334,15 +347,10 @@ fn it_holds_what_a_map_holds() {
                         naive.0.insert(key, (Transaction::clone(&kept), 0));
                     }
                 }
-                6 => {
-                    if let Some(known) = &known {
-                        hot.written(&Written::of(known));
-                        assert!(hot.entry(key).unwrap().cold.is_some());
-                        if step % 1000 > 500 {
-                            (1..=epoch).for_each(|epoch| hot.clean(key, epoch));
-                        }
-                    }
-                }
+                6 => assert_eq!(
+                    hot.is_listed(key),
+                    hot.entry(key).is_some_and(|of| of.is_dirty)
+                ),
                 7 => {
                     let may_go = hot
                         .entry(key)
@@ -464,10 +472,10 @@ fn a_name_that_very_many_share_costs_no_more_than_others() {
     for query in queries(&first) {
         assert!(hot.find(query).is_none());
     }
+    hot.checkpoint(1);
     for number in 0..count {
         let record = record(number);
         assert_eq!(hot.get(record.key).as_deref(), Some(&record));
-        hot.clean(record.key, 1);
         assert!(hot.remove_clean(record.key, record.version));
     }
     for query in queries(&first) {
@@ -589,10 +597,13 @@ fn what_moves_is_packed_once_it_is_written() {
         for record in &records {
             assert_eq!(hot.get(record.key).as_ref(), Some(record));
             assert!(!hot.remove_clean(record.key, record.version));
-            hot.written(&Written::of(record));
-            hot.clean(record.key, 2);
+        }
+        hot.checkpoint(2);
+        for record in &records {
             assert!(!hot.remove_clean(record.key, record.version));
-            hot.clean(record.key, 1);
+        }
+        hot.checkpoint(1);
+        for record in &records {
             let entry = hot.entry(record.key).unwrap();
             assert!(!entry.is_dirty && entry.record == *record);
         }

@@ -346,6 +346,31 @@ pub(crate) struct Entry<'a> {
     pub(crate) record: Option<&'a [u8]>,
 }
 
+/// Appends an entry as it stands in a block. `record` appends the record; none: there is none any more.
+pub(super) fn encode_entry(
+    to: &mut Vec<u8>,
+    key: u128,
+    rrn: Option<u32>,
+    date: u32,
+    record: Option<impl FnOnce(&mut Vec<u8>)>,
+) {
+    let removed = if record.is_some() { 0 } else { REMOVED };
+    to.extend_from_slice(&key.to_le_bytes());
+    to.extend_from_slice(&rrn.unwrap_or(0).to_le_bytes());
+    to.extend_from_slice(&date.to_le_bytes());
+    let word_at = to.len();
+    to.extend_from_slice(&[0; size_of::<u32>()]);
+    let begin = to.len();
+    if let Some(record) = record {
+        record(to);
+    }
+    let length = u32::try_from(to.len().saturating_sub(begin)).unwrap_or(u32::MAX);
+    let word = length | removed | rrn.map_or(0, |_| HAS_RRN);
+    if let Some(place) = to.get_mut(word_at..begin) {
+        place.copy_from_slice(&word.to_le_bytes());
+    }
+}
+
 /// The entry that `bytes` begins with, and how long it is; `None` where there is none.
 pub(super) fn entry(bytes: &[u8]) -> Option<(Entry<'_>, usize)> {
     let mut fields = Fields(bytes);

@@ -50,9 +50,11 @@ impl Walk {
         Ok(walk)
     }
 
-    fn entry(&self) -> Option<Entry<'_>> {
-        let (entry, _) = entry(self.block.get(self.at..)?)?;
-        Some(entry)
+    /// The present entry and its bytes.
+    fn entry(&self) -> Option<(Entry<'_>, &[u8])> {
+        let bytes = self.block.get(self.at..self.next)?;
+        let (entry, _) = entry(bytes)?;
+        Some((entry, bytes))
     }
 
     fn step(&mut self) -> Result<(), ColdError> {
@@ -96,6 +98,9 @@ impl Walk {
     }
 }
 
+/// Gets an entry and its bytes.
+pub(crate) type Take<'a> = &'a mut dyn FnMut(Entry<'_>, &[u8]) -> Result<(), ColdError>;
+
 /// Several runs as one.
 pub(crate) struct Merged {
     /// The newest first: where two have a key, the newer holds.
@@ -111,11 +116,8 @@ impl Merged {
         })
     }
 
-    /// Gives the next entry to `take`, if it is what its key has come to or that it is gone; whether there was one.
-    pub(crate) fn next(
-        &mut self,
-        take: &mut dyn FnMut(Entry<'_>) -> Result<(), ColdError>,
-    ) -> Result<bool, ColdError> {
+    /// Gives the next entry and its bytes to `take`, if it is what its key has come to or that it is gone; whether there was one.
+    pub(crate) fn next(&mut self, take: Take<'_>) -> Result<bool, ColdError> {
         let mut least: Option<(u128, &Walk)> = None;
         for walk in &self.walks {
             if let Some(key) = walk.key
@@ -127,8 +129,8 @@ impl Merged {
         let Some((key, walk)) = least else {
             return Ok(false);
         };
-        if let Some(entry) = walk.entry() {
-            take(entry)?;
+        if let Some((entry, bytes)) = walk.entry() {
+            take(entry, bytes)?;
         }
         for walk in &mut self.walks {
             if walk.key == Some(key) {
@@ -153,12 +155,12 @@ impl Merging {
     pub(crate) fn step(&mut self, keys: usize) -> Result<bool, ColdError> {
         for _ in 0..keys {
             let (is_all, output) = (self.is_all, &mut self.output);
-            let more = self.merged.next(&mut |entry| {
+            let more = self.merged.next(&mut |entry, bytes| {
                 // Where nothing older is left, nobody need know that it is gone.
                 if is_all && entry.record.is_none() {
                     return Ok(());
                 }
-                output.put(&entry)
+                output.put(&entry, bytes)
             })?;
             if !more {
                 return Ok(false);

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 mod dates;
+mod gather;
 mod layout;
 mod merge;
 mod new;
@@ -27,6 +28,7 @@ use super::disk::AnyDisk;
 use super::fields::Fields;
 
 pub(crate) use self::dates::Dates;
+pub(crate) use self::gather::Gathered;
 pub(crate) use self::layout::Entry;
 pub(crate) use self::merge::{Merged, Merging};
 pub(crate) use self::new::NewRun;

@@ -17,8 +17,8 @@ pub(crate) struct NewRun {
 }
 
 impl NewRun {
-    /// The next entry.
-    pub(crate) fn put(&mut self, entry: &Entry<'_>) -> Result<(), ColdError> {
+    /// The next entry, and its bytes as they stand in a block.
+    pub(crate) fn put(&mut self, entry: &Entry<'_>, bytes: &[u8]) -> Result<(), ColdError> {
         let file_entries = self.runs.file_entries;
         let is_full = |writer: &Writer| writer.entries() >= file_entries;
         if self.writer.as_ref().is_some_and(is_full) {
@@ -32,7 +32,7 @@ impl NewRun {
         }
         self.writer
             .as_mut()
-            .map_or(Ok(()), |writer| writer.put(entry))
+            .map_or(Ok(()), |writer| writer.put(entry, bytes))
     }
 
     fn end_file(&mut self) -> Result<(), ColdError> {

@@ -6,7 +6,7 @@
 
 use fastrand::Rng;
 
-use super::layout::{ENTRY_BYTES, INDEX, entry};
+use super::layout::{ENTRY_BYTES, INDEX, encode_entry, entry};
 use super::*;
 use crate::store::embedded::disk::{Disk, DiskFile, SimulatedDisk};
 
@@ -22,11 +22,22 @@ fn disk() -> SimulatedDisk {
     disk
 }
 
+fn put(run: &mut NewRun, entry: &Entry<'_>) {
+    let mut bytes = Vec::new();
+    let append = |record: &[u8]| {
+        let record = record.to_vec();
+        move |to: &mut Vec<u8>| to.extend(record)
+    };
+    let record = entry.record.map(append);
+    encode_entry(&mut bytes, entry.key, entry.rrn, entry.date, record);
+    run.put(entry, &bytes).unwrap();
+}
+
 /// Writes entries as one run and notes it.
 fn write(runs: &Arc<Runs>, entries: &[Entry<'_>], live: u64) -> Vec<u8> {
     let mut run = runs.begin();
     for entry in entries {
-        run.put(entry).unwrap();
+        put(&mut run, entry);
     }
     let manifest = runs.with(run.finish().unwrap(), live);
     let noted = runs.note(&manifest);
@@ -71,7 +82,7 @@ fn check(runs: &Runs, model: &BTreeMap<u128, Known>, random: &mut Rng, story: &s
     let mut merged = runs.from(0).unwrap();
     let mut all = BTreeMap::new();
     while merged
-        .next(&mut |entry| {
+        .next(&mut |entry, _| {
             if let Some(record) = entry.record {
                 let known = Known {
                     rrn: entry.rrn,
@@ -329,7 +340,7 @@ fn a_check_compares_names_with_records() {
         record: vec![5; 10],
     };
     let mut run = runs.begin();
-    run.put(&of(1, &known)).unwrap();
+    put(&mut run, &of(1, &known));
     // As if the writer had forgotten a name.
     run.writer.as_mut().unwrap().forget_names();
     let run = run.finish().unwrap();

@@ -1,9 +1,8 @@
 //! Writes one file of a run, from its first byte to its last.
 
 use super::layout::{
-    BLOCK_BYTES, DATES, Entry, FILTER, Footer, HAS_RRN, INDEX, NAMES, Named, REMOVED, Shape,
-    checksum, failed, filter_hash, header_of, probes, rrn_name, sector, sectors, tail_of,
-    time_hash,
+    BLOCK_BYTES, DATES, Entry, FILTER, Footer, INDEX, NAMES, Named, Shape, checksum, failed,
+    filter_hash, header_of, probes, rrn_name, sector, sectors, tail_of, time_hash,
 };
 use crate::store::embedded::cold::ColdError;
 
@@ -145,22 +144,14 @@ impl Writer {
         self.lists.footer.entries
     }
 
-    /// The next entry.
-    pub(super) fn put(&mut self, entry: &Entry<'_>) -> Result<(), ColdError> {
+    /// The next entry, and its bytes.
+    pub(super) fn put(&mut self, entry: &Entry<'_>, bytes: &[u8]) -> Result<(), ColdError> {
         let block = u32::try_from(self.lists.index.len()).unwrap_or(u32::MAX);
         self.lists.note(entry, block);
         if self.buffer.len() == self.begin {
             self.block_first = entry.key;
         }
-        let record = entry.record.unwrap_or_default();
-        let rrn = entry.rrn.map_or(0, |_| HAS_RRN);
-        let removed = if entry.record.is_some() { 0 } else { REMOVED };
-        let length = u32::try_from(record.len()).unwrap_or(u32::MAX);
-        self.buffer.extend(entry.key.to_le_bytes());
-        self.buffer.extend(entry.rrn.unwrap_or(0).to_le_bytes());
-        self.buffer.extend(entry.date.to_le_bytes());
-        self.buffer.extend((length | rrn | removed).to_le_bytes());
-        self.buffer.extend(record);
+        self.buffer.extend_from_slice(bytes);
         if self.buffer.len().saturating_sub(self.begin) >= BLOCK_BYTES {
             self.end_block();
             self.write(WRITE_BYTES)?;
