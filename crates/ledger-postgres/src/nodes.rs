@@ -2,8 +2,9 @@
 //!
 //! A node has a row in `nodes` with a lease, which it sets forward every second. Open transactions and advices belong to a writer, and
 //! the writer's node acts on them as long as its lease lasts, by its own clock counted from before it asked for the lease. Once the lease
-//! has ended by the database's clock, another node deletes the row, shuts out the writer's lanes and makes what it had its
-//! own, in one transaction. What belongs to a writer without a row is anyone's: so a start finds what its earlier process left.
+//! has ended by the database's clock, another node deletes the row and shuts out the writer's lanes, in one transaction, and then makes what
+//! it had its own, part by part: an issuer that was silent for long leaves very much. What belongs to a writer without a row is anyone's: so
+//! a start finds what its earlier process left, and a node that dies half way leaves the rest to the next.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,13 +14,14 @@ use refund_ledger::store::{Completion, Recovered, Share, Standing};
 use refund_ledger::{Advice, Key};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Row};
 
 use crate::access::Access;
 use crate::columns::Id;
 use crate::database::{Connection, Failure, in_time};
 use crate::open;
 use crate::queue::Shared;
+use crate::rows::merchant_of;
 
 /// Nodes at most: the parts that STANs and RRNs are divided into.
 pub(crate) const SLOTS: i16 = 16;
@@ -38,6 +40,12 @@ const SHUT: i32 = i32::MAX;
 
 /// How often what two nodes want at once is tried.
 const TRIES: u32 = 16;
+
+/// Advices, or transactions, that are taken over in one transaction; more only where they are about one purchase.
+const ADOPTED_MAX: i64 = 4096;
+
+/// Belongs to a writer without a row.
+const ORPHANED: &str = "writer NOT IN (SELECT writer FROM nodes)";
 
 /// Wait before the next of these tries.
 const TRY_AGAIN: Duration = Duration::from_millis(50);
@@ -113,6 +121,12 @@ pub(crate) struct Left {
     pub(crate) advices: Vec<Arc<Advice>>,
 }
 
+impl Left {
+    fn is_empty(&self) -> bool {
+        self.open.is_empty() && self.advices.is_empty()
+    }
+}
+
 /// Why a node gets no place.
 pub(crate) enum NoPlace {
     /// Every slot is another node's.
@@ -139,14 +153,14 @@ pub(crate) async fn is_there(client: &Client, node: &str) -> Result<bool, Failur
     Ok(row.get(0))
 }
 
-/// Makes a writer with its lanes for `node`, in the row of its name or else in a free one, shuts out the node's earlier process and takes
-/// over what belongs to nobody. The lease counts from before the call.
+/// Makes a writer with its lanes for `node`, in the row of its name or else in a free one, and shuts out the node's earlier process. The
+/// lease counts from before the call.
 pub(crate) async fn enter(
     client: &Client,
     node: &str,
     lanes: i16,
     lease: Duration,
-) -> Result<(Place, Left), NoPlace> {
+) -> Result<Place, NoPlace> {
     let mut tries = 1..TRIES;
     loop {
         client.batch_execute("BEGIN").await?;
@@ -175,7 +189,7 @@ async fn try_to_enter(
     node: &str,
     lanes: i16,
     lease: Duration,
-) -> Result<(Place, Left), NoPlace> {
+) -> Result<Place, NoPlace> {
     let row = client
         .query_one(
             "INSERT INTO writers (node) VALUES ($1) RETURNING writer",
@@ -218,36 +232,97 @@ async fn try_to_enter(
             &[&writer, &lanes],
         )
         .await?;
-    let left = adopt(client, writer).await?;
-    Ok((Place { writer, slot }, left))
+    shut_out(client).await?;
+    Ok(Place { writer, slot })
 }
 
-/// Shuts out the lanes of writers without a row, which waits for what they still have under way, and makes what they have `writer`'s.
-async fn adopt(client: &Client, writer: i64) -> Result<Left, Failure> {
+/// Shuts out the lanes of writers without a row, which waits for what they still have under way.
+async fn shut_out(client: &Client) -> Result<(), Failure> {
     client
         .execute(
             "UPDATE lanes SET epoch = $1::int4 WHERE epoch < $1::int4 AND writer NOT IN (SELECT writer FROM nodes)",
             &[&SHUT],
         )
         .await?;
-    let rows = client
-        .query(
-            "UPDATE open_transactions SET writer = $1::int8 WHERE writer NOT IN (SELECT writer FROM nodes) RETURNING key",
-            &[&writer],
-        )
+    Ok(())
+}
+
+/// Makes a part of what belongs to writers without a row the writer's who has this place, but for the commit; nothing where there is no
+/// more. What is about one purchase is not taken apart: its advices go out in their order, and with what they deliver.
+async fn adopt_some(client: &Client, place: Place) -> Result<Left, Failure> {
+    // Sessions are set for rows that are found by their keys; no key of a table names the advices about a purchase.
+    client
+        .batch_execute("BEGIN; SET LOCAL enable_hashjoin = on")
         .await?;
-    let open = rows
-        .iter()
-        .map(|row| Key::from_value(row.get::<_, Id>(0).0))
-        .collect();
-    let rows = client
-        .query(
-            "UPDATE advices SET writer = $1::int8 WHERE writer NOT IN (SELECT writer FROM nodes) RETURNING record",
-            &[&writer],
-        )
-        .await?;
+    keep_place(client, place).await?;
+    let sql = format!("SELECT ordered_by FROM advices WHERE {ORPHANED} LIMIT $1::int8");
+    let rows = client.query(&sql, &[&ADOPTED_MAX]).await?;
+    let orders: Vec<Id> = rows.iter().map(|row| row.get(0)).collect();
+    let sql = format!(
+        "UPDATE advices t SET writer = $1::int8 FROM (SELECT DISTINCT unnest($2::uuid[]) AS ordered_by) AS i \
+         WHERE t.ordered_by = i.ordered_by AND t.{ORPHANED} RETURNING t.record"
+    );
+    let rows = client.query(&sql, &[&place.writer, &orders]).await?;
     let advices = open::advices_of(&rows).map_err(|error| Failure::Unfit(error.message))?;
+    let mut keys: Vec<Key> = advices
+        .iter()
+        .map(|advice| advice.key.transaction)
+        .collect();
+    let room = ADOPTED_MAX.saturating_sub(i64::try_from(advices.len()).unwrap_or(ADOPTED_MAX));
+    if room > 0 {
+        // There are no more advices that one of these could have.
+        let sql = format!("SELECT key FROM open_transactions WHERE {ORPHANED} LIMIT $1::int8");
+        let rows = client.query(&sql, &[&room]).await?;
+        keys.extend(rows.iter().map(key_of));
+    }
+    keys.sort_unstable();
+    keys.dedup();
+    let named = keys.iter().map(|key| (merchant_of(*key), Id::from(*key)));
+    let (merchants, ids): (Vec<i64>, Vec<Id>) = named.unzip();
+    let sql = format!(
+        "UPDATE open_transactions t SET writer = $1::int8 FROM unnest($2::int8[], $3::uuid[]) AS i(merchant, key) \
+         WHERE t.merchant = i.merchant AND t.key = i.key AND t.{ORPHANED} RETURNING t.key"
+    );
+    let rows = client
+        .query(&sql, &[&place.writer, &merchants, &ids])
+        .await?;
+    let open = rows.iter().map(key_of).collect();
     Ok(Left { open, advices })
+}
+
+fn key_of(row: &Row) -> Key {
+    Key::from_value(row.get::<_, Id>(0).0)
+}
+
+/// Makes all that belongs to writers without a row the writer's who has this place.
+pub(crate) async fn adopt_all(client: &Client, place: Place) -> Result<Left, Failure> {
+    let mut all = Left::default();
+    let mut tries = 1..TRIES;
+    loop {
+        let left = match adopt_some(client, place).await {
+            Ok(left) => left,
+            Err(Failure::Misfit) if tries.next().is_some() => {
+                client.batch_execute("ROLLBACK").await?;
+                sleep(TRY_AGAIN).await;
+                continue;
+            }
+            Err(failure) => return Err(failure),
+        };
+        client.batch_execute("COMMIT").await?;
+        if left.is_empty() {
+            return Ok(all);
+        }
+        all.open.extend(left.open);
+        all.advices.extend(left.advices);
+    }
+}
+
+/// Sees to it that nobody takes this place before the transaction ends: what a node without one takes over would be nobody's, and nobody
+/// would look for it.
+async fn keep_place(client: &Client, place: Place) -> Result<(), Failure> {
+    let sql = "SELECT FROM nodes WHERE slot = $1::int2 AND writer = $2::int8 FOR KEY SHARE";
+    let row = client.query_opt(sql, &[&place.slot, &place.writer]).await?;
+    row.map(|_| ()).ok_or(Failure::ShutOut)
 }
 
 /// Keeps the lease, and takes over from nodes whose lease has ended.
@@ -257,6 +332,8 @@ pub(crate) struct Keeper {
     pub(crate) place: Place,
     pub(crate) lease: Duration,
     pub(crate) heartbeat: Duration,
+    /// Others are gone, and not all of what they had has been taken over.
+    pub(crate) behind: AtomicBool,
 }
 
 impl Keeper {
@@ -288,7 +365,8 @@ impl Keeper {
                     self.held(asked);
                     // After a failure of the database every lease may have ended, though the nodes are there.
                     let is_idle = taking_over.as_ref().is_none_or(JoinHandle::is_finished);
-                    if others_ended && is_idle && held_since.elapsed() >= self.lease {
+                    let work = others_ended || self.behind.load(Ordering::Acquire);
+                    if work && is_idle && held_since.elapsed() >= self.lease {
                         taking_over = Some(tokio::spawn(self.clone().take_over()));
                     }
                 }
@@ -323,8 +401,8 @@ impl Keeper {
         Ok(row.map(|row| row.get(0)))
     }
 
-    /// Takes over from nodes whose lease has ended, and hands out what they had. Where it cannot be said what became of that, this node
-    /// opens its store anew.
+    /// Takes over from nodes whose lease has ended, and hands out what they had, part by part. Where it cannot be said what became of a
+    /// part, this node opens its store anew.
     async fn take_over(self: Arc<Self>) {
         let connection = match timeout(self.lease, Connection::open(&self.access)).await {
             Ok(Ok(connection)) => connection,
@@ -332,27 +410,22 @@ impl Keeper {
             Err(_) => return,
         };
         let client = &connection.client;
-        match in_time(self.try_to_take_over(client)).await {
-            Ok(None) => {}
-            Ok(Some(found)) => {
-                match in_time(async { Ok(client.batch_execute("COMMIT").await?) }).await {
-                    Ok(()) => self
-                        .shared
-                        .complete(vec![Completion::Adopted(Box::new(found))]),
-                    Err(failure) => {
-                        tracing::error!(%failure, "it is not known whether this node has taken over from another");
-                        self.shared.be_shut_out();
-                    }
-                }
-            }
+        let mut result = in_time(self.shut_out_others(client)).await;
+        while result.is_ok() && self.behind.load(Ordering::Acquire) {
+            result = self.take_part(client).await;
+        }
+        match result {
+            Ok(()) => {}
+            Err(Failure::ShutOut) => self.shared.be_shut_out(),
             // Undone with the connection; the next heartbeat comes back to it.
             Err(failure) => tracing::warn!(%failure, "no taking over now"),
         }
     }
 
-    /// All but the commit.
-    async fn try_to_take_over(&self, client: &Client) -> Result<Option<Recovered>, Failure> {
+    /// From now on nodes whose lease has ended have no place.
+    async fn shut_out_others(&self, client: &Client) -> Result<(), Failure> {
         client.batch_execute("BEGIN").await?;
+        keep_place(client, self.place).await?;
         let gone = client
             .query(
                 "DELETE FROM nodes WHERE slot IN (SELECT slot FROM nodes WHERE lease_until < clock_timestamp() \
@@ -360,25 +433,53 @@ impl Keeper {
                 &[&self.place.slot],
             )
             .await?;
-        if gone.is_empty() {
-            return Ok(None);
+        if !gone.is_empty() {
+            let nodes: Vec<&str> = gone.iter().map(|row| row.get(0)).collect();
+            tracing::warn!(
+                ?nodes,
+                "nodes are gone; this one takes over what they had under way"
+            );
+            // Also where nobody hears of the commit.
+            self.behind.store(true, Ordering::Release);
+            shut_out(client).await?;
         }
-        let left = adopt(client, self.place.writer).await?;
-        let found = Recovered {
-            transactions: open::with_originals(client, left.open)
+        Ok(client.batch_execute("COMMIT").await?)
+    }
+
+    /// Takes over a part, or finds that there is no more.
+    async fn take_part(&self, client: &Client) -> Result<(), Failure> {
+        let found = in_time(async {
+            let left = adopt_some(client, self.place).await?;
+            if left.is_empty() {
+                client.batch_execute("ROLLBACK").await?;
+                return Ok(None);
+            }
+            let transactions = open::with_originals(client, left.open)
                 .await
-                .map_err(|error| Failure::Unfit(error.to_string()))?,
-            advices: left.advices,
-            ..Recovered::default()
+                .map_err(|error| Failure::Unfit(error.to_string()))?;
+            Ok(Some(Recovered {
+                transactions,
+                advices: left.advices,
+                ..Recovered::default()
+            }))
+        });
+        let Some(found) = found.await? else {
+            self.behind.store(false, Ordering::Release);
+            return Ok(());
         };
-        let nodes: Vec<&str> = gone.iter().map(|row| row.get(0)).collect();
-        tracing::warn!(
-            ?nodes,
-            transactions = found.transactions.len(),
-            advices = found.advices.len(),
-            "nodes are gone; this one takes over what they had under way"
-        );
-        Ok(Some(found))
+        let (transactions, advices) = (found.transactions.len(), found.advices.len());
+        match in_time(async { Ok(client.batch_execute("COMMIT").await?) }).await {
+            Ok(()) => {
+                tracing::info!(transactions, advices, "taken over");
+                let adopted = Completion::Adopted(Box::new(found));
+                self.shared.complete(vec![adopted]);
+                Ok(())
+            }
+            Err(failure) => {
+                tracing::error!(%failure, "it is not known whether this node has taken over from another");
+                Err(Failure::ShutOut)
+            }
+        }
     }
 
     /// The node stops: others may take over what it leaves, at once.

@@ -136,7 +136,7 @@ pub(crate) async fn enter(
     client: &Client,
     options: &PostgresOptions,
     lanes: i16,
-) -> Result<(Place, Left), OpenError> {
+) -> Result<Place, OpenError> {
     if options.yields && nodes::is_there(client, &options.node).await? {
         return Err(OpenError::NameTaken(options.node.clone()));
     }

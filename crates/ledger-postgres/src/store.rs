@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::access::Access;
 use crate::census::Census;
 use crate::database::{Connection, Failure, in_time};
 use crate::lane::{Lane, State};
-use crate::nodes::{Keeper, Left};
+use crate::nodes::{self, Keeper, Left};
 use crate::open::{self, OpenError};
 use crate::options::PostgresOptions;
 use crate::queue::{Shared, lock};
@@ -268,17 +268,19 @@ async fn start(
     }
     let count = i16::from(options.lanes.max(1));
     let asked = Instant::now();
-    let (place, left) = open::enter(client, options, count).await?;
+    let place = open::enter(client, options, count).await?;
     let keeper = Arc::new(Keeper {
         shared: shared.clone(),
         access: access.clone(),
         place,
         lease: options.lease,
         heartbeat: options.heartbeat,
+        behind: AtomicBool::new(false),
     });
     keeper.held(asked);
     // From now on, however long it takes to read what was left.
     let keeping = tokio::spawn(keeper.clone().run());
+    let left = nodes::adopt_all(client, place).await?;
     let start = open::start(client, Some(place), left).await?;
     let mut lanes = Vec::new();
     for number in 1..=count {

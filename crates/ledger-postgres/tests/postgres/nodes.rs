@@ -1,5 +1,6 @@
 //! Nodes come and go: each has its own numbers, and what one leaves another takes over.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,16 +46,21 @@ fn eventually<T>(mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// What a node takes over next.
-fn adopted(node: &Node) -> Recovered {
+/// What a node takes over next, in its parts.
+fn parts_adopted(node: &Node) -> Vec<Recovered> {
     eventually(|| {
         let mut all = Vec::new();
         node.store.completed(&mut all);
-        all.into_iter().find_map(|completion| match completion {
+        let adopted = all.into_iter().filter_map(|completion| match completion {
             Completion::Adopted(found) => Some(*found),
             _ => None,
-        })
+        });
+        Some(adopted.collect::<Vec<_>>()).filter(|adopted| !adopted.is_empty())
     })
+}
+
+fn adopted(node: &Node) -> Recovered {
+    parts_adopted(node).swap_remove(0)
 }
 
 /// A purchase with a refund in flight, and an advice about the purchase.
@@ -115,6 +121,46 @@ fn what_a_dead_node_had_under_way_is_anothers_once_its_lease_has_ended() {
     assert_eq!(again.share, shares[1]);
     assert_eq!(again.transactions.len(), 2);
     assert_eq!(again.advices[0].state, AdviceState::Sent);
+}
+
+/// An issuer was silent for long: what a dead node leaves comes in parts, each of which can be carried.
+#[test]
+fn very_much_that_a_dead_node_had_under_way_is_anothers_part_by_part() {
+    const LEFT: u32 = 5_000;
+    const PART: usize = 4096;
+    let Some(cluster) = Cluster::start("much_left") else {
+        return;
+    };
+    let any = ledger(&cluster);
+    let mut first = open(&options(&any, "node-1"));
+    let second = open(&options(&any, "node-2"));
+    let owed = |number| {
+        let bought = purchase(number, 100);
+        let mut made = create(&bought);
+        let advice = Arc::new(advice(&bought, 100));
+        made.0.changes.push(Change::CreateAdvice(advice.clone()));
+        made.1.put_advice(advice);
+        made
+    };
+    let all = first.submit((1..=LEFT).map(owed).collect());
+    for id in all {
+        assert!(matches!(first.wait(id), Completion::Committed { .. }));
+    }
+    drop(first);
+    let mut taken = BTreeSet::new();
+    let mut parts = 0;
+    while taken.len() < LEFT as usize {
+        for found in parts_adopted(&second) {
+            assert!(found.advices.len() <= PART, "{}", found.advices.len());
+            taken.extend(found.advices.iter().map(|advice| advice.key));
+            parts += 1;
+        }
+    }
+    assert_eq!(parts, (LEFT as usize).div_ceil(PART));
+    // A start finds all of it.
+    drop(second);
+    let again = open(&options(&any, "node-2")).store.recovered();
+    assert_eq!(again.advices.len(), LEFT as usize);
 }
 
 #[test]
