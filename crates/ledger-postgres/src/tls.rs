@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
-use rustls::crypto::{self, CryptoProvider};
+use rustls::crypto::{self, CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
@@ -161,6 +161,14 @@ struct Verifier {
     names: bool,
 }
 
+impl Verifier {
+    /// How signatures are looked at; not at all where the certificate is not either, which may then be one that this library cannot read.
+    fn algorithms(&self) -> Option<&WebPkiSupportedAlgorithms> {
+        let all = &self.provider.signature_verification_algorithms;
+        self.roots.is_some().then_some(all)
+    }
+}
+
 impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
@@ -193,11 +201,10 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        if self.roots.is_none() {
-            return Ok(HandshakeSignatureValid::assertion());
+        match self.algorithms() {
+            Some(used) => crypto::verify_tls12_signature(message, certificate, signature, used),
+            None => Ok(HandshakeSignatureValid::assertion()),
         }
-        let algorithms = &self.provider.signature_verification_algorithms;
-        crypto::verify_tls12_signature(message, certificate, signature, algorithms)
     }
 
     fn verify_tls13_signature(
@@ -206,12 +213,10 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        // A certificate that nobody looks at may be one that this library does not read.
-        if self.roots.is_none() {
-            return Ok(HandshakeSignatureValid::assertion());
+        match self.algorithms() {
+            Some(used) => crypto::verify_tls13_signature(message, certificate, signature, used),
+            None => Ok(HandshakeSignatureValid::assertion()),
         }
-        let algorithms = &self.provider.signature_verification_algorithms;
-        crypto::verify_tls13_signature(message, certificate, signature, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

@@ -195,6 +195,20 @@ impl Cluster {
         });
     }
 
+    /// Whether the server can offer TLS; says so where it was built without, as that of the wheel is.
+    ///
+    /// # Panics
+    /// Where it does not answer.
+    #[must_use]
+    pub fn has_tls(&self, test: &str) -> bool {
+        let library = self.sql("postgres", "SHOW ssl_library").unwrap();
+        let has_it = library.iter().any(|name| !name.is_empty());
+        if !has_it {
+            println!("{test}: skipped, this PostgreSQL was built without TLS");
+        }
+        has_it
+    }
+
     /// Offers TLS from now on, with a certificate and its key; whoever connects to `known_only` by it must show a certificate of
     /// this CA. All in PEM.
     ///
