@@ -80,6 +80,8 @@ pub(crate) struct Nodes {
     pub(crate) wait_max: u64,
     /// Batches of a node that are under way at once.
     pub(crate) lanes: usize,
+    /// Advices, or transactions, that are taken over in one part.
+    pub(crate) part: usize,
     /// Longest way to the database, microseconds.
     pub(crate) latency: u64,
     /// A message of a till: to whichever node, not the one before; per thousand.
@@ -256,6 +258,7 @@ impl Nodes {
             heartbeat: lease / 10,
             wait_max: random.between(SECOND / 2, response_timeout / 3),
             lanes: random.between(1, 3) as usize,
+            part: *random.pick(&[1, 3, 1000]),
             latency: *random.pick(&[MILLISECOND, 20 * MILLISECOND, 400 * MILLISECOND]),
             roaming: *random.pick(&[50, 500, 1000]),
             not_in_memory: rate(random, [50, 300, 1000]),

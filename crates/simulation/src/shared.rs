@@ -24,6 +24,8 @@ pub(crate) struct Database {
     records: MemoryStore,
     /// Who is there, by place.
     places: [Option<Place>; PLACES],
+    /// Those that lost their place, and of whom not all has been taken over.
+    orphans: Vec<Arc<SharedStore>>,
     clock: Arc<AtomicU64>,
     bug: Option<Bug>,
 }
@@ -35,11 +37,11 @@ struct Place {
     lease_until: u64,
 }
 
-/// A node that came, or took over.
+/// What one node takes over from another.
 pub(crate) struct Taken {
-    /// The stores whose place was taken.
-    pub(crate) from: Vec<Arc<SharedStore>>,
-    /// What they had under way.
+    /// The start of the other one; 0 where it is not said.
+    pub(crate) from: u64,
+    /// What it had under way, or a part of that.
     pub(crate) left: Recovered,
 }
 
@@ -48,6 +50,7 @@ impl Database {
         Database {
             records: MemoryStore::new(Arc::new(|| ())),
             places: [const { None }; PLACES],
+            orphans: Vec::new(),
             clock: Arc::default(),
             bug,
         }
@@ -69,7 +72,7 @@ impl Database {
         boot: u64,
         plan: &Nodes,
         random: Random,
-    ) -> (Arc<SharedStore>, Taken) {
+    ) -> (Arc<SharedStore>, Vec<Taken>) {
         let own = |place: &Option<Place>| place.as_ref().is_some_and(|own| own.machine == machine);
         let slot = self.places.iter().position(own);
         let slot = slot.or_else(|| self.places.iter().position(Option::is_none));
@@ -79,11 +82,15 @@ impl Database {
             _ => slot as u32,
         };
         let inner = self.records.in_slot(number, Arc::new(|| ()));
-        let from: Vec<_> = self.places[slot].take().into_iter().collect();
-        let taken = Taken {
-            left: inherit(&inner, &from),
-            from: from.into_iter().map(|place| place.store).collect(),
-        };
+        let replaced = self.places[slot].take().map(|place| place.store);
+        let orphans = std::mem::take(&mut self.orphans).into_iter();
+        let taken = orphans
+            .chain(replaced)
+            .map(|other| Taken {
+                from: other.boot,
+                left: inner.inherit(&other.inner, usize::MAX),
+            })
+            .collect();
         let clock = self.clock.clone();
         let store = SharedStore::new(inner, boot, plan, clock, random, self.bug);
         let store = Arc::new(store);
@@ -116,41 +123,42 @@ impl Database {
         }
     }
 
-    /// Takes over from all whose lease has ended; nothing where there are none, or the node itself has no place any more.
-    pub(crate) fn take_over(&mut self, store: &Arc<SharedStore>) -> Option<Taken> {
+    /// Shuts out all whose lease has ended. Whether there were any.
+    pub(crate) fn shut_out_others(&mut self, store: &Arc<SharedStore>) -> bool {
         let now = self.now();
+        if self.place_of(store).is_none() {
+            return false;
+        }
+        let is_other = |place: &Place| !Arc::ptr_eq(&place.store, store);
+        let ended = |place: &mut Option<Place>| {
+            place.take_if(|place| place.lease_until < now && is_other(place))
+        };
+        let ended: Vec<Place> = self.places.iter_mut().filter_map(ended).collect();
+        for place in &ended {
+            place.store.inner.shut_out();
+        }
+        self.orphans
+            .extend(ended.into_iter().map(|place| place.store));
+        !self.orphans.is_empty() || self.bug == Some(Bug::ClaimIgnored)
+    }
+
+    /// A part of what those without a place had under way becomes a node's; nothing where nothing is left, or the node itself has no place.
+    pub(crate) fn take_part(&mut self, store: &Arc<SharedStore>, most: usize) -> Option<Taken> {
         self.place_of(store)?;
         if self.bug == Some(Bug::ClaimIgnored) {
             let others = self.places.iter().flatten();
-            let others = others.filter(|place| !Arc::ptr_eq(&place.store, store));
-            let left = others.map(|place| place.store.inner.recovered());
-            return left.reduce(joined).map(|left| Taken {
-                from: Vec::new(),
-                left,
-            });
+            let mut others = others.filter(|place| !Arc::ptr_eq(&place.store, store));
+            let left = others.next()?.store.inner.recovered();
+            return Some(Taken { from: 0, left });
         }
-        let ended = |place: &mut Option<Place>| {
-            place.take_if(|place| place.lease_until < now && !Arc::ptr_eq(&place.store, store))
-        };
-        let from: Vec<Place> = self.places.iter_mut().filter_map(ended).collect();
-        if from.is_empty() {
-            return None;
+        while let Some(other) = self.orphans.last() {
+            let left = store.inner.inherit(&other.inner, most);
+            if !left.transactions.is_empty() || !left.advices.is_empty() {
+                let from = other.boot;
+                return Some(Taken { from, left });
+            }
+            self.orphans.pop();
         }
-        Some(Taken {
-            left: inherit(&store.inner, &from),
-            from: from.into_iter().map(|place| place.store).collect(),
-        })
+        None
     }
-}
-
-/// Makes what others had a node's own.
-fn inherit(to: &MemoryStore, from: &[Place]) -> Recovered {
-    let left = from.iter().map(|place| to.inherit(&place.store.inner));
-    left.reduce(joined).unwrap_or_default()
-}
-
-fn joined(mut one: Recovered, other: Recovered) -> Recovered {
-    one.transactions.extend(other.transactions);
-    one.advices.extend(other.advices);
-    one
 }

@@ -133,7 +133,7 @@ fn fixed_worlds_of_several_nodes() {
     let mut figures = Figures::default();
     (0..FIXED_WITH_NODES).for_each(|seed| check(seed, 2 + seed as usize % 2, &mut figures));
     for act in [
-        "nodes taken over from",
+        "parts taken over from other nodes",
         "decisions on what another node had changed",
     ] {
         assert!(

@@ -99,27 +99,55 @@ impl MemoryStore {
 
     /// This node takes over what another had: the other one stores nothing more, and this one is handed what was open there.
     pub fn take_over(&self, other: &MemoryStore) {
-        let left = self.inherit(other);
+        let left = self.inherit(other, usize::MAX);
         lock(&self.node.completed).push(Completion::Adopted(Box::new(left)));
         (self.waker)();
     }
 
-    /// The same without a word to anybody: what was open there.
+    /// From now on this node stores nothing: what it has under way is for others to take over.
+    pub fn shut_out(&self) {
+        if let Some(number) = self.node.number {
+            self.lock().gone.insert(number);
+        }
+    }
+
+    /// Takes over without a word to anybody: what was open there, but so many advices or transactions at most, and more only where they
+    /// are about one purchase. Nothing where nothing is left.
     #[must_use]
-    pub fn inherit(&self, other: &MemoryStore) -> Recovered {
+    pub fn inherit(&self, other: &MemoryStore, most: usize) -> Recovered {
         let (Some(from), Some(to)) = (other.node.number, self.node.number) else {
             return Recovered::default();
         };
         let mut state = self.lock();
         state.gone.insert(from);
-        let left = state.left(Some(from));
-        for owner in state.owners.values_mut().filter(|owner| **owner == from) {
-            *owner = to;
+        let advices = state.advices_of(Some(from));
+        let orders: BTreeSet<Key> = advices.iter().take(most).map(|one| one.order).collect();
+        let advices: Vec<_> = advices
+            .into_iter()
+            .filter(|advice| orders.contains(&advice.order))
+            .collect();
+        let about: BTreeSet<Key> = advices.iter().map(|one| one.key.transaction).collect();
+        let mut room = most.saturating_sub(advices.len());
+        let mut open = state.open_of(Some(from));
+        open.retain(|record| {
+            let with_others = room > 0;
+            let chosen = about.contains(&record.key) || with_others;
+            if chosen && !about.contains(&record.key) {
+                room = room.saturating_sub(1);
+            }
+            chosen
+        });
+        for record in &open {
+            state.owners.insert(record.key, to);
         }
-        for sender in state.senders.values_mut().filter(|sender| **sender == from) {
-            *sender = to;
+        for advice in &advices {
+            state.senders.insert(advice.key, to);
         }
-        left
+        Recovered {
+            transactions: state.with_originals(open),
+            advices,
+            ..Recovered::default()
+        }
     }
 
     /// From now on this node does not know whether it still is who it was; or it does again.
@@ -136,7 +164,7 @@ impl MemoryStore {
             drop(state);
             let again = self.with_number(number, self.node.slot, waker);
             // It is told what is open when it asks.
-            let _ = again.inherit(self);
+            let _ = again.inherit(self, usize::MAX);
             return again;
         }
         let copy = State {
@@ -285,31 +313,39 @@ impl State {
 
     /// What is open, of one node or of all.
     fn left(&self, of: Option<u32>) -> Recovered {
-        let is_its = |owner: Option<&u32>| of.is_none() || owner.copied() == of;
-        let mut open: BTreeMap<Key, Arc<Transaction>> = BTreeMap::new();
-        let all = self.transactions.values();
-        let is_open =
-            |known: &&Arc<Transaction>| known.is_open() || known.is_awaited(self.last_event);
-        for known in all
-            .filter(is_open)
-            .filter(|known| is_its(self.owners.get(&known.key)))
-        {
-            open.insert(known.key, known.clone());
-            if let Some(original) = known.original.and_then(|key| self.transactions.get(&key)) {
-                open.insert(original.key, original.clone());
-            }
-        }
-        let advices = self.advices.values();
-        let waits = |advice: &&Arc<Advice>| advice.state != AdviceState::Done;
         Recovered {
-            transactions: open.into_values().collect(),
-            advices: advices
-                .filter(waits)
-                .filter(|advice| is_its(self.senders.get(&advice.key)))
-                .cloned()
-                .collect(),
+            transactions: self.with_originals(self.open_of(of)),
+            advices: self.advices_of(of),
             ..Recovered::default()
         }
+    }
+
+    fn open_of(&self, of: Option<u32>) -> Vec<Arc<Transaction>> {
+        let is_open =
+            |known: &&Arc<Transaction>| known.is_open() || known.is_awaited(self.last_event);
+        let is_its =
+            |known: &&Arc<Transaction>| of.is_none() || self.owners.get(&known.key).copied() == of;
+        let all = self.transactions.values();
+        all.filter(is_open).filter(is_its).cloned().collect()
+    }
+
+    /// Transactions with what they name as original.
+    fn with_originals(&self, open: Vec<Arc<Transaction>>) -> Vec<Arc<Transaction>> {
+        let named = open.iter().filter_map(|known| known.original);
+        let named = named.filter_map(|key| self.transactions.get(&key));
+        let named: Vec<_> = named.cloned().collect();
+        let all = open.into_iter().chain(named);
+        let all: BTreeMap<Key, _> = all.map(|known| (known.key, known)).collect();
+        all.into_values().collect()
+    }
+
+    /// Advices that wait or are dead letters, of one node or of all.
+    fn advices_of(&self, of: Option<u32>) -> Vec<Arc<Advice>> {
+        let waits = |advice: &&Arc<Advice>| advice.state != AdviceState::Done;
+        let is_its =
+            |advice: &&Arc<Advice>| of.is_none() || self.senders.get(&advice.key).copied() == of;
+        let all = self.advices.values();
+        all.filter(waits).filter(is_its).cloned().collect()
     }
 
     fn turn_has_come(&self, key: AdviceKey) -> bool {

@@ -19,7 +19,8 @@ use std::collections::BTreeMap;
 
 use refund_ledger::{
     AdviceKey, AdviceKind, AdviceState, Cause, Change, Event, Kind, Reader, Status, Transaction,
-    Writer, store::Store,
+    Writer,
+    store::{Recovered, Store},
 };
 
 use self::ledger::{Ledger, Name, link_of};
@@ -100,8 +101,8 @@ impl Auditor {
     }
 
     /// What a node had is another's from now on.
-    pub(crate) fn taken_over(&mut self, from: u64, to: u64) {
-        self.owners.move_all(from, to);
+    pub(crate) fn taken_over(&mut self, from: u64, left: &Recovered, to: u64) {
+        self.owners.take(from, left, to);
     }
 
     /// A node starts on what it shares with others.

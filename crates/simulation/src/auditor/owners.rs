@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use refund_ledger::store::Recovered;
 use refund_ledger::{AdviceKey, Change, Event, Key};
 
 #[derive(Default)]
@@ -30,10 +31,20 @@ impl Owners {
         }
     }
 
-    pub(super) fn move_all(&mut self, from: u64, to: u64) {
-        let all = self.requests.values_mut().chain(self.advices.values_mut());
-        all.filter(|owner| **owner == from)
-            .for_each(|owner| *owner = to);
+    /// What a node had is another's from now on, as far as it is among what was left.
+    pub(super) fn take(&mut self, from: u64, left: &Recovered, to: u64) {
+        for record in &left.transactions {
+            let owner = self.requests.get_mut(&record.key);
+            if let Some(owner) = owner.filter(|owner| **owner == from) {
+                *owner = to;
+            }
+        }
+        for advice in &left.advices {
+            let owner = self.advices.get_mut(&advice.key);
+            if let Some(owner) = owner.filter(|owner| **owner == from) {
+                *owner = to;
+            }
+        }
     }
 
     /// Whose an advice that is sent is, or else a request, if not this node's.

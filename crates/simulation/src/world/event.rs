@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use refund_ledger::store::Recovered;
-
+use super::nodes::Came;
 use crate::issuer::Numbers;
 use crate::message::Msg;
 use crate::shared::{Batch, SharedStore};
@@ -106,10 +105,10 @@ pub(super) enum Event {
     TakesOver {
         store: Arc<SharedStore>,
     },
-    /// A node hears of what is its own now; or, where nobody can tell it, that it is no more who it was.
+    /// A node hears of what is its own now; nothing where it could not ask.
     TookOver {
         boot: u64,
-        left: Option<Box<Recovered>>,
+        came: Option<Came>,
     },
 }
 

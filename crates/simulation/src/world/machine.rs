@@ -81,6 +81,8 @@ pub(super) struct Node {
     /// Since when the node holds its lease without a break.
     pub(super) held_since: u64,
     pub(super) taking_over: bool,
+    /// Not all of what others left has been taken over.
+    pub(super) behind: bool,
     /// When the next timer goes off.
     pub(super) tick_at: u64,
     pub(super) stopping: bool,
@@ -92,7 +94,10 @@ impl Node {
         let ledger = match &self.ledger {
             Ledger::Own(_) => true,
             Ledger::Shared(store) => {
-                store.is_idle() && store.standing() == Standing::Holds && !self.taking_over
+                store.is_idle()
+                    && store.standing() == Standing::Holds
+                    && !self.taking_over
+                    && !self.behind
             }
         };
         ledger && self.core.is_idle() && !self.working && !self.draining && !self.core.failed()

@@ -267,7 +267,7 @@ impl World {
                 came,
             } => self.beaten(boot, asked, lasted, came),
             Event::TakesOver { store } => self.takes_over(&store),
-            Event::TookOver { boot, left } => self.took_over(boot, left),
+            Event::TookOver { boot, came } => self.took_over(boot, came),
         }
     }
 

@@ -131,6 +131,7 @@ impl World {
             draining: false,
             held_since: self.now,
             taking_over: false,
+            behind: false,
             tick_at: u64::MAX,
             stopping: false,
         });

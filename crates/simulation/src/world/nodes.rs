@@ -11,6 +11,16 @@ use super::{Event, World};
 use crate::plan::{MILLISECOND, SECOND};
 use crate::shared::{Batch, SharedStore, Taken};
 
+/// What a node hears of its taking over.
+#[derive(Debug)]
+pub(super) struct Came {
+    left: Option<Box<Recovered>>,
+    /// There may be more.
+    behind: bool,
+    /// Nobody can tell it.
+    unknown: bool,
+}
+
 /// A node looks at the time so often, and sees when it has not for long.
 const TICK: u64 = 10 * MILLISECOND;
 
@@ -37,19 +47,18 @@ impl World {
             store.be_well();
         }
         store.hold(self.now + nodes.lease * 9 / 10);
-        self.note_taken(boot, &taken);
+        taken.iter().for_each(|taken| self.note_taken(boot, taken));
         self.auditor.entered(&*store);
         Some(store)
     }
 
     fn note_taken(&mut self, boot: u64, taken: &Taken) {
-        for from in &taken.from {
-            self.auditor.taken_over(from.boot, boot);
-            let from = from.boot;
-            self.tell(70, || {
-                format!("the node of start {boot} takes over from {from}")
-            });
-        }
+        let (from, left) = (taken.from, &taken.left);
+        self.auditor.taken_over(from, left, boot);
+        self.tell(70, || {
+            let (open, advices) = (left.transactions.len(), left.advices.len());
+            format!("the node of start {boot} takes over from {from}: {open}, {advices}")
+        });
     }
 
     /// A node that can be asked something.
@@ -280,7 +289,8 @@ impl World {
             node.held_since = asked;
         }
         store.hold(asked + nodes.lease * 9 / 10);
-        let takes_over = others_ended && !node.taking_over && now - node.held_since >= nodes.lease;
+        let work = others_ended || node.behind;
+        let takes_over = work && !node.taking_over && now - node.held_since >= nodes.lease;
         if takes_over {
             node.taking_over = true;
             self.at(way, Event::TakesOver { store });
@@ -289,39 +299,55 @@ impl World {
         self.at(next - now, Event::Beat { boot });
     }
 
-    /// A node that may have ended meanwhile takes over from all whose lease has ended.
+    /// A node that may have ended meanwhile takes over a part of what those leave whose lease has ended.
     pub(super) fn takes_over(&mut self, store: &Arc<SharedStore>) {
         let boot = store.boot;
-        let cut = |machine| self.is_cut(machine);
-        let taken = match self.running(boot).is_some_and(cut) {
-            true => None,
-            false => self.database.take_over(store),
-        };
-        let mut left = Some(Box::default());
-        if let Some(taken) = taken {
-            self.act("nodes taken over from");
-            self.note_taken(boot, &taken);
-            let lost = self.goes_wrong(
+        let way = self.way_to_database();
+        if self
+            .running(boot)
+            .is_some_and(|machine| self.is_cut(machine))
+        {
+            return self.at(way, Event::TookOver { boot, came: None });
+        }
+        let behind = self.database.shut_out_others(store);
+        let part = self.database.take_part(store, self.plan.nodes.part);
+        let mut came = Some(Came {
+            left: None,
+            behind: behind && part.is_some(),
+            unknown: false,
+        });
+        if let (Some(part), Some(came)) = (part, &mut came) {
+            self.act("parts taken over from other nodes");
+            self.note_taken(boot, &part);
+            came.unknown = self.goes_wrong(
                 self.plan.nodes.answers_lost,
                 "an answer of the database lost",
             );
-            left = (!lost).then(|| Box::new(taken.left));
+            came.left = Some(Box::new(part.left));
         }
-        let way = self.way_to_database();
-        self.at(way, Event::TookOver { boot, left });
+        self.at(way, Event::TookOver { boot, came });
     }
 
-    pub(super) fn took_over(&mut self, boot: u64, left: Option<Box<Recovered>>) {
+    pub(super) fn took_over(&mut self, boot: u64, came: Option<Came>) {
         let Some((machine, store)) = self.shared_store(boot) else {
             return;
         };
-        if let Some(node) = &mut self.machines[machine].node {
-            node.taking_over = false;
-        }
-        match left {
-            Some(left) => store.hear(Batch::adopted(*left)),
+        let Some(node) = &mut self.machines[machine].node else {
+            return;
+        };
+        node.taking_over = false;
+        let Some(came) = came else { return };
+        node.behind = came.behind;
+        if came.unknown {
             // Whether it took over cannot be said: it begins anew.
-            None => store.lose(),
+            store.lose();
+        } else if let Some(left) = came.left {
+            store.hear(Batch::adopted(*left));
+        }
+        if came.behind && !came.unknown {
+            node.taking_over = true;
+            let way = self.way_to_database();
+            self.at(way, Event::TakesOver { store });
         }
         self.wake(machine);
     }
