@@ -19,12 +19,9 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use refund_ledger::store::embedded::{EmbeddedOptions, EmbeddedStore};
-use refund_ledger::store::{By, Completion, Found, Item, Query, Request, Store};
-use refund_ledger::{
-    Answer, Books, Card, CardDigest, Cause, Change, Class, Column, Currency, Event, Institution,
-    Issuer, Key, KeyId, Kind, MerchantKey, MinorUnits, Name, Patch, Posting, Reason, Rrn, Sealed,
-    Stan, Status, Transaction, VoidState, WireTime, Working,
-};
+use refund_ledger::store::{By, Completion, Found, Query, Request, Store};
+use refund_ledger::{Cause, Change, Event};
+use refundry_benches::records::{MERCHANTS, Names, approval, commit, purchase};
 use serde_json::{Value, json};
 
 /// Items given to the store at a time.
@@ -33,8 +30,8 @@ const BATCH: u64 = 4096;
 /// Items that may wait for the store.
 const WAITING_MAX: usize = 32_768;
 
-/// Merchants that the originals are spread over.
-const MERCHANTS: u64 = 5000;
+/// What each original is of, minor units.
+const AMOUNT: u64 = 1000;
 
 /// Where time begins, unix milliseconds, and how many originals come in a millisecond.
 const BEGIN: u64 = 1_700_000_000_000;
@@ -96,108 +93,19 @@ fn arguments() -> Arguments {
 }
 
 /// Where an original stands among all, scattered as hashes of merchants are.
-struct Name37 {
-    merchant: [u8; 15],
-    key: Key,
-    rrn: Rrn,
-    stan: Stan,
-    time: WireTime,
-}
-
-fn name(number: u64) -> Name37 {
-    let (realm, terminal) = ("default", *b"TERM0001");
-    let mut merchant = *b"MERCHANT0000000";
-    put_digits(&mut merchant[8..], number % MERCHANTS);
-    let mut rrn = [0; 12];
-    put_digits(&mut rrn, number);
-    let stan = Stan((number / MERCHANTS % 1_000_000) as u32);
-    let time = WireTime(1_121_000_000 + number / PER_MS / 1000);
-    let merchant_key = MerchantKey::new(realm, &merchant);
-    let key = Key::new(merchant_key, realm, &terminal, Class::FINANCIAL, stan, time);
-    Name37 {
-        merchant,
-        key,
-        rrn: Rrn(rrn),
-        stan,
-        time,
-    }
-}
-
-fn put_digits(to: &mut [u8], mut number: u64) {
-    for digit in to.iter_mut().rev() {
-        *digit = b'0' + (number % 10) as u8;
-        number /= 10;
-    }
-}
-
-/// A purchase that is about to be relayed.
-fn purchase(number: u64) -> Transaction {
-    let name = name(number);
-    let at = BEGIN + number / PER_MS;
-    Transaction {
-        key: name.key,
-        version: 1,
-        kind: Kind::Purchase,
-        status: Status::InFlight,
-        request: refund_ledger::Request {
-            realm: Name::new("default"),
-            merchant: name.merchant,
-            terminal: *b"TERM0001",
-            mti: 200,
-            processing_code: *b"000000",
-            amount: MinorUnits(1000),
-            currency: Currency(978),
-            stan: name.stan,
-            time: name.time,
-            local_time: Some(134_501),
-            local_date: Some(1121),
-            entry_mode: Some(51),
-            condition: Some(0),
-            acquirer: None,
-            forwarder: None,
-            rrn: name.rrn,
-            rrn_given: true,
-            replacement: None,
-            content: number,
-        },
-        card: Some(Card {
-            digest: CardDigest {
-                key: KeyId(1),
-                bytes: [7; 16],
-            },
-            sealed: Some(Sealed::from_bytes(&[9; 44])),
-            in_de2: true,
-        }),
-        original: None,
-        issuer: Some(Issuer {
-            link: Name::new("bank-a"),
-            mti: 200,
-            stan: name.stan,
-            time: name.time,
-            acquirer: Institution::new(1, 11),
-        }),
-        books: Books::default(),
-        counted: MinorUnits::ZERO,
-        column: Column::None,
-        void: VoidState::None,
-        answer: None,
-        was_approved: false,
-        created: at,
-        decided: 0,
-        moved: at,
-        advices: 0,
-        reused: 0,
-    }
+fn name(number: u64) -> Names {
+    Names::at(number, number / MERCHANTS, number / PER_MS / 1000)
 }
 
 /// Its two events, the second on top of the first.
 fn items(number: u64, requests: &mut Vec<Request>) {
-    let record = purchase(number);
-    let (key, at) = (record.key, record.created);
+    let at = BEGIN + number / PER_MS;
+    let record = Arc::new(purchase(&name(number), number, AMOUNT, at));
+    let key = record.key;
     let opened = Event {
         cause: Cause::Opened,
         at,
-        changes: vec![Change::Create(Arc::new(record))],
+        changes: vec![Change::Create(record.clone())],
     };
     let approved = Event {
         cause: Cause::Approved,
@@ -205,38 +113,13 @@ fn items(number: u64, requests: &mut Vec<Request>) {
         changes: vec![Change::Update {
             key,
             version: 2,
-            patch: Patch {
-                status: Some(Status::Approved),
-                posting: Posting {
-                    approved: 1000,
-                    ..Posting::default()
-                },
-                answer: Some(Answer {
-                    reason: Reason::Approved,
-                    code: *b"00",
-                    approval: Some(*b"123456"),
-                    amount: None,
-                    extra: None,
-                }),
-                was_approved: true,
-                ..Patch::default()
-            },
+            patch: approval(AMOUNT),
         }],
     };
-    let mut next = Working::new();
-    next.apply(&opened).expect("a new record");
-    let first = Item {
-        id: number * 2,
-        event: opened,
-        next: next.clone(),
-    };
-    next.apply(&approved).expect("a record to approve");
-    let second = Item {
-        id: number * 2 + 1,
-        event: approved,
-        next,
-    };
-    requests.extend([Request::Commit(first), Request::Commit(second)]);
+    requests.extend([
+        commit(number * 2, opened, None),
+        commit(number * 2 + 1, approved, Some(&record)),
+    ]);
 }
 
 /// An open store, and where it answers.
@@ -309,7 +192,10 @@ impl Open {
                     },
                 ),
                 2 => ("find_by_rrn", query(By::Rrn(name.rrn))),
-                _ => ("find_by_stan", query(By::StanTime(name.stan, name.time))),
+                _ => (
+                    "find_by_stan",
+                    query(By::StanTime(name.key.stan(), name.key.time())),
+                ),
             };
             let began = Instant::now();
             self.store.submit(&mut vec![request]);

@@ -16,11 +16,8 @@ use refund_ledger::store::embedded::journal::{
 };
 use refund_ledger::store::embedded::{EmbeddedOptions, EmbeddedStore};
 use refund_ledger::store::{Completion, Item, Request, Store};
-use refund_ledger::{
-    Answer, Books, Card, CardDigest, Cause, Change, Class, Column, Currency, Event, Institution,
-    Issuer, Key, KeyId, Kind, MerchantKey, MinorUnits, Name, Reason, Rrn, Sealed, Stan, Status,
-    Transaction, VoidState, WireTime, Working, Writer,
-};
+use refund_ledger::{Cause, Change, Event, Writer};
+use refundry_benches::records::{self, Names, approved, purchase};
 
 /// How many changes wait for one sync.
 const WAITING: [usize; 4] = [1, 64, 512, 4096];
@@ -37,104 +34,20 @@ fn group<'c>(criterion: &'c mut Criterion, name: &str) -> BenchmarkGroup<'c, Wal
     group
 }
 
-/// An approved purchase as it is recorded, each with a name of its own.
-fn purchase(number: u64) -> Transaction {
-    let (realm, terminal) = ("default", *b"TERM0001");
-    let mut merchant = *b"MERCHANT0000000";
-    merchant[8..].copy_from_slice(format!("{:07}", number % 5000).as_bytes());
-    let (stan, time) = (
-        Stan((number % 1_000_000) as u32),
-        WireTime(1_121_000_000 + number / 100),
-    );
-    let mut rrn = [0; 12];
-    rrn.copy_from_slice(format!("{number:012}").as_bytes());
-    let key = Key::new(
-        MerchantKey::new(realm, &merchant),
-        realm,
-        &terminal,
-        Class::FINANCIAL,
-        stan,
-        time,
-    );
-    Transaction {
-        key,
-        version: 1,
-        kind: Kind::Purchase,
-        status: Status::Approved,
-        request: refund_ledger::Request {
-            realm: Name::new(realm),
-            merchant,
-            terminal,
-            mti: 200,
-            processing_code: *b"000000",
-            amount: MinorUnits(1000),
-            currency: Currency(978),
-            stan,
-            time,
-            local_time: Some(134_501),
-            local_date: Some(1121),
-            entry_mode: Some(51),
-            condition: Some(0),
-            acquirer: None,
-            forwarder: None,
-            rrn: Rrn(rrn),
-            rrn_given: true,
-            replacement: None,
-            content: number,
-        },
-        card: Some(Card {
-            digest: CardDigest {
-                key: KeyId(1),
-                bytes: [7; 16],
-            },
-            sealed: Some(Sealed::from_bytes(&[9; 44])),
-            in_de2: true,
-        }),
-        original: None,
-        issuer: Some(Issuer {
-            link: Name::new("bank-a"),
-            mti: 200,
-            stan,
-            time,
-            acquirer: Institution::new(1, 11),
-        }),
-        books: Books {
-            approved: MinorUnits(1000),
-            ..Books::default()
-        },
-        counted: MinorUnits::ZERO,
-        column: Column::None,
-        void: VoidState::None,
-        answer: Some(Answer {
-            reason: Reason::Approved,
-            code: *b"00",
-            approval: Some(*b"123456"),
-            amount: None,
-            extra: None,
-        }),
-        was_approved: true,
-        created: 1_700_000_000_000,
-        decided: 1_700_000_000_000,
-        moved: 1_700_000_000_000,
-        advices: 0,
-        reused: 0,
-    }
-}
-
+/// What puts an approved purchase on record, each with a name of its own.
 fn item(number: u64) -> Item {
-    let record = purchase(number);
+    let record = approved(purchase(
+        &Names::of(number),
+        number,
+        1000,
+        1_700_000_000_000,
+    ));
     let event = Event {
         cause: Cause::Approved,
         at: record.created,
         changes: vec![Change::Create(Arc::new(record))],
     };
-    let mut next = Working::new();
-    next.apply(&event).expect("a new record");
-    Item {
-        id: number,
-        event,
-        next,
-    }
+    records::item(number, event, None)
 }
 
 /// The bytes of such a change.

@@ -6,32 +6,18 @@
 use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group};
-use refund_ledger::decide::{self, CardMatch, Context, Policy};
+use refund_ledger::decide::{self, CardMatch, Context};
 use refund_ledger::{
     Event, KeyId, Kind, MinorUnits, Reader, Reason, Transaction, Vault, Working, Writer,
 };
 
-#[path = "../crates/refund-ledger/tests/rules/make.rs"]
-#[allow(dead_code, reason = "the tests use more of it")]
-mod make;
+mod rules;
 
-const POLICY: Policy = Policy {
-    window: 180 * 24 * 3600 * 1000,
-    same_card: true,
-    unreferenced: false,
-};
-
-const NOW: u64 = 1_700_000_000_000;
+use rules::{NOW, POLICY, make};
 
 fn purchase() -> Transaction {
     let new = make::transaction(Kind::Purchase, 1, 1_000_000, NOW);
-    let event = decide::open(new.clone(), NOW);
-    let opened = apply(&event, []);
-    let opened = opened.get(new.key).expect("it was created");
-    let answer = make::answer(Reason::Approved);
-    let approved = decide::approve(opened, Context::default(), new.request.amount, answer, NOW);
-    let approved = apply(&approved, [opened.clone()]);
-    Transaction::clone(approved.get(new.key).expect("it is at hand"))
+    rules::approved(new, make::answer(Reason::Approved))
 }
 
 fn refund() -> Transaction {
@@ -49,7 +35,7 @@ fn apply<const N: usize>(event: &Event, records: [Arc<Transaction>; N]) -> Worki
     working
 }
 
-fn rules(criterion: &mut Criterion) {
+fn refunds(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("ledger/rules");
     group.throughput(Throughput::Elements(1));
     let original = Arc::new(purchase());
@@ -144,7 +130,7 @@ fn stored_form(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, rules, cards, stored_form);
+criterion_group!(benches, refunds, cards, stored_form);
 
 fn main() {
     let count = std::env::var("REFUNDS").ok();

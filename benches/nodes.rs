@@ -5,7 +5,7 @@
 //! [--standby] [--dir FOLDER] [--set "-c x=y"] [--json FILE]`
 //!
 //! A transaction is a message of a terminal and its answer. Two nodes share the connections. `changes` are those of the bench of
-//! `ledger-postgres`, 256 a batch: each transaction that is relayed takes two of them, and the goal of one node is 0.35 of
+//! that name, 256 a batch: each transaction that is relayed takes two of them, and the goal of one node is 0.35 of
 //! the half of them.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a bench")]
 
@@ -18,19 +18,10 @@ use iso8583_codec::Spec;
 use iso8583_framing::Framing;
 use ledger_postgres::PostgresOptions;
 use postgres_harness::Cluster;
+use refundry_benches::changes::{Ledger, Work};
 use refundry_benches::programs::{Program, play_role};
 use serde_json::{Value, json};
 use simulators::load::{Load, LoadConfig, Report};
-
-#[path = "../crates/ledger-postgres/benches/changes/fill.rs"]
-mod fill;
-#[path = "../crates/ledger-postgres/benches/changes/records.rs"]
-mod records;
-#[path = "../crates/ledger-postgres/benches/changes/work.rs"]
-#[allow(dead_code, reason = "shared with a bench that does more kinds of work")]
-mod work;
-
-use work::{Ledger, Work};
 
 const DIALECT: &str = "iso87-ascii";
 
@@ -49,7 +40,7 @@ struct Options {
     duration: Duration,
     connections: usize,
     window: usize,
-    originals: u64,
+    originals: usize,
     standby: bool,
     dir: PathBuf,
     settings: String,
@@ -184,21 +175,14 @@ fn node(
 }
 
 /// The database with so many originals.
-fn filled(url: &str, originals: u64) -> Ledger {
+fn filled(url: &str, originals: usize) -> Ledger {
     let options = PostgresOptions {
         lanes: LANES,
         cache_bytes: 1 << 20,
         ..PostgresOptions::new(url.to_owned(), "changes".into())
     };
-    let mut ledger = Ledger {
-        options,
-        versions: Vec::new(),
-        made: 0,
-    };
-    ledger.one();
-    fill::fill(&ledger.options, ledger.made, originals);
-    ledger.made = originals;
-    ledger.versions = vec![1; originals as usize];
+    let mut ledger = Ledger::new(options);
+    ledger.fill(originals);
     ledger
 }
 

@@ -10,26 +10,19 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use refund_ledger::decide::{self, CardMatch, Context, Policy};
+use refund_ledger::decide::{self, CardMatch, Context};
 use refund_ledger::store::embedded::hot_bench::HotIndex;
 use refund_ledger::{
-    Answer, Class, Key, Kind, MerchantKey, MinorUnits, Reason, Rrn, Sealed, Stan, Transaction,
-    WireTime, Working,
+    Answer, Class, Key, Kind, MerchantKey, Reason, Rrn, Sealed, Stan, Transaction, WireTime,
+    Working,
 };
 // Its allocator.
 use refundry as _;
 
-#[path = "../crates/refund-ledger/tests/rules/make.rs"]
-#[allow(dead_code, reason = "the tests use more of it")]
-mod make;
+mod rules;
 
-const POLICY: Policy = Policy {
-    window: 180 * 24 * 3600 * 1000,
-    same_card: true,
-    unreferenced: false,
-};
+use rules::{NOW, POLICY, make};
 
-const NOW: u64 = 1_700_000_000_000;
 const MERCHANTS: u64 = 5000;
 const REFUNDS: u64 = 500_000;
 const ROUNDS: u64 = 5;
@@ -133,14 +126,7 @@ fn purchase(number: u64) -> Transaction {
     name(&mut new, number, number);
     let card = new.card.as_mut().expect("it has one");
     card.sealed = Some(Sealed::from_bytes(&[9; 4 + 12 + 8 + 16]));
-    let key = new.key;
-    let mut working = Working::new();
-    working.apply(&decide::open(new, NOW)).expect("it fits");
-    let opened = working.get(key).expect("it is at hand").clone();
-    let amount = MinorUnits(100_000);
-    let event = decide::approve(&opened, Context::default(), amount, approved(), NOW);
-    working.apply(&event).expect("it fits");
-    Transaction::clone(working.get(key).expect("it is at hand"))
+    rules::approved(new, approved())
 }
 
 /// Makes `transaction` the one with this number, of the merchant of `original`.

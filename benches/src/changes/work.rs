@@ -8,10 +8,15 @@ use ledger_postgres::{PostgresOptions, PostgresStore};
 use refund_ledger::Status;
 use refund_ledger::store::{Completion, Item, Request, Store};
 
-use crate::records::{approve, create, original, purchase, update};
+use super::fill::fill;
+use super::made::{approve, create, original, purchase, update};
 
+/// The number of the first purchase that is no original: above all of these.
+const PURCHASES_FROM: u64 = 1_000_000_000;
+
+/// A kind of work.
 #[derive(Copy, Clone, PartialEq, Debug)]
-pub(crate) enum Work {
+pub enum Work {
     /// One more minor unit refunded of some original.
     Update,
     /// A request that is put on record, then its approval.
@@ -19,20 +24,24 @@ pub(crate) enum Work {
 }
 
 /// What a run came to.
-pub(crate) struct Figures {
-    pub(crate) rate: f64,
-    pub(crate) changes: f64,
+#[derive(Copy, Clone, Debug)]
+pub struct Figures {
+    /// Changes a second.
+    pub rate: f64,
+    /// All of them.
+    pub changes: f64,
     /// Processor time of this process for a change, in microseconds.
-    pub(crate) node: f64,
+    pub node: f64,
 }
 
 /// A ledger, and what is in it.
-pub(crate) struct Ledger {
-    pub(crate) options: PostgresOptions,
+#[derive(Debug)]
+pub struct Ledger {
+    options: PostgresOptions,
     /// The versions of the originals.
-    pub(crate) versions: Vec<u32>,
-    /// Purchases so far, the originals among them.
-    pub(crate) made: u64,
+    versions: Vec<u32>,
+    /// Purchases so far that are no originals.
+    purchases: u64,
 }
 
 struct Open {
@@ -41,6 +50,31 @@ struct Open {
 }
 
 impl Ledger {
+    /// One with nothing in it.
+    #[must_use]
+    pub fn new(options: PostgresOptions) -> Ledger {
+        Ledger {
+            options,
+            versions: Vec::new(),
+            purchases: 0,
+        }
+    }
+
+    /// How many originals there are.
+    #[must_use]
+    pub fn originals(&self) -> usize {
+        self.versions.len()
+    }
+
+    /// Adds originals, up to so many. Needs a database that commits alone.
+    pub fn fill(&mut self, originals: usize) {
+        if self.versions.is_empty() {
+            self.one();
+        }
+        fill(&self.options, self.versions.len() as u64, originals as u64);
+        self.versions.resize(originals.max(1), 1);
+    }
+
     fn open(&self, batch: usize) -> Open {
         let (wake, wakes) = channel();
         let wake = std::sync::Mutex::new(wake);
@@ -59,25 +93,17 @@ impl Ledger {
         }
     }
 
-    /// One purchase, which is an original.
-    pub(crate) fn one(&mut self) {
+    /// The first original, which others are copies of.
+    fn one(&mut self) {
         let open = self.open(1);
-        let record = purchase(self.made, Status::Approved);
-        open.store.submit(&mut vec![create(self.made, &record)]);
+        open.store.submit(&mut vec![create(0, original(0, 1))]);
         open.wait(&mut |_| {});
         open.store.close().unwrap();
-        self.made += 1;
         self.versions.push(1);
     }
 
     /// Keeps the store busy with changes in batches of so many at most, `waiting` at any moment.
-    pub(crate) fn run(
-        &mut self,
-        work: Work,
-        batch: usize,
-        waiting: usize,
-        length: Duration,
-    ) -> Figures {
+    pub fn run(&mut self, work: Work, batch: usize, waiting: usize, length: Duration) -> Figures {
         let open = self.open(batch);
         let mut requests: Vec<Request> = Vec::new();
         let mut place = 0usize;
@@ -86,12 +112,13 @@ impl Ledger {
                 // Far apart, and none again before all others.
                 place = (place + 7_368_787) % ledger.versions.len();
                 let number = place as u64;
-                requests.push(update(number, &original(number, ledger.versions[place])));
+                let record = original(number, ledger.versions[place]);
+                requests.push(update(number, &Arc::new(record)));
             }
             Work::Purchase => {
-                let record = purchase(ledger.made, Status::InFlight);
-                requests.push(create(u64::MAX, &record));
-                ledger.made += 1;
+                let record = purchase(PURCHASES_FROM + ledger.purchases);
+                requests.push(create(u64::MAX, record));
+                ledger.purchases += 1;
             }
         };
         let mut under_way = 0;

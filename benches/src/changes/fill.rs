@@ -3,10 +3,9 @@
 //! Their stored form stays that of the first one; the bench never reads it.
 
 use ledger_postgres::PostgresOptions;
-use refund_ledger::Status;
 use tokio_postgres::{Client, NoTls, Statement};
 
-use crate::records::purchase;
+use super::made::original;
 
 /// Rows of a statement.
 const ROWS: u64 = 20_000;
@@ -14,11 +13,16 @@ const ROWS: u64 = 20_000;
 /// Connections that fill at once.
 const CONNECTIONS: u64 = 2;
 
-/// Stores the originals from `from` on, up to `to`, where at least one is stored already.
-pub(crate) fn fill(options: &PostgresOptions, from: u64, to: u64) {
+/// Stores the originals from `from` on, up to `to`. At first, where nothing but one is stored.
+pub(super) fn fill(options: &PostgresOptions, from: u64, to: u64) {
     let runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = { runtime }.enable_all().build().unwrap();
     runtime.block_on(async {
+        let (client, connection) = tokio_postgres::connect(&options.url, NoTls).await.unwrap();
+        tokio::spawn(connection);
+        // As it is at first, whatever becomes of it later.
+        let keep = "CREATE TABLE IF NOT EXISTS first_original AS SELECT * FROM transactions";
+        client.batch_execute(keep).await.unwrap();
         let part = |number: u64| {
             let firsts = (from..to).step_by(ROWS as usize);
             let mine = firsts.skip(number as usize).step_by(CONNECTIONS as usize);
@@ -39,7 +43,7 @@ async fn fill_parts(options: &PostgresOptions, parts: impl Iterator<Item = std::
         let (mut merchants, mut keys) = (Vec::new(), Vec::new());
         let (mut times, mut rrns) = (Vec::new(), Vec::new());
         for number in part {
-            let record = purchase(number, Status::Approved);
+            let record = original(number, 1);
             merchants.push(record.key.merchant().value().cast_signed());
             keys.push(format!("{:032x}", record.key.value()));
             times.push(record.request.time.0.cast_signed());
@@ -59,7 +63,7 @@ async fn copy(client: &Client) -> Statement {
                  AND column_name NOT IN ('merchant', 'key', 'de7', 'rrn')";
     let others: String = client.query_one(names, &[]).await.unwrap().get(0);
     let sql = format!(
-        "WITH one AS (SELECT {others} FROM transactions ORDER BY merchant, key LIMIT 1) \
+        "WITH one AS (SELECT {others} FROM first_original) \
          INSERT INTO transactions (merchant, key, de7, rrn, {others}) \
          SELECT i.merchant, i.key::uuid, i.de7, i.rrn, one.* FROM one, \
          unnest($1::int8[], $2::text[], $3::int8[], $4::text[]) AS i (merchant, key, de7, rrn)"
