@@ -388,6 +388,7 @@ impl State {
         if self.core.next_timeout().is_some_and(|due| due <= now) {
             self.core.tick(now);
         }
+        self.passes.ticks(now);
         self.running += passed.min(plane::TICK_LONGEST);
         // Every connection once a sweep, a few at a time.
         let slots = self

@@ -72,6 +72,9 @@ pub(crate) struct Passes {
     /// When the last one ended, and how long it took.
     ended: u64,
     took: u64,
+    /// When the thread was seen last, and for how long it had not been.
+    seen: Option<u64>,
+    absent: u64,
 }
 
 impl Passes {
@@ -83,8 +86,22 @@ impl Passes {
         if now.saturating_sub(self.ended) > PASSES_APART {
             self.took = 0;
         }
+        self.absent = self.absent.max(self.unseen(now));
         self.began = Some(now);
         true
+    }
+
+    /// The timer went off, as it does many times a second. Where it did not for long, the machine or the process stood still, and what is
+    /// read until it goes off again has waited for so long.
+    pub(crate) fn ticks(&mut self, now: u64) {
+        self.absent = self.unseen(now);
+        self.seen = Some(now);
+    }
+
+    /// For how long the thread was not seen, if that is longer than usual.
+    fn unseen(&self, now: u64) -> u64 {
+        let unseen = self.seen.map_or(0, |seen| now.saturating_sub(seen));
+        if unseen > PASSES_APART { unseen } else { 0 }
     }
 
     /// Everybody who could be read when it began has been.
@@ -98,7 +115,7 @@ impl Passes {
     /// How long who is read now may have waited for it, microseconds.
     pub(crate) fn waited(&self, now: u64) -> u64 {
         let present = self.began.map_or(0, |began| now.saturating_sub(began));
-        present.max(self.took)
+        present.max(self.took).max(self.absent)
     }
 }
 
@@ -164,5 +181,29 @@ mod tests {
         // A pause: nobody has waited.
         assert!(passes.reads(2_000_000));
         assert_eq!(passes.waited(2_000_000), 0);
+    }
+
+    /// Whichever comes first afterwards: something to read, or the timer.
+    #[test]
+    fn what_is_read_after_a_standstill_has_waited_for_all_of_it() {
+        for ticks_first in [true, false] {
+            let mut passes = Passes::default();
+            passes.ticks(1_000_000);
+            passes.ticks(1_010_000);
+            assert!(passes.reads(1_012_000));
+            assert_eq!(passes.waited(1_012_000), 0);
+            passes.end(1_013_000);
+            let now = 31_000_000;
+            if ticks_first {
+                passes.ticks(now);
+            }
+            assert!(passes.reads(now));
+            assert_eq!(passes.waited(now), now - 1_010_000);
+            passes.end(now);
+            passes.ticks(now + 1_000);
+            passes.ticks(now + 11_000);
+            assert!(passes.reads(now + 20_000));
+            assert_eq!(passes.waited(now + 20_000), 0);
+        }
     }
 }
