@@ -211,12 +211,7 @@ fn decode_strips_frame_headers() {
     }
     let truncated = ["decode", "--framing", "rbp", "D04A00010100FFD04A00010000"];
     let run = refundry(&truncated);
-    assert_eq!(run.status, 1);
-    assert!(
-        run.stdout.contains("the frame ends 1 bytes too early"),
-        "{}",
-        run.stdout
-    );
+    run.failed(&run.stdout, "the frame ends 1 bytes too early");
     let run = refundry(&["decode", "--framing", "len2", "0000"]);
     assert_eq!(
         (run.status, run.stdout.as_str()),
@@ -227,12 +222,7 @@ fn decode_strips_frame_headers() {
         1
     );
     let run = refundry(&["decode", "--json", "--framing", "len4-ascii", "3030304131"]);
-    assert_eq!(run.status, 1);
-    assert!(
-        run.stdout.contains("frame length cannot be read"),
-        "{}",
-        run.stdout
-    );
+    run.failed(&run.stdout, "frame length cannot be read");
 }
 
 #[test]
@@ -252,12 +242,7 @@ fn any_bytes_lead_to_an_answer() {
         );
     }
     let run = refundry_with_input(&["decode", "-"], &vec![b'0'; 2 * 1024 * 1024]);
-    assert_eq!(run.status, 1);
-    assert!(
-        run.stderr.contains("a line is longer than 1048576 bytes"),
-        "{}",
-        run.stderr
-    );
+    run.failed(&run.stderr, "a line is longer than 1048576 bytes");
 }
 
 /// The messages of a fixture.
@@ -298,13 +283,9 @@ fn dumps_are_read_as_people_paste_them() {
     );
 
     let run = refundry_with_input(&["decode", "--json"], b"0800\n30 38 3g\n");
-    assert_eq!(run.status, 1);
-    assert!(
-        run.stdout.contains(
-            "\"offset\":7,\"message\":\"line 2, column 8: expected a hexadecimal digit\""
-        ),
-        "{}",
-        run.stdout
+    run.failed(
+        &run.stdout,
+        "\"offset\":7,\"message\":\"line 2, column 8: expected a hexadecimal digit\"",
     );
     let first = messages("decode/purchase-and-refund.hex").remove(0);
     let wrapped: String = hex(&first)
@@ -403,21 +384,9 @@ fn streams_of_a_capture_are_put_together() {
         (1, 9, 1000 + u32::try_from(one.len()).unwrap(), two),
     ]);
     let run = refundry_with_input(&["decode", "-"], &gap);
-    assert_eq!(run.status, 1);
-    assert!(
-        run.stdout
-            .contains("10 bytes of the stream are not in the capture"),
-        "{}",
-        run.stdout
-    );
+    run.failed(&run.stdout, "10 bytes of the stream are not in the capture");
     let cut = refundry_with_input(&["decode", "-"], &file[..file.len() - 5]);
-    assert_eq!(cut.status, 1);
-    assert!(
-        cut.stderr
-            .contains("capture, packet 8: the file ends within it"),
-        "{}",
-        cut.stderr
-    );
+    cut.failed(&cut.stderr, "capture, packet 8: the file ends within it");
 }
 
 #[test]
@@ -557,12 +526,7 @@ fn dialect_and_framing_are_guessed() {
             .all(|guess| guess["spec"] == "iso87-binary")
     );
     let run = refundry(&["decode", "--guess", "FFFFFFFF"]);
-    assert_eq!(run.status, 1);
-    assert!(
-        run.stdout.contains("message type indicator"),
-        "{}",
-        run.stdout
-    );
+    run.failed(&run.stdout, "message type indicator");
 }
 
 #[test]

@@ -5,8 +5,8 @@ mod node;
 
 use std::time::Duration;
 
-use node::{Setup, amount, answered, approved, ask, check_answer, merchant, until};
-use simulators::{Card, Message, Reply};
+use node::{Day, Setup, answered, approved, ask, check_answer, merchant, until};
+use simulators::Card;
 use tokio::time::Instant;
 
 #[tokio::test]
@@ -17,54 +17,21 @@ async fn everything_is_known_after_a_restart() {
             "mti=02xx: extra 44=more, extra 63=network data",
         ];
         let mut world = setup.rules(&rules).start().await;
-        let shop = merchant();
-        let purchase = shop.purchase(&Card::visa(), 10_000);
-        let refreshed = purchase.clone().set(7, "0301100000").set(11, "777777");
-        let refund = shop.refund(&purchase, 2_500);
-        let voided = shop.purchase(&Card::mastercard(), 700);
-        let (reversed, declined) = (
-            shop.purchase(&Card::visa(), 900),
-            shop.purchase(&Card::visa(), 5_100),
-        );
-        let messages: Vec<(Message, &str)> = vec![
-            (purchase.clone(), "00"),
-            (refreshed.clone(), "00"),
-            (shop.repeat(&refreshed).set(7, "0301100107"), "00"),
-            (refund.clone(), "00"),
-            (shop.refund(&purchase, 7_501), "61"),
-            (voided.clone(), "00"),
-            (shop.void(&voided), "00"),
-            (reversed.clone(), "00"),
-            (shop.partial_reversal(&reversed, 500), "00"),
-            (declined, "51"),
-            (shop.preauthorisation(&Card::unionpay(), 300), "00"),
-            (shop.reversal(&shop.purchase(&Card::visa(), 1)), "25"),
-        ];
-        let mut answers: Vec<Reply> = Vec::new();
-        let terminal = world.terminal().await;
-        for (message, code) in &messages {
-            answers.push(answered(&terminal, message, code).await);
-        }
-        world.saf_empty().await;
+        let mut day = Day::new();
+        let refreshed = day.purchase.clone().set(7, "0301100000");
+        let refreshed = refreshed.set(11, "777777");
+        let again = day.shop.repeat(&refreshed).set(7, "0301100107");
+        day.messages
+            .splice(1..1, [(refreshed, "00"), (again, "00")]);
+        day.send(&world).await;
         // Again and again: a restart reads what a restart has written.
         for _ in 0..2 {
             world.restart().await;
-            let terminal = world.terminal().await;
-            let before = world.relayed().len();
-            for ((message, code), first) in messages.iter().zip(&answers) {
-                let again = answered(&terminal, &shop.repeat(message), code).await;
-                assert_eq!(again.message(), first.message());
-            }
-            answered(&terminal, &shop.refund(&purchase, 7_501), "61").await;
-            answered(&terminal, &shop.refund(&voided, 1), "21").await;
-            answered(&terminal, &shop.refund(&reversed, 501), "61").await;
-            answered(&terminal, &purchase.clone().set(4, amount(1)), "94").await;
-            assert_eq!(world.relayed().len(), before);
+            day.is_known(&world).await;
         }
+        day.refund_the_rest(&world).await;
         let terminal = world.terminal().await;
-        approved(&terminal, &shop.refund(&purchase, 7_500)).await;
-        approved(&terminal, &shop.refund(&reversed, 500)).await;
-        approved(&terminal, &shop.void(&refund)).await;
+        approved(&terminal, &day.shop.void(&day.refund)).await;
         world.check_numbers();
     }
 }

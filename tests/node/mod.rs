@@ -8,6 +8,7 @@
 
 mod business;
 mod database;
+mod day;
 mod faulty_disk;
 mod process;
 mod setup;
@@ -23,6 +24,7 @@ use tokio::time::{Instant, sleep};
 
 pub(crate) use business::Business;
 pub(crate) use database::Database;
+pub(crate) use day::Day;
 pub(crate) use faulty_disk::{FaultyDisk, INPUT_OUTPUT, INTERRUPTED, NO_SPACE};
 pub(crate) use process::Node;
 pub(crate) use setup::{Setup, Site, Wire, rules};

@@ -1,8 +1,8 @@
 //! One node whose ledger is in PostgreSQL: it does what one with a ledger of its own does.
 
-use simulators::{Card, Message, Reply};
+use simulators::Card;
 
-use crate::node::{Database, Setup, amount, answered, approved, ask, merchant, until};
+use crate::node::{Database, Day, Setup, answered, approved, ask, merchant, until};
 
 #[tokio::test]
 async fn a_day_and_two_restarts() {
@@ -11,30 +11,8 @@ async fn a_day_and_two_restarts() {
         return;
     };
     let mut world = database.node("node-1").await;
-    let shop = merchant();
-    let purchase = shop.purchase(&Card::visa(), 10_000);
-    let refund = shop.refund(&purchase, 2_500);
-    let voided = shop.purchase(&Card::mastercard(), 700);
-    let reversed = shop.purchase(&Card::visa(), 900);
-    let declined = shop.purchase(&Card::visa(), 5_100);
-    let messages: Vec<(Message, &str)> = vec![
-        (purchase.clone(), "00"),
-        (refund.clone(), "00"),
-        (shop.refund(&purchase, 7_501), "61"),
-        (voided.clone(), "00"),
-        (shop.void(&voided), "00"),
-        (reversed.clone(), "00"),
-        (shop.partial_reversal(&reversed, 500), "00"),
-        (declined, "51"),
-        (shop.preauthorisation(&Card::unionpay(), 300), "00"),
-        (shop.reversal(&shop.purchase(&Card::visa(), 1)), "25"),
-    ];
-    let mut answers: Vec<Reply> = Vec::new();
-    let terminal = world.terminal().await;
-    for (message, code) in &messages {
-        answers.push(answered(&terminal, message, code).await);
-    }
-    world.saf_empty().await;
+    let mut day = Day::new();
+    day.send(&world).await;
     // Once after a clean stop, once after a crash.
     for crash in [false, true] {
         if crash {
@@ -43,21 +21,9 @@ async fn a_day_and_two_restarts() {
         } else {
             world.restart().await;
         }
-        let terminal = world.terminal().await;
-        let before = world.relayed().len();
-        for ((message, code), first) in messages.iter().zip(&answers) {
-            let again = answered(&terminal, &shop.repeat(message), code).await;
-            assert_eq!(again.message(), first.message());
-        }
-        answered(&terminal, &shop.refund(&purchase, 7_501), "61").await;
-        answered(&terminal, &shop.refund(&voided, 1), "21").await;
-        answered(&terminal, &shop.refund(&reversed, 501), "61").await;
-        answered(&terminal, &purchase.clone().set(4, amount(1)), "94").await;
-        assert_eq!(world.relayed().len(), before);
+        day.is_known(&world).await;
     }
-    let terminal = world.terminal().await;
-    approved(&terminal, &shop.refund(&purchase, 7_500)).await;
-    approved(&terminal, &shop.refund(&reversed, 500)).await;
+    day.refund_the_rest(&world).await;
     world.check_numbers();
 }
 

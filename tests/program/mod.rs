@@ -24,6 +24,12 @@ impl Run {
             stderr: String::from_utf8(output.stderr).unwrap(),
         }
     }
+
+    /// It failed, and `said`, one of its outputs, tells this.
+    pub(crate) fn failed(&self, said: &str, expected: &str) {
+        assert_eq!(self.status, 1, "{}", self.stderr);
+        assert!(said.contains(expected), "{expected}\n{said}");
+    }
 }
 
 /// Runs the binary to its end.
