@@ -164,6 +164,11 @@ impl Cold {
         })
     }
 
+    /// Brings into memory what tells that a key is not there.
+    pub(crate) fn keep_filters(&self) {
+        self.runs.keep_filters();
+    }
+
     /// Removes what was being written when all ended.
     pub(crate) fn tidy(&self) -> Result<(), ColdError> {
         self.runs.tidy()
@@ -368,6 +373,7 @@ impl Cold {
         changes.set_meta(RUNS_WORD, &self.runs.note(&manifest));
         changes.commit()?;
         self.runs.install(manifest);
+        self.runs.keep_filters();
         Ok(())
     }
 

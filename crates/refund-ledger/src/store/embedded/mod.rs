@@ -89,6 +89,9 @@ pub struct EmbeddedOptions {
 /// Bytes of memory for each record of a file of the cold store: what leads to them takes a twenty-fifth of it.
 const MEMORY_PER_FILE_RECORD: u64 = 1024;
 
+/// The part of `hot_bytes` that filters of the cold store's files may take beside it: 1.3 bytes a record.
+const FILTERS_PART: u64 = 16;
+
 /// The least and the most records of one file that follow from the memory.
 const FILE_RECORDS_MIN: u64 = 1 << 18;
 const FILE_RECORDS_MAX: u64 = 1 << 24;
@@ -130,6 +133,7 @@ impl EmbeddedOptions {
                 few.clamp(FILE_RECORDS_MIN, FILE_RECORDS_MAX)
             }),
             merged_runs: self.merged_files,
+            filter_bytes: self.hot_bytes / FILTERS_PART,
         }
     }
 

@@ -25,6 +25,7 @@ pub(crate) fn run(shared: &Shared) {
 }
 
 fn fill(shared: &Shared) -> Result<(), ColdError> {
+    shared.cold.keep_filters();
     // Tombstones are few and must all be there before memory may be called complete.
     if load(shared, true)? && load(shared, false)? {
         shared.hot.set_unloaded(0);

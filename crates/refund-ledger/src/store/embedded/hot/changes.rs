@@ -15,7 +15,7 @@ use super::pack::unpack;
 use super::shard::{LOOSE, Meta, Shard, epoch_code};
 use super::slab::Id;
 use super::{Bucket, Hot};
-use crate::{Key, Transaction};
+use crate::{Key, Sealed, Transaction};
 
 /// Records taken from a part, and places looked at, before its lock is let go.
 const TAKEN: usize = 16;
@@ -132,6 +132,10 @@ impl Hot {
 }
 
 impl Meta {
+    fn is_to_take(self, dirty: u8) -> bool {
+        self.dirty == dirty && !self.taken
+    }
+
     /// Of a record that the cold store will have, counted as `bucket`.
     fn taken_as(self, bucket: Bucket) -> Meta {
         Meta {
@@ -176,13 +180,21 @@ impl Shard {
                 return true;
             }
         }
+        let (mut places, mut found) = ([0; TAKEN], 0);
         let end = at.loose.saturating_add(LOOKS).min(self.loose.len());
-        while left > 0 && at.loose < end {
-            let place = at.loose;
-            at.loose = place.saturating_add(1);
-            left = left.saturating_sub(usize::from(
-                self.take_loose(place, dirty, interned, &spot_of, take),
-            ));
+        while found < left && at.loose < end {
+            let loose = self.loose.get(at.loose).and_then(Option::as_ref);
+            if loose.is_some_and(|loose| loose.meta.is_to_take(dirty))
+                && let Some(place) = places.get_mut(found)
+            {
+                (*place, found) = (at.loose, found.saturating_add(1));
+            }
+            at.loose = at.loose.saturating_add(1);
+        }
+        let places = places.get(..found).unwrap_or_default();
+        self.touch(places, &spot_of);
+        for place in places {
+            self.take_loose(*place, interned, &spot_of, take);
         }
         at.loose < self.loose.len()
     }
@@ -191,7 +203,7 @@ impl Shard {
     fn take_packed(&mut self, number: u64, dirty: u8, interned: &Interned, take: Take<'_>) -> bool {
         let first = self.slab.first_of(Id(number));
         let meta = first.map(Meta::from_byte);
-        let Some(meta) = meta.filter(|meta| meta.dirty == dirty && !meta.taken) else {
+        let Some(meta) = meta.filter(|meta| meta.is_to_take(dirty)) else {
             return false;
         };
         let record = unpack(self.slab.get(Id(number)), interned);
@@ -200,19 +212,33 @@ impl Shard {
         true
     }
 
-    /// As [`take_packed`](Shard::take_packed).
+    /// Reads a little of all that is needed of these records: so the processor waits for memory once for all of them, and not for
+    /// each on its own.
+    fn touch(&self, places: &[usize], spot_of: impl Fn(Key) -> Spot) {
+        let mut touched = 0_u64;
+        for place in places {
+            if let Some(Some(loose)) = self.loose.get(*place) {
+                let record = &loose.record;
+                let card = record.card.as_ref().and_then(|card| card.sealed.as_ref());
+                let sealed = card.map(Sealed::as_bytes).unwrap_or_default();
+                touched ^= record.moved ^ record.request.content ^ record.books.approved.0;
+                touched ^= u64::from(sealed.last().copied().unwrap_or(0));
+                touched ^= self.index.touch(spot_of(loose.key).hash());
+            }
+        }
+        std::hint::black_box(touched);
+    }
+
+    /// Takes a record that is not packed, and packs it unless it is open.
     fn take_loose(
         &mut self,
         place: usize,
-        dirty: u8,
         interned: &Interned,
         spot_of: impl Fn(Key) -> Spot,
         take: Take<'_>,
-    ) -> bool {
-        let loose = self.loose.get_mut(place).and_then(Option::as_mut);
-        let Some(loose) = loose.filter(|loose| loose.meta.dirty == dirty && !loose.meta.taken)
-        else {
-            return false;
+    ) {
+        let Some(loose) = self.loose.get_mut(place).and_then(Option::as_mut) else {
+            return;
         };
         take(&loose.record, loose.meta.cold);
         loose.meta = loose.meta.taken_as(loose.bucket);
@@ -223,7 +249,6 @@ impl Shard {
             let number = self.pack(&record, meta, interned);
             self.renumber(spot_of(record.key), record.key, old, number);
         }
-        true
     }
 
     /// Calls clean what has the code of a period; whether there may be more.

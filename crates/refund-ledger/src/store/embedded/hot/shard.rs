@@ -87,7 +87,7 @@ impl Known {
 pub(super) struct Loose {
     pub(super) record: Arc<Transaction>,
     pub(super) meta: Meta,
-    key: Key,
+    pub(super) key: Key,
     version: u32,
     created: u64,
     moved: u64,
@@ -120,7 +120,7 @@ pub(super) fn called(record: &Transaction) -> Option<Rrn> {
 #[derive(Debug)]
 pub(super) struct Shard {
     /// Numbers of records by the hash of their spot.
-    index: Table,
+    pub(super) index: Table,
     /// Those that are too many of one hash for the index.
     crowd: BTreeMap<(u32, Key), u64>,
     pub(super) slab: Slab,

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 mod dates;
+mod filter;
 mod gather;
 mod layout;
 mod merge;
@@ -155,6 +156,7 @@ pub(crate) struct Runs {
     /// Entries of one file at most.
     file_entries: u64,
     merged_runs: usize,
+    filter_bytes: u64,
 }
 
 /// How large files may be, and when runs are merged.
@@ -164,6 +166,8 @@ pub(crate) struct Sizes {
     pub(crate) file_entries: u64,
     /// Runs of a size that are merged to one.
     pub(crate) merged_runs: usize,
+    /// What filters may take in memory, in bytes.
+    pub(crate) filter_bytes: u64,
 }
 
 impl Default for Sizes {
@@ -171,6 +175,7 @@ impl Default for Sizes {
         Sizes {
             file_entries: 1 << 22,
             merged_runs: MERGED_RUNS,
+            filter_bytes: 64 << 20,
         }
     }
 }
@@ -190,6 +195,7 @@ impl Runs {
             next_file: AtomicU64::new(1),
             file_entries: sizes.file_entries.max(1),
             merged_runs: sizes.merged_runs.max(2),
+            filter_bytes: sizes.filter_bytes,
         };
         if let Some(noted) = noted {
             let manifest = runs.read_manifest(&mut Fields(noted))?;

@@ -1,8 +1,10 @@
 //! One file of a run, read.
 
+use std::sync::OnceLock;
+
+use super::filter::Kept;
 use super::layout::{
-    CHECKSUM_BYTES, DATES, Entry, Footer, HEADER_BYTES, INDEX, NAMES, Named, entry, filter_hash,
-    probes, sector,
+    CHECKSUM_BYTES, DATES, Entry, Footer, HEADER_BYTES, INDEX, NAMES, Named, entry,
 };
 use super::write::Lists;
 use crate::store::embedded::cold::ColdError;
@@ -10,9 +12,10 @@ use crate::store::embedded::fields::Fields;
 
 /// A whole file, of which what leads to its blocks is in memory.
 pub(crate) struct Segment {
-    from: Named,
-    footer: Footer,
+    pub(super) from: Named,
+    pub(super) footer: Footer,
     checksum: u32,
+    pub(super) kept: OnceLock<Kept>,
 }
 
 /// Where a block of entries is.
@@ -33,6 +36,7 @@ impl Segment {
             from,
             footer,
             checksum,
+            kept: OnceLock::new(),
         })
     }
 
@@ -68,16 +72,6 @@ impl Segment {
     /// Blocks of entries.
     pub(super) fn blocks(&self) -> u64 {
         self.footer.blocks
-    }
-
-    /// Whether there may be something of this merchant and STAN.
-    pub(super) fn may_hold(&self, key: u128) -> Result<bool, ColdError> {
-        let hash = filter_hash(key);
-        let table = self.footer.filter();
-        let bits = self
-            .from
-            .read_block(table, sector(hash, self.footer.sectors))?;
-        Ok(probes(hash).all(|(byte, mask)| bits.get(byte).is_some_and(|byte| byte & mask == mask)))
     }
 
     /// The number of the block that a key would be in.

@@ -42,6 +42,7 @@ fn write(runs: &Arc<Runs>, entries: &[Entry<'_>], live: u64) -> Vec<u8> {
     let manifest = runs.with(run.finish().unwrap(), live);
     let noted = runs.note(&manifest);
     runs.install(manifest);
+    runs.keep_filters();
     noted
 }
 
@@ -163,6 +164,7 @@ fn runs_hold_what_a_map_holds() {
         let sizes = Sizes {
             file_entries: [1, 3, 40, 1 << 20][random.usize(..4)],
             merged_runs: random.usize(2..6),
+            filter_bytes: [0, 4096, 1 << 20][random.usize(..3)],
         };
         let disk = disk();
         let mut runs = open(&disk, None, sizes).unwrap();
@@ -252,6 +254,56 @@ fn what_is_gone_leaves_nothing_behind() {
     assert_eq!(runs.dates().files(), 0);
     assert_eq!(runs.live(), 0);
     assert!(Disk::list(&disk, Path::new(DIR)).unwrap().is_empty());
+}
+
+/// A filter that is kept is not read again; one that is damaged, or that there is no room for, is not kept.
+#[test]
+fn filters_are_kept_as_far_as_there_is_room() {
+    let known = Known {
+        rrn: Some(1),
+        date: 7,
+        record: vec![1; 100],
+    };
+    let all: Vec<_> = (0..2000).map(|key| of(key << 70, &known)).collect();
+    for (filter_bytes, is_damaged_before, is_kept) in [
+        (1 << 20, false, true),
+        (1 << 20, true, false),
+        (5000, false, false),
+    ] {
+        let disk = disk();
+        let sizes = Sizes {
+            filter_bytes,
+            ..Sizes::default()
+        };
+        let runs = open(&disk, None, sizes).unwrap();
+        let mut run = runs.begin();
+        all.iter().for_each(|entry| put(&mut run, entry));
+        runs.install(runs.with(run.finish().unwrap(), 2000));
+        let (path, bytes) = only_file(&disk);
+        let segment = runs.manifest().runs[0].segments[0].clone();
+        let filter = segment.footer.filter();
+        let write = |bytes: &[u8]| {
+            let file = Disk::open(&disk, &path, true);
+            file.unwrap().write_at(0, bytes).unwrap();
+        };
+        let mut damaged = bytes.clone();
+        damaged[filter.offset as usize..filter.end() as usize].fill(0xAA);
+        if is_damaged_before {
+            write(&damaged);
+        }
+        runs.keep_filters();
+        write(&damaged);
+        for key in 0..500_u128 {
+            let absent = runs
+                .get(key << 70 | 1 << 69, |_| ())
+                .is_ok_and(|of| of.is_none());
+            assert_eq!(absent, is_kept);
+        }
+        write(&bytes);
+        for entry in &all {
+            assert_eq!(runs.get(entry.key, |_| ()).unwrap(), Some(()));
+        }
+    }
 }
 
 /// The name of the only file, and its bytes.
