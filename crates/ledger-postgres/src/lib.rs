@@ -21,6 +21,7 @@ mod hosts;
 mod import;
 mod keys;
 mod lane;
+mod letters;
 mod nodes;
 mod open;
 mod options;

@@ -19,6 +19,7 @@ use tokio_postgres::{Client, Row};
 use crate::access::Access;
 use crate::columns::Id;
 use crate::database::{Connection, Failure, in_time};
+use crate::letters;
 use crate::open;
 use crate::queue::Shared;
 use crate::rows::merchant_of;
@@ -352,6 +353,7 @@ impl Keeper {
         let mut connection = None;
         let mut held_since = Instant::now();
         let mut taking_over: Option<JoinHandle<()>> = None;
+        let mut looked = Instant::now();
         while !self.shared.is_closing() {
             let asked = Instant::now();
             let lasted = self.shared.lease.lasts();
@@ -369,6 +371,11 @@ impl Keeper {
                     if work && is_idle && held_since.elapsed() >= self.lease {
                         taking_over = Some(tokio::spawn(self.clone().take_over()));
                     }
+                    // Not while others' are taken over: what was read before would be heard of afterwards.
+                    if !work && is_idle && looked.elapsed() >= self.lease {
+                        looked = Instant::now();
+                        self.look_at_letters(&mut connection).await;
+                    }
                 }
                 Ok(None) => return self.shared.be_shut_out(),
                 Err(failure) => {
@@ -380,6 +387,17 @@ impl Keeper {
                 () = sleep(self.heartbeat.saturating_sub(asked.elapsed()).max(TRY_AGAIN)) => {}
                 () = self.shared.closed.notified() => {}
             }
+        }
+    }
+
+    async fn look_at_letters(&self, connection: &mut Option<Connection>) {
+        let Some(open) = connection else { return };
+        let look = letters::look(&open.client, &self.shared, self.place.writer);
+        // The lease is to be set forward in time, whatever becomes of this.
+        let came = timeout(self.heartbeat, look).await;
+        if !matches!(came, Ok(Ok(()))) {
+            tracing::debug!("dead letters were not looked at");
+            *connection = None;
         }
     }
 

@@ -179,6 +179,33 @@ fn what_a_node_leaves_that_stops_is_anothers_at_once() {
     is_all_of(&adopted(&second), &left);
 }
 
+/// An operator decides on it at another node: this one is not to count it any more.
+#[test]
+fn a_dead_letter_that_another_node_took_is_told_of() {
+    let Some(cluster) = Cluster::start("letters") else {
+        return;
+    };
+    let any = ledger(&cluster);
+    let mut first = open(&options(&any, "node-1"));
+    let mut second = open(&options(&any, "node-2"));
+    let (_, _, owed) = leave_something(&mut first);
+    first.must_commit(advance(&owed, AdviceState::Dead, 1, 300));
+    let dead = first.store.advice(owed.key).unwrap();
+    let told = |node: &Node| {
+        let mut all = Vec::new();
+        node.store.completed(&mut all);
+        all.into_iter().find_map(|completion| match completion {
+            Completion::Elsewhere(keys) => Some(keys),
+            _ => None,
+        })
+    };
+    std::thread::sleep(LEASE * 3);
+    assert_eq!(told(&first), None);
+    second.must_commit(advance(&dead, AdviceState::Sent, 2, 400));
+    assert_eq!(eventually(|| told(&first)), [owed.key]);
+    assert!(first.store.advice(owed.key).is_none());
+}
+
 /// Cut off for longer than its lease, a node knows so before anybody takes over, and afterwards stores nothing more.
 #[test]
 fn a_node_that_was_cut_off_is_suspended_and_then_taken_over() {

@@ -150,6 +150,20 @@ impl MemoryStore {
         }
     }
 
+    /// Tells this node which of these dead letters are not its own any more.
+    pub fn look_at_dead_letters(&self, known: &[AdviceKey]) {
+        let state = self.lock();
+        let is_own = |key: &&AdviceKey| {
+            let is_dead = |advice: &Arc<Advice>| advice.state == AdviceState::Dead;
+            state.advices.get(key).is_some_and(is_dead)
+                && state.senders.get(key).copied() == self.node.number
+        };
+        let elsewhere = known.iter().filter(|key| !is_own(key)).copied().collect();
+        drop(state);
+        lock(&self.node.completed).push(Completion::Elsewhere(elsewhere));
+        (self.waker)();
+    }
+
     /// From now on this node does not know whether it still is who it was; or it does again.
     pub fn suspend(&self, suspended: bool) {
         self.node.suspended.store(suspended, Ordering::Relaxed);

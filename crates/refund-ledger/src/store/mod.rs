@@ -162,6 +162,8 @@ pub enum Completion {
     /// What a node left that is gone: this one's from now on, to be taken up as at a start. Of [`Recovered`], only transactions and
     /// advices are given.
     Adopted(Box<Recovered>),
+    /// Dead letters that are not this node's any more: an operator decided on them at another one.
+    Elsewhere(Vec<AdviceKey>),
 }
 
 /// A node's part of the numbers that several nodes give out toward the same issuers and terminals: no number is in two parts.

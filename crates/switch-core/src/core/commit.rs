@@ -101,6 +101,7 @@ impl Core {
                     self.got(ticket, has_come.map(Read::Turn));
                 }
                 Completion::Adopted(left) => self.recover(&left),
+                Completion::Elsewhere(dead) => self.saf.no_more_dead(&dead),
             }
             self.run_ready();
         }

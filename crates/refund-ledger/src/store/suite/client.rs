@@ -64,7 +64,7 @@ impl<S: Store> Client<S> {
                     Completion::Got { ticket, .. }
                     | Completion::Found { ticket, .. }
                     | Completion::Turn { ticket, .. } => *ticket,
-                    Completion::Adopted(_) => continue,
+                    Completion::Adopted(_) | Completion::Elsewhere(_) => continue,
                 };
                 self.arrived.insert(id, completion);
             }

@@ -30,7 +30,7 @@ impl Core {
     pub(super) fn enqueue(&mut self, advice: Arc<Advice>, about: Option<&Transaction>) {
         let link = self.queue(advice.link);
         if advice.state == AdviceState::Dead {
-            self.saf.links[link].dead += 1;
+            self.saf.links[link].dead.insert(advice.key);
             return;
         }
         let key = advice.key;
@@ -411,7 +411,9 @@ impl Core {
         let dead = next
             .advice(key)
             .is_some_and(|next| next.state == AdviceState::Dead);
-        queue.dead += usize::from(dead);
+        if dead {
+            queue.dead.insert(key);
+        }
         if let Some(queue) = self.saf.orders.get_mut(&advice.order) {
             queue.retain(|other| *other != key);
             match queue.front().copied() {

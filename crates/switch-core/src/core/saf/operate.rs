@@ -237,8 +237,7 @@ impl Core {
         };
         tracing::warn!(link = %advice.link, transaction = %key.transaction, ordinal = key.ordinal, ?operation, "an operator decided on a dead letter");
         if let Some(queue) = self.saf.queue(advice.link) {
-            let dead = &mut self.saf.links[queue].dead;
-            *dead = dead.saturating_sub(1);
+            self.saf.links[queue].dead.remove(&key);
         }
         if operation == Operation::Discard
             && let Some(link) = self.config.link(advice.link)

@@ -27,7 +27,8 @@ pub(super) struct LinkQueue {
     /// All that wait, by their creation, unix milliseconds.
     pub(super) ages: BTreeSet<(u64, AdviceKey)>,
     pub(super) under_way: usize,
-    pub(super) dead: usize,
+    /// Dead letters of this node.
+    pub(super) dead: BTreeSet<AdviceKey>,
     /// When `Timer::Pump` and `Timer::Age` go off next; those that go off earlier or later are stale.
     pub(super) pump_at: u64,
     pub(super) age_at: u64,
@@ -40,7 +41,7 @@ impl LinkQueue {
             due: BTreeSet::new(),
             ages: BTreeSet::new(),
             under_way: 0,
-            dead: 0,
+            dead: BTreeSet::new(),
             pump_at: u64::MAX,
             age_at: u64::MAX,
         }
@@ -110,7 +111,14 @@ impl Saf {
     pub(in crate::core) fn figures(&self, link: usize) -> (usize, usize, Option<u64>) {
         let queue = &self.links[link];
         let oldest = queue.ages.first().map(|(created, _)| *created);
-        (queue.ages.len(), queue.dead, oldest)
+        (queue.ages.len(), queue.dead.len(), oldest)
+    }
+
+    /// Of these dead letters another node takes care.
+    pub(in crate::core) fn no_more_dead(&mut self, dead: &[AdviceKey]) {
+        for queue in &mut self.links {
+            queue.dead.retain(|key| !dead.contains(key));
+        }
     }
 
     /// Whether another reversal of the same transaction waits.

@@ -354,6 +354,11 @@ fn a_dead_letter_that_another_node_sends_again() {
         assert_eq!(b.status(&purchase), Status::Reversed);
         b.pass(2 * SECOND);
         assert_eq!(b.answer().code(), "68");
+        // The first node hears of it later.
+        assert_eq!((a.queue(0), b.queue(0)), ((0, 1), (0, 0)));
+        a.store.look_at_dead_letters(&[key]);
+        a.settle();
+        assert_eq!(a.queue(0), (0, 0));
     });
 }
 

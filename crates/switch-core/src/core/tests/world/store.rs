@@ -92,6 +92,10 @@ impl WorldStore {
         self.inner.take_over(&other.inner);
     }
 
+    pub(crate) fn look_at_dead_letters(&self, known: &[AdviceKey]) {
+        self.inner.look_at_dead_letters(known);
+    }
+
     pub(crate) fn suspend(&self, suspended: bool) {
         self.inner.suspend(suspended);
     }
