@@ -21,7 +21,8 @@ use std::time::{Duration, Instant};
 use refund_ledger::store::embedded::{EmbeddedOptions, EmbeddedStore};
 use refund_ledger::store::{By, Completion, Found, Query, Request, Store};
 use refund_ledger::{Cause, Change, Event};
-use refundry_benches::records::{MERCHANTS, Names, approval, commit, purchase};
+use refundry_benches::end_to_end::at;
+use refundry_benches::records::{MERCHANTS, Names, approval, commit, purchase, scattered};
 use serde_json::{Value, json};
 
 /// Items given to the store at a time.
@@ -219,17 +220,9 @@ impl Open {
     }
 }
 
-/// As good as random.
-fn scattered(number: u64) -> u64 {
-    let mut mixed = number.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    mixed = (mixed ^ mixed >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-    mixed ^ mixed >> 31
-}
-
 fn quantiles(times: &BTreeMap<&'static str, Vec<f64>>) -> Value {
     let of = |times: &Vec<f64>| {
-        let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize].round();
+        let at = |share: f64| at(times, share).round();
         json!({"p50_us": at(0.5), "p99_us": at(0.99), "max_us": at(1.0)})
     };
     let all: serde_json::Map<_, _> = times

@@ -323,8 +323,9 @@ pub(crate) fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
     values
 }
 
-/// The value at this share of sorted ones.
-pub(crate) fn at(sorted: &[f64], share: f64) -> f64 {
+/// The value at this share of sorted ones; no number where there is none.
+#[must_use]
+pub fn at(sorted: &[f64], share: f64) -> f64 {
     let last = sorted.len().saturating_sub(1);
     let place = (last as f64 * share).round() as usize;
     sorted.get(place).copied().unwrap_or(f64::NAN)

@@ -106,7 +106,7 @@ pub fn purchase(names: &Names, number: u64, amount: u64, at: u64) -> Transaction
         }),
         original: None,
         issuer: Some(Issuer {
-            link: Name::new("bank-a"),
+            link: Name::new("bank"),
             mti: 200,
             stan,
             time,
@@ -188,4 +188,13 @@ pub fn item(id: u64, event: Event, present: Option<&Arc<Transaction>>) -> Item {
 #[must_use]
 pub fn commit(id: u64, event: Event, present: Option<&Arc<Transaction>>) -> Request {
     Request::Commit(item(id, event, present))
+}
+
+/// As good as random.
+#[must_use]
+pub fn scattered(number: u64) -> u64 {
+    let mut mixed = number.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    mixed = (mixed ^ mixed >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+    mixed ^ mixed >> 31
 }
