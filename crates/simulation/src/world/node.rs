@@ -196,6 +196,7 @@ impl World {
     /// Sees to it that a node's timers go off and its store works.
     pub(super) fn wake(&mut self, machine: usize) {
         let slow = self.plan.faults.slow_syncs;
+        let longest_way = self.longest_way();
         let Machine { node, boot, .. } = &mut self.machines[machine];
         let boot = *boot;
         let Some(node) = node else { return };
@@ -221,7 +222,7 @@ impl World {
             Ledger::Shared(store) => {
                 lost = store.poisoned().is_some();
                 while let Some(batch) = store.take_batch() {
-                    let way = self.random.below(self.plan.nodes.latency);
+                    let way = self.random.below(longest_way);
                     let store = store.clone();
                     events.push((way, Event::AtDatabase { store, batch }));
                 }

@@ -147,7 +147,17 @@ impl World {
     }
 
     fn way_to_database(&mut self) -> u64 {
-        self.random.below(self.plan.nodes.latency)
+        let longest = self.longest_way();
+        self.random.below(longest)
+    }
+
+    /// Longest way to the database; a short one for everybody in the end.
+    pub(super) fn longest_way(&self) -> u64 {
+        if self.ending {
+            MILLISECOND
+        } else {
+            self.plan.nodes.latency
+        }
     }
 
     fn shared_store(&self, boot: u64) -> Option<(usize, Arc<SharedStore>)> {

@@ -130,6 +130,10 @@ impl Core {
         record: &Arc<Transaction>,
         task: &Task,
     ) -> Result<Outcome, Interrupt> {
+        if record.key.generation(0) == asking.asked.key {
+            // It came between the look at the own name and the one by its STAN, at another node.
+            return self.repeat(asking, record, false, task);
+        }
         let Some(slot) = self.marker_slot(asking.asked.key, task)? else {
             return self.repeat(asking, record, true, task);
         };

@@ -209,10 +209,11 @@ impl Core {
             .iter()
             .filter(fits)
             .max_by_key(|record| record.created);
-        newest
+        let record = newest
             .map(|record| self.own_record(record.key, 0, task))
-            .transpose()
-            .map(Option::flatten)
+            .transpose()?
+            .flatten();
+        Ok(record.filter(|record| record.status != Status::Unsent))
     }
 
     /// A reversal named the request's STAN without its DE 7.
