@@ -186,6 +186,10 @@ impl Core {
             return Outcome::Done;
         };
         let before = waiting.advice.clone();
+        if waiting.state == WaitState::Closing || !before.is_open() {
+            // Its end counts them, too. Where the count was not taken at first, that may be on record already.
+            return Outcome::Done;
+        }
         let event = decide::advice_sent_again(&before, waiting.attempts, self.now / 1000);
         let mut after = Working::new();
         after.put_advice(before.clone());
