@@ -218,21 +218,28 @@ fn a_node_that_was_cut_off_is_suspended_and_then_taken_over() {
     let url = format!("postgres://refundry@127.0.0.1:{}/{database}", way.port());
     let behind = PostgresOptions {
         url,
+        wait_max: Duration::from_secs(60),
         ..options(&any, "node-1")
     };
     let mut first = open(&behind);
     let second = open(&options(&any, "node-2"));
     let left = leave_something(&mut first);
     way.hold();
+    let on_its_way = first.submit(vec![create(&purchase(8, 300))]);
     eventually(|| (first.store.standing() == Standing::Suspended).then_some(()));
     let mut early = Vec::new();
     second.store.completed(&mut early);
     assert!(early.is_empty(), "{early:?}");
     is_all_of(&adopted(&second), &left);
     assert_eq!(first.store.standing(), Standing::Suspended);
+    way.cut();
     way.open();
     eventually(|| (first.store.standing() == Standing::TakenOver).then_some(()));
     assert!(first.store.poisoned().is_some());
+    assert!(matches!(
+        first.wait(on_its_way[0]),
+        Completion::Never { .. }
+    ));
     assert!(matches!(
         first.commit(create(&purchase(9, 300))),
         Completion::Never { .. }
@@ -262,6 +269,42 @@ fn a_node_that_is_alone_goes_on_after_an_interruption() {
     way.open();
     eventually(|| (node.store.standing() == Standing::Holds).then_some(()));
     node.must_commit(create(&purchase(1, 100)));
+}
+
+/// The database was out of everybody's reach: who is back first does not take the others for dead.
+#[test]
+fn nobody_is_taken_over_for_an_interruption_of_all() {
+    const LONG: Duration = Duration::from_secs(3);
+    let Some(cluster) = Cluster::start("all_cut_off") else {
+        return;
+    };
+    let any = ledger(&cluster);
+    let database = any.url.rsplit('/').next().unwrap();
+    let [(first, way), (second, other)] = ["node-1", "node-2"].map(|node| {
+        let way = Way::to(cluster.address());
+        let node = open(&PostgresOptions {
+            url: format!("postgres://refundry@127.0.0.1:{}/{database}", way.port()),
+            lease: LONG,
+            ..options(&any, node)
+        });
+        (node, way)
+    });
+    let stands = |node: &Node, as_it: Standing| {
+        eventually(|| (node.store.standing() == as_it).then_some(()));
+    };
+    way.hold();
+    other.hold();
+    stands(&first, Standing::Suspended);
+    stands(&second, Standing::Suspended);
+    std::thread::sleep(LONG / 2);
+    way.open();
+    stands(&first, Standing::Holds);
+    std::thread::sleep(LONG / 4);
+    other.open();
+    stands(&second, Standing::Holds);
+    std::thread::sleep(LONG * 2);
+    assert_eq!(first.store.standing(), Standing::Holds);
+    assert_eq!(second.store.standing(), Standing::Holds);
 }
 
 #[test]
