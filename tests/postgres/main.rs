@@ -10,3 +10,4 @@ mod one_node;
 mod program;
 mod several_nodes;
 mod starts;
+mod trial;
