@@ -1,17 +1,17 @@
 //! A store in memory: nothing survives. For tests of whoever decides, and the reference for the engines' test suite.
 
+mod records;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use self::records::State;
 use super::{
-    By, CANDIDATES_MAX, Completion, Cursor, Found, Item, Page, Peek, Query, Recovered, Request,
-    Share, Standing, Stats, Store, StoreError, Waker,
+    Completion, Cursor, Found, Page, Peek, Query, Recovered, Request, Share, Standing, Stats,
+    Store, StoreError, Waker,
 };
-use crate::{
-    Advice, AdviceKey, AdviceState, Change, Event, Key, KeyId, Kind, Name, Stan, Transaction,
-    WireTime, Working,
-};
+use crate::{Advice, AdviceKey, AdviceState, Key, KeyId, Transaction};
 
 /// Keeps everything in two maps behind one lock; completes requests within [`Store::submit`].
 ///
@@ -38,26 +38,6 @@ struct Node {
 
 /// Nodes on the same records at most.
 const NODES_MAX: u32 = 16;
-
-#[derive(Default)]
-struct State {
-    transactions: BTreeMap<Key, Arc<Transaction>>,
-    advices: BTreeMap<AdviceKey, Arc<Advice>>,
-    key_ids: Vec<KeyId>,
-    /// The DE 7 and STAN given out last, by slot and link.
-    last_sent: BTreeMap<(u32, &'static str), (Name, WireTime, Stan)>,
-    last_event: u64,
-    /// Reads from memory are refused, so that callers take the long way.
-    forgetful: bool,
-    poisoned: Option<StoreError>,
-    /// The nodes that have been there.
-    nodes: u32,
-    /// Those that others have taken over from.
-    gone: BTreeSet<u32>,
-    /// Whose what is open or waits is.
-    owners: BTreeMap<Key, u32>,
-    senders: BTreeMap<AdviceKey, u32>,
-}
 
 impl MemoryStore {
     /// An empty store.
@@ -248,217 +228,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex
         .lock()
         .unwrap_or_else(|poisoned| poisoned.into_inner())
-}
-
-impl State {
-    fn answer(&mut self, request: Request, node: &Node) -> Completion {
-        match request {
-            Request::Commit(item) => self.commit(item, node.number, node.slot),
-            Request::Get { ticket, key } => Completion::Got {
-                ticket,
-                record: Ok(self.transactions.get(&key).cloned()),
-            },
-            Request::Find { ticket, query } => Completion::Found {
-                ticket,
-                found: Ok(self.find(query)),
-            },
-            Request::Turn { ticket, advice } => Completion::Turn {
-                ticket,
-                has_come: Ok(self.turn_has_come(advice)),
-            },
-        }
-    }
-
-    fn commit(&mut self, item: Item, node: Option<u32>, slot: u32) -> Completion {
-        if self.poisoned.is_some() {
-            return Completion::Unknown { item: item.id };
-        }
-        if node.is_some_and(|node| self.gone.contains(&node)) {
-            return Completion::Never { item: item.id };
-        }
-        if !self.expected(&item.event) {
-            return Completion::Conflict {
-                item: item.id,
-                present: self.present(&item.event),
-            };
-        }
-        self.last_event = self.last_event.max(item.event.at);
-        // What the decision only read may have moved on since.
-        for key in item.event.transactions() {
-            if let Some(transaction) = item.next.get(key) {
-                self.transactions.insert(key, transaction.clone());
-            }
-        }
-        for key in item.event.advices() {
-            if let Some(advice) = item.next.advice(key) {
-                self.advices.insert(key, advice.clone());
-            }
-        }
-        if let Some(node) = node {
-            self.own(&item, node);
-        }
-        for change in &item.event.changes {
-            if let Some((link, time, stan)) = sent(change, &item.next) {
-                let known = self.last_sent.entry((slot, link.as_str()));
-                let known = known.or_insert((link, time, stan));
-                if stan.is_after(known.2) {
-                    *known = (link, time, stan);
-                }
-            }
-        }
-        Completion::Committed { item }
-    }
-
-    /// What an item opens is its node's, until it is closed; an advice is of who changed it last.
-    fn own(&mut self, item: &Item, node: u32) {
-        for key in item.event.transactions() {
-            let is_open =
-                |record: &Arc<Transaction>| record.is_open() || record.is_awaited(self.last_event);
-            if item.next.get(key).is_some_and(is_open) {
-                self.owners.entry(key).or_insert(node);
-            } else {
-                self.owners.remove(&key);
-            }
-        }
-        for key in item.event.advices() {
-            self.senders.insert(key, node);
-        }
-    }
-
-    /// What is open, of one node or of all.
-    fn left(&self, of: Option<u32>) -> Recovered {
-        Recovered {
-            transactions: self.with_originals(self.open_of(of)),
-            advices: self.advices_of(of),
-            ..Recovered::default()
-        }
-    }
-
-    fn open_of(&self, of: Option<u32>) -> Vec<Arc<Transaction>> {
-        let is_open =
-            |known: &&Arc<Transaction>| known.is_open() || known.is_awaited(self.last_event);
-        let is_its =
-            |known: &&Arc<Transaction>| of.is_none() || self.owners.get(&known.key).copied() == of;
-        let all = self.transactions.values();
-        all.filter(is_open).filter(is_its).cloned().collect()
-    }
-
-    /// Transactions with what they name as original.
-    fn with_originals(&self, open: Vec<Arc<Transaction>>) -> Vec<Arc<Transaction>> {
-        let named = open.iter().filter_map(|known| known.original);
-        let named = named.filter_map(|key| self.transactions.get(&key));
-        let named: Vec<_> = named.cloned().collect();
-        let all = open.into_iter().chain(named);
-        let all: BTreeMap<Key, _> = all.map(|known| (known.key, known)).collect();
-        all.into_values().collect()
-    }
-
-    /// Advices that wait or are dead letters, of one node or of all.
-    fn advices_of(&self, of: Option<u32>) -> Vec<Arc<Advice>> {
-        let waits = |advice: &&Arc<Advice>| advice.state != AdviceState::Done;
-        let is_its =
-            |advice: &&Arc<Advice>| of.is_none() || self.senders.get(&advice.key).copied() == of;
-        let all = self.advices.values();
-        all.filter(waits).filter(is_its).cloned().collect()
-    }
-
-    fn turn_has_come(&self, key: AdviceKey) -> bool {
-        let Some(own) = self.advices.get(&key) else {
-            return true;
-        };
-        let sender = |key| self.senders.get(key);
-        let goes_first = |other: &Arc<Advice>| match other.state {
-            AdviceState::Sent => true,
-            AdviceState::Waiting if other.key.transaction == key.transaction => other.key < key,
-            AdviceState::Waiting => (other.created, other.key) < (own.created, key),
-            AdviceState::Done | AdviceState::Dead => false,
-        };
-        let mut others = self
-            .advices
-            .values()
-            .filter(|other| other.order == own.order && sender(&other.key) != sender(&key));
-        !others.any(goes_first)
-    }
-
-    fn expected(&self, event: &Event) -> bool {
-        event.changes.iter().all(|change| {
-            let (present, version) = match change {
-                Change::Create(made) => (
-                    self.transactions.get(&made.key).map(|known| known.version),
-                    made.version,
-                ),
-                Change::Update { key, version, .. } => (
-                    self.transactions.get(key).map(|known| known.version),
-                    *version,
-                ),
-                Change::CreateAdvice(made) => (
-                    self.advices.get(&made.key).map(|known| known.version),
-                    made.version,
-                ),
-                Change::UpdateAdvice { key, version, .. } => {
-                    (self.advices.get(key).map(|known| known.version), *version)
-                }
-                Change::Number { .. } => return true,
-            };
-            present.unwrap_or(0).checked_add(1) == Some(version)
-        })
-    }
-
-    fn present(&self, event: &Event) -> Working {
-        let mut present = Working::new();
-        event
-            .transactions()
-            .filter_map(|key| self.transactions.get(&key))
-            .for_each(|known| present.put(known.clone()));
-        event
-            .advices()
-            .filter_map(|key| self.advices.get(&key))
-            .for_each(|known| present.put_advice(known.clone()));
-        present
-    }
-
-    fn find(&self, query: Query) -> Found {
-        let matches = |transaction: &&Arc<Transaction>| {
-            transaction.merchant_key() == query.merchant
-                && match query.by {
-                    By::StanTime(stan, time) => {
-                        transaction.key.stan() == stan && transaction.key.time() == time
-                    }
-                    By::Stan(stan) => transaction.key.stan() == stan,
-                    By::Time(time) => transaction.key.time() == time,
-                    By::Rrn(rrn) => {
-                        transaction.kind == Kind::Purchase && transaction.request.rrn == rrn
-                    }
-                }
-        };
-        let found: Vec<_> = self
-            .transactions
-            .values()
-            .filter(matches)
-            .take(CANDIDATES_MAX)
-            .cloned()
-            .collect();
-        if found.len() == CANDIDATES_MAX {
-            Found::TooMany
-        } else {
-            Found::All(found)
-        }
-    }
-}
-
-/// The DE 7 and STAN that a change puts to use toward a link.
-fn sent(change: &Change, next: &Working) -> Option<(Name, WireTime, Stan)> {
-    let issuer = match change {
-        Change::Create(made) => made.issuer?,
-        Change::Update { patch, .. } => patch.issuer?,
-        Change::UpdateAdvice { key, sent, .. } => {
-            let (stan, time) = (*sent)?;
-            return Some((next.advice(*key)?.link, time, stan));
-        }
-        Change::Number { link, stan, time } => return Some((*link, *time, *stan)),
-        Change::CreateAdvice(_) => return None,
-    };
-    Some((issuer.link, issuer.time, issuer.stan))
 }
 
 impl Store for MemoryStore {
