@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use foldhash::{HashMap, HashMapExt, HashSet};
 use refund_ledger::store::{Completion, Item};
-use refund_ledger::{Advice, AdviceKey, Change, Key, Name, Stan, Transaction, WireTime, Working};
+use refund_ledger::{Advice, AdviceKey, Change, Key, Name, Transaction, Working};
 use tokio::time::Instant;
 
 use crate::rows::{Before, MerchantRow, Openness, Writes, merchant_of, openness, text};
@@ -242,7 +242,7 @@ impl Overlay {
         for (_, Waiting { item, number, .. }) in fitting {
             writes.event(&item.event, *number);
             for change in &item.event.changes {
-                if let Some((link, time, stan)) = sent(change, &item.next) {
+                if let Some((link, time, stan)) = change.sent(&item.next) {
                     writes.number(link, time, stan, *number);
                 }
             }
@@ -305,19 +305,4 @@ pub(crate) fn committed(
             },
         )
         .collect()
-}
-
-/// The DE 7 and STAN that a change puts to use toward a link.
-fn sent(change: &Change, next: &Working) -> Option<(Name, WireTime, Stan)> {
-    let issuer = match change {
-        Change::Create(made) => made.issuer?,
-        Change::Update { patch, .. } => patch.issuer?,
-        Change::UpdateAdvice { key, sent, .. } => {
-            let (stan, time) = (*sent)?;
-            return Some((next.advice(*key)?.link, time, stan));
-        }
-        Change::Number { link, stan, time } => return Some((*link, *time, *stan)),
-        Change::CreateAdvice(_) => return None,
-    };
-    Some((issuer.link, issuer.time, issuer.stan))
 }

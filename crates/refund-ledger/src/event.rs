@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     Advice, AdviceKey, AdviceState, Answer, Column, Issuer, Key, MinorUnits, Name, Posting, Stan,
-    Status, Transaction, VoidState, WireTime,
+    Status, Transaction, VoidState, WireTime, Working,
 };
 
 /// Why an event was made; for reports and whoever follows the stream.
@@ -164,5 +164,22 @@ impl Event {
             Change::UpdateAdvice { key, .. } => Some(*key),
             Change::Create(_) | Change::Update { .. } | Change::Number { .. } => None,
         })
+    }
+}
+
+impl Change {
+    /// The DE 7 (MMDDhhmmss) and DE 11 that it puts to use, and toward which link; `next` are the records as it leaves them. None where it sends nothing new.
+    pub fn sent(&self, next: &Working) -> Option<(Name, WireTime, Stan)> {
+        let issuer = match self {
+            Change::Create(made) => made.issuer?,
+            Change::Update { patch, .. } => patch.issuer?,
+            Change::UpdateAdvice { key, sent, .. } => {
+                let (stan, time) = (*sent)?;
+                return Some((next.advice(*key)?.link, time, stan));
+            }
+            Change::Number { link, stan, time } => return Some((*link, *time, *stan)),
+            Change::CreateAdvice(_) => return None,
+        };
+        Some((issuer.link, issuer.time, issuer.stan))
     }
 }

@@ -272,8 +272,13 @@ impl Shared {
                 Change::UpdateAdvice { key, .. } => self.apply_advice(progress, *key, next),
                 Change::Number { .. } => {}
             }
-            if let Some(sent) = sent(change, event.at, next) {
-                progress.meta.sent(sent);
+            if let Some((link, time, stan)) = change.sent(next) {
+                progress.meta.sent(Sent {
+                    link,
+                    at: event.at,
+                    time,
+                    stan,
+                });
             }
         }
     }
@@ -375,39 +380,6 @@ impl Shared {
         }
         Ok(())
     }
-}
-
-/// The STAN and DE 7 that a change puts to use toward a link.
-fn sent(change: &Change, at: u64, next: &Working) -> Option<Sent> {
-    let issuer = match change {
-        Change::Create(made) => made.issuer?,
-        Change::Update { patch, .. } => patch.issuer?,
-        Change::UpdateAdvice { key, sent, .. } => {
-            let (stan, time) = (*sent)?;
-            let link = next.advice(*key)?.link;
-            return Some(Sent {
-                link,
-                at,
-                time,
-                stan,
-            });
-        }
-        Change::Number { link, stan, time } => {
-            return Some(Sent {
-                link: *link,
-                at,
-                time: *time,
-                stan: *stan,
-            });
-        }
-        Change::CreateAdvice(_) => return None,
-    };
-    Some(Sent {
-        link: issuer.link,
-        at,
-        time: issuer.time,
-        stan: issuer.stan,
-    })
 }
 
 /// The version that a record must have before a change.

@@ -81,7 +81,7 @@ impl State {
             self.own(&item, node);
         }
         for change in &item.event.changes {
-            if let Some((link, time, stan)) = sent(change, &item.next) {
+            if let Some((link, time, stan)) = change.sent(&item.next) {
                 let known = self.last_sent.entry((slot, link.as_str()));
                 let known = known.or_insert((link, time, stan));
                 if stan.is_after(known.2) {
@@ -227,19 +227,4 @@ impl State {
             Found::All(found)
         }
     }
-}
-
-/// The DE 7 and STAN that a change puts to use toward a link.
-fn sent(change: &Change, next: &Working) -> Option<(Name, WireTime, Stan)> {
-    let issuer = match change {
-        Change::Create(made) => made.issuer?,
-        Change::Update { patch, .. } => patch.issuer?,
-        Change::UpdateAdvice { key, sent, .. } => {
-            let (stan, time) = (*sent)?;
-            return Some((next.advice(*key)?.link, time, stan));
-        }
-        Change::Number { link, stan, time } => return Some((*link, *time, *stan)),
-        Change::CreateAdvice(_) => return None,
-    };
-    Some((issuer.link, issuer.time, issuer.stan))
 }
