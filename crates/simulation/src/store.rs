@@ -276,7 +276,7 @@ impl Shift {
         }
     }
 
-    /// All that is left, but that what was committed may not be in memory yet.
+    /// All that is left, but that what was committed may not have been told yet.
     fn rest(&mut self, store: &SteppedStore<SimulatedDisk>) {
         store.read(self.random.below(4) as usize);
         while !self.requests.is_empty() {

@@ -111,7 +111,7 @@ pub enum Request {
 /// What came of a [`Request`].
 #[derive(Clone, Debug)]
 pub enum Completion {
-    /// Durable; [`Store::peek`] shows it from now on.
+    /// Durable; [`Store::peek`] shows it, and may have done so for a while.
     Committed {
         /// The item, as it was submitted.
         item: Item,
@@ -289,8 +289,8 @@ pub trait Store: Send + Sync {
     /// Takes requests, in order; empties `requests`. Never waits for a disk or a network.
     fn submit(&self, requests: &mut Vec<Request>);
 
-    /// Appends what was completed since the last call, in order. What was committed is in memory from then on: whoever calls
-    /// this is who takes the time for that. Never waits for a disk or a network.
+    /// Appends what was completed since the last call, in order. What was committed is in memory by then. Never waits for a disk
+    /// or a network.
     fn completed(&self, completions: &mut Vec<Completion>);
 
     /// What the start found.

@@ -259,7 +259,7 @@ impl Store for EmbeddedStore {
     }
 
     fn completed(&self, completions: &mut Vec<Completion>) {
-        self.shared.settle(completions);
+        self.shared.take_completed(completions);
     }
 
     fn recovered(&self) -> Recovered {

@@ -476,10 +476,6 @@ pub(crate) fn finish(
     journal: Box<dyn CloseJournal>,
     checkpointer: &mut Checkpointer,
 ) -> Result<(), StoreError> {
-    // What is durable, and nobody asked for yet.
-    let mut completions = Vec::new();
-    shared.settle(&mut completions);
-    lock(&shared.completed).append(&mut completions);
     // Much that changed is left to the next start, which replays it faster than it is written here: a stop is not held up.
     let quick = lock(&shared.progress).changed <= CLOSE_CHANGES_MAX;
     if quick {

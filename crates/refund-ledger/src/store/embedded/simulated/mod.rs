@@ -12,9 +12,9 @@ pub use cold::{Loses, SimulatedCold};
 
 use super::checkpoint::{Checkpointer, make_room};
 use super::cold::Cold;
-use super::commit;
+use super::commit::Committer;
 use super::disk::Disk;
-use super::journal::{Journal, LedgerId};
+use super::journal::LedgerId;
 use super::meta::Meta;
 use super::open::{Places, finish, open_parts};
 use super::shared::{Shared, lock};
@@ -38,7 +38,7 @@ const LEDGER: LedgerId = LedgerId(*b"simulated ledger");
 pub struct SteppedStore<D: Disk> {
     /// Answers from memory, takes requests, gives completions.
     store: EmbeddedStore,
-    journal: Mutex<Journal<D>>,
+    committer: Mutex<Committer<D>>,
     checkpointer: Mutex<Checkpointer>,
 }
 
@@ -89,7 +89,7 @@ impl<D: Disk> SteppedStore<D> {
                 threads: Mutex::new(None),
                 _folder: None,
             },
-            journal: Mutex::new(parts.journal),
+            committer: Mutex::new(Committer::new(parts.journal)),
             checkpointer: Mutex::new(parts.checkpointer),
         })
     }
@@ -111,12 +111,12 @@ impl<D: Disk> SteppedStore<D> {
             .shared()
             .commits
             .with(|intake| intake.drop_before.take());
-        let mut journal = lock(&self.journal);
+        let mut committer = lock(&self.committer);
         if let Some(number) = drop_before {
             // They are dropped again after the next checkpoint; what they hold is safe twice.
-            let _ = journal.drop_before(number);
+            let _ = committer.journal.drop_before(number);
         }
-        commit::write_next(self.shared(), &mut journal, meanwhile, Some(heard))
+        committer.write_next(self.shared(), meanwhile, Some(heard))
     }
 
     /// Answers up to so many of the reads that wait.
@@ -167,7 +167,7 @@ impl<D: Disk> SteppedStore<D> {
     /// Makes the next journal segment ready.
     pub fn prepare(&self) {
         // That the disk is full is found out by the next batch, too.
-        let _ = lock(&self.journal).prepare();
+        let _ = lock(&self.committer).journal.prepare();
     }
 
     /// A clean stop.
@@ -175,8 +175,9 @@ impl<D: Disk> SteppedStore<D> {
     /// # Errors
     /// Where that fails; then it is as after a crash.
     pub fn close(self) -> Result<(), StoreError> {
-        let journal = self.journal.into_inner();
-        let journal = Box::new(journal.unwrap_or_else(PoisonError::into_inner));
+        let committer = self.committer.into_inner();
+        let committer = committer.unwrap_or_else(PoisonError::into_inner);
+        let journal = Box::new(committer.journal);
         let checkpointer = self.checkpointer.into_inner();
         let mut checkpointer = checkpointer.unwrap_or_else(PoisonError::into_inner);
         finish(&self.store.shared, journal, &mut checkpointer)

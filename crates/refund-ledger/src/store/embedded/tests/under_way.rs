@@ -8,6 +8,8 @@ use crate::store::embedded::disk::{Fault, SimulatedDisk};
 use crate::store::embedded::simulated::{SimulatedCold, SteppedStore};
 use crate::store::suite::{change, create, hold, patch, purchase, refund};
 use crate::{MinorUnits, Patch, Stan, Transaction, Working, decide};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 fn submit(store: &Stepped, items: Vec<Item>) {
     let mut requests = items.into_iter().map(Request::Commit).collect();
@@ -30,16 +32,28 @@ fn originals(store: &Stepped) -> u64 {
 }
 
 #[test]
-fn memory_shows_what_was_told_as_committed_alone() {
-    let (disk, cold) = (SimulatedDisk::new(1), SimulatedCold::default());
-    let store = stepped(&disk, &cold, 1 << 30).unwrap();
-    let bought = purchase(1, 100);
-    submit(&store, vec![item(1, create(&bought))]);
-    assert_eq!(known(&store, bought.key), None, "under way");
-    write(&store);
-    assert_eq!(known(&store, bought.key), None, "durable");
-    assert_eq!(told(completed(&store)), [(1, "committed")]);
-    assert_eq!(known(&store, bought.key), Some(bought));
+fn memory_shows_what_is_durable_alone() {
+    for fails in [false, true] {
+        let (disk, cold) = (SimulatedDisk::new(1), SimulatedCold::default());
+        let store = stepped(&disk, &cold, 1 << 30).unwrap();
+        let bought = purchase(1, 100);
+        submit(&store, vec![item(1, create(&bought))]);
+        assert_eq!(known(&store, bought.key), None, "submitted");
+        let mut meanwhile = || {
+            assert_eq!(known(&store, bought.key), None, "judged");
+            assert_eq!(told(completed(&store)), [], "neither yes nor no yet");
+            if fails {
+                disk.fail_at(disk.operations(), Fault::Error);
+            }
+        };
+        assert!(store.commit(&mut meanwhile, &mut |_| ()));
+        let (outcome, seen) = match fails {
+            true => ("unknown", None),
+            false => ("committed", Some(bought.clone())),
+        };
+        assert_eq!(known(&store, bought.key), seen);
+        assert_eq!(told(completed(&store)), [(1, outcome)]);
+    }
 }
 
 /// What is durable, and was never told, is there after a clean stop and after a crash.
@@ -65,10 +79,11 @@ fn what_nobody_asked_for_is_kept() {
     }
 }
 
-/// Items that come while a batch is being written are judged on what it will make, and believed only if it is.
+/// Items are judged on what those before them make, in the same round or in one that is being written, and believed only if that is
+/// durable.
 #[test]
-fn a_batch_goes_on_from_the_one_that_is_being_written() {
-    for fails in [false, true] {
+fn an_item_goes_on_from_those_before_it() {
+    for (together, fails) in [(false, false), (false, true), (true, false), (true, true)] {
         let (disk, cold) = (SimulatedDisk::new(1), SimulatedCold::default());
         let store = stepped(&disk, &cold, 1 << 30).unwrap();
         let bought = purchase(1, 100);
@@ -79,19 +94,21 @@ fn a_batch_goes_on_from_the_one_that_is_being_written() {
             refund(4, &bought, 50, 200),
         );
         let held = after(&one, &bought);
-        submit(&store, vec![item(2, hold(&one, &bought))]);
+        let first = item(2, hold(&one, &bought));
+        let mut others = vec![item(3, hold(&two, &held)), item(4, hold(&three, &bought))];
+        submit(&store, vec![first]);
+        if together {
+            submit(&store, std::mem::take(&mut others));
+        }
         let mut meanwhile = || {
-            submit(
-                &store,
-                vec![item(3, hold(&two, &held)), item(4, hold(&three, &bought))],
-            );
+            submit(&store, std::mem::take(&mut others));
             assert_eq!(told(completed(&store)), [], "neither yes nor no yet");
             if fails {
                 disk.fail_at(disk.operations(), Fault::Error);
             }
         };
         assert!(store.commit(&mut meanwhile, &mut |_| ()));
-        write(&store);
+        assert_eq!(store.commit(&mut || (), &mut |_| ()), !together);
         let expected = if fails {
             [(2, "unknown"), (3, "unknown"), (4, "unknown")]
         } else {
@@ -103,7 +120,7 @@ fn a_batch_goes_on_from_the_one_that_is_being_written() {
     }
 }
 
-/// Records that are not in memory are read before the next batch; what shares a key waits behind, what does not goes first.
+/// Records that are not in memory are read before the batch is written; what shares a key waits behind, what does not goes first.
 #[test]
 fn items_of_one_key_stay_in_order_behind_a_read() {
     let (disk, cold) = (SimulatedDisk::new(1), SimulatedCold::default());
@@ -204,12 +221,14 @@ fn a_record_may_leave_memory_while_an_item_is_under_way() {
     commit(&store, vec![item(1, create(&bought))]);
     let refunded = refund(2, &bought, 600, 200);
     submit(&store, vec![item(2, hold(&refunded, &bought))]);
-    write(&store);
-    store.checkpoint(&|_| ());
-    assert!(matches!(
-        store.store().peek(bought.key, 0),
-        Peek::NotInMemory
-    ));
+    let mut meanwhile = || {
+        store.checkpoint(&|_| ());
+        assert!(matches!(
+            store.store().peek(bought.key, 0),
+            Peek::NotInMemory
+        ));
+    };
+    assert!(store.commit(&mut meanwhile, &mut |_| ()));
     assert_eq!(told(completed(&store)), [(2, "committed")]);
     assert_eq!(originals(&store), 1);
     store.checkpoint(&|_| ());
@@ -228,11 +247,21 @@ fn a_name_that_is_being_dropped_is_not_free_yet() {
     let store = stepped(&disk, &cold, 1 << 30).unwrap();
     let bought = purchase(1, 100);
     let shared = &store.store().shared;
+    let gate = shared.gate.write().unwrap();
     assert!(lock(&shared.judge).drops(bought.key, || true));
     submit(&store, vec![item(1, create(&bought))]);
-    assert!(shared.commits.with(|intake| intake.next_batch().is_none()));
-    lock(&shared.judge).dropped();
-    write(&store);
+    let is_gone = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut meanwhile = || assert!(is_gone.load(Ordering::SeqCst));
+            assert!(store.commit(&mut meanwhile, &mut |_| ()));
+        });
+        // Time for what must not happen.
+        std::thread::sleep(Duration::from_millis(30));
+        is_gone.store(true, Ordering::SeqCst);
+        lock(&shared.judge).dropped();
+        drop(gate);
+    });
     assert_eq!(told(completed(&store)), [(1, "committed")]);
 }
 
@@ -255,11 +284,11 @@ fn a_record_does_not_leave_the_ledger_while_an_item_is_under_way() {
         let refunded = refund(3, &bought, 600, 3 * retention_ms);
         if under_way {
             submit(&store, vec![item(3, hold(&refunded, &bought))]);
-        }
-        store.checkpoint(&|_| ());
-        if under_way {
-            write(&store);
+            let mut meanwhile = || store.checkpoint(&|_| ());
+            assert!(store.commit(&mut meanwhile, &mut |_| ()));
             assert_eq!(told(completed(&store)), [(3, "committed")]);
+        } else {
+            store.checkpoint(&|_| ());
         }
         assert_eq!(known(&store, bought.key).is_some(), under_way);
         assert_eq!(originals(&store), 1 + u64::from(under_way));
