@@ -15,7 +15,7 @@ use simulators::issuer::Rule;
 pub use self::load::LoadArgs;
 use crate::config::{Address, parse_duration};
 use crate::telemetry::LogFormat;
-use crate::{Failure, commands, presets, telemetry};
+use crate::{Failure, allocator, commands, presets, telemetry};
 
 /// The whole command line.
 #[derive(Parser, Debug)]
@@ -507,6 +507,7 @@ pub enum ExportFormat {
 
 /// Runs the program with these arguments, the program's own name first. Logs and messages go to stderr, results to stdout.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    allocator::set_up();
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {

@@ -3,12 +3,7 @@
 //! This crate is the program around the switch: command line, configuration, keys, logs, metrics, and the only clock. What a
 //! message means is decided in `switch-core`, what is left of an original in `refund-ledger`.
 
-// Records and messages are many small allocations that one thread makes and another frees: see docs/decisions/allocator.md.
-// Tests count what is allocated.
-#[cfg(not(test))]
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
+mod allocator;
 pub mod cli;
 pub mod clock;
 pub mod commands;
