@@ -85,6 +85,21 @@ impl Check {
         }
     }
 
+    /// The same of at most sixteen bytes, where these are mostly digits or characters: kept short, so that it is inlined.
+    #[inline(always)]
+    pub(crate) fn passes_short(self, bytes: &[u8]) -> bool {
+        if bytes.len() < 2 || bytes.len() > BLOCK {
+            return self.passes(bytes);
+        }
+        let (first, last) = two_words(bytes);
+        match self {
+            Self::Digits => (DIGITS.lacks(first) | DIGITS.lacks(last)) & HIGH == 0,
+            Self::Printable => (PRINTABLE.lacks(first) | PRINTABLE.lacks(last)) & HIGH == 0,
+            Self::Free => (lacks_free(first) | lacks_free(last)) & HIGH == 0,
+            other => other.passes(bytes),
+        }
+    }
+
     /// Whether all bytes pass. A `false` may be due to an unused nibble, which [`fault`] overlooks.
     #[inline]
     pub(crate) fn passes(self, bytes: &[u8]) -> bool {
@@ -122,11 +137,13 @@ fn printable(bytes: &[u8]) -> bool {
 
 #[inline(never)]
 fn free(bytes: &[u8]) -> bool {
-    none(
-        bytes,
-        |byte| (byte < b' ') | (byte == 0x7F),
-        |word| PRINTABLE.lacks(word) & !word,
-    )
+    none(bytes, |byte| (byte < b' ') | (byte == 0x7F), lacks_free)
+}
+
+/// The highest bit of each byte that is a control character.
+#[inline(always)]
+const fn lacks_free(word: u64) -> u64 {
+    PRINTABLE.lacks(word) & !word
 }
 
 #[inline(never)]
@@ -429,6 +446,17 @@ pub(crate) fn fits(format: Format, value: &[u8]) -> bool {
         Format::Z => track(value),
         Format::Xn => Check::Signed.passes(value),
         Format::B | Format::Any => true,
+    }
+}
+
+/// The same of `an` or `ans` characters whose number is known, sixteen at most.
+#[inline(always)]
+pub(crate) fn fits_short<const N: usize>(format: Format, value: &[u8; N]) -> bool {
+    const { assert!(N <= BLOCK) };
+    match format {
+        Format::An => Check::Printable.passes_short(value),
+        Format::Ans => Check::Free.passes_short(value),
+        other => fits(other, value),
     }
 }
 

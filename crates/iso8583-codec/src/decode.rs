@@ -46,30 +46,30 @@ impl<'a> Message<'a> {
             HeadEncoding::Characters => {
                 let mti = Mti::new(frame.first_chunk()?)?;
                 let (maps, _) = frame.get(4..)?.as_chunks::<16>();
-                let first = packed::word_of_hex(maps.first()?)?;
-                if first >> 63 == 0 {
+                let first = packed::map_of_hex(maps.first()?)?;
+                if first & 1 == 0 {
                     (mti, first, 0, 20)
                 } else {
-                    (mti, first, packed::word_of_hex(maps.get(1)?)?, 36)
+                    (mti, first, packed::map_of_hex(maps.get(1)?)?, 36)
                 }
             }
             HeadEncoding::Packed => {
                 let mti = mti_of_bcd(frame.first_chunk()?)?;
                 let (maps, _) = frame.get(2..)?.as_chunks::<8>();
-                let first = u64::from_be_bytes(*maps.first()?);
-                if first >> 63 == 0 {
+                let map = |bytes: &[u8; 8]| u64::from_be_bytes(*bytes).reverse_bits();
+                let first = map(maps.first()?);
+                if first & 1 == 0 {
                     (mti, first, 0, 10)
                 } else {
-                    (mti, first, u64::from_be_bytes(*maps.get(1)?), 18)
+                    (mti, first, map(maps.get(1)?), 18)
                 }
             }
         };
         // The bit of the second map itself is no element.
-        let first = first.reverse_bits() & !1;
+        let first = first & !1;
         let mut end = self.walk::<0>(first, head)?;
         let mut present = u128::from(first);
         if second != 0 {
-            let second = second.reverse_bits();
             end = self.walk::<64>(second, end)?;
             present |= u128::from(second) << 64;
         }
@@ -89,15 +89,19 @@ impl<'a> Message<'a> {
             let index = BASE.wrapping_add(map.trailing_zeros() as usize & 63);
             map &= map.wrapping_sub(1);
             self.note(index, at as u16);
-            let step = spec.steps.get(index)?;
-            let bytes = match step.kind {
-                StepKind::Fixed => usize::from(step.bytes),
-                StepKind::Undefined | StepKind::Other => return None,
-                _ => {
-                    let units = units(step, frame.get(at..)?)?;
-                    step.prefix_bytes().wrapping_add(step.value_bytes(units))
-                }
-            };
+            // Most have a fixed width, which is found with one look.
+            let mut bytes = usize::from(*spec.widths.get(index)?);
+            if bytes == 0 {
+                let step = spec.steps.get(index)?;
+                bytes = match step.kind {
+                    StepKind::Fixed => 0,
+                    StepKind::Undefined | StepKind::Other => return None,
+                    _ => {
+                        let units = units(step, frame.get(at..)?)?;
+                        step.prefix_bytes().wrapping_add(step.value_bytes(units))
+                    }
+                };
+            }
             at = at.wrapping_add(bytes);
         }
         Some(at)

@@ -68,14 +68,14 @@ pub struct Draft<'a> {
 
 impl<'a> Draft<'a> {
     /// A message without elements.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn new(mti: Mti) -> Self {
         Self::of(mti, None, 0)
     }
 
     /// A message with all elements of `base`, until they are changed or removed.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn from_message(base: &'a Message<'a>, mti: Mti) -> Self {
         Self::of(mti, Some(base), base.present())
@@ -100,7 +100,7 @@ impl<'a> Draft<'a> {
 
     /// Sets an element to a canonical value: digits, characters, or the bytes of a binary element. What is shorter than
     /// its fixed length is padded on encoding: digits with zeros on the left, characters with blanks on the right.
-    #[inline]
+    #[inline(always)]
     pub fn set(&mut self, de: u8, value: &'a [u8]) -> &mut Self {
         self.remove(de);
         let Some(place) = self.value_of.get_mut(usize::from(de).wrapping_sub(1)) else {
@@ -161,7 +161,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Takes the elements of a set as they are in `from`, like [`copy`](Self::copy) for each of them.
-    #[inline]
+    #[inline(always)]
     pub fn copy_set(&mut self, set: ElementSet, from: &'a Message<'a>) -> &mut Self {
         self.remove_set(set);
         let there = set.0 & from.present();
@@ -183,7 +183,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Removes the elements of a set.
-    #[inline]
+    #[inline(always)]
     pub fn remove_set(&mut self, set: ElementSet) -> &mut Self {
         self.set &= !set.0;
         for taken in &mut self.taken {
@@ -201,7 +201,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Removes an element.
-    #[inline]
+    #[inline(always)]
     pub fn remove(&mut self, de: u8) -> &mut Self {
         let others = !presence::bit(de);
         if others == u128::MAX && self.has(de) {
@@ -393,11 +393,17 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    /// Where the element of this bit of a half is taken from, and what else of that half is.
-    #[inline]
+    /// Where the element of this bit of a half is taken from, and what else of that half is. Mostly it is the base.
+    #[inline(always)]
     fn source<const BASE: u8>(&self, bit: u64) -> Option<(&'a Message<'a>, u64)> {
-        let taken = self.taken.iter().map(|taken| (*taken >> BASE) as u64);
-        let mut sources = self.sources.iter().zip(taken);
+        let [of_base, ref of_others @ ..] = self.taken;
+        let [base, ref others @ ..] = self.sources;
+        let taken = (of_base >> BASE) as u64;
+        if taken & bit != 0 {
+            return base.map(|base| (base, taken));
+        }
+        let taken = of_others.iter().map(|taken| (*taken >> BASE) as u64);
+        let mut sources = others.iter().zip(taken);
         sources
             .find(|(_, taken)| taken & bit != 0)
             .and_then(|(source, taken)| Some(((*source)?, taken)))
@@ -409,22 +415,21 @@ impl<'a> Draft<'a> {
 fn write_head(spec: &Spec, mti: Mti, present: u128, out: &mut Writer<'_>) {
     let (first, second) = (present as u64, (present >> 64) as u64);
     // Bit 1 announces the second map.
-    let first = (first | u64::from(second != 0)).reverse_bits();
-    let second = second.reverse_bits();
+    let first = first | u64::from(second != 0);
     match spec.head {
         HeadEncoding::Characters | HeadEncoding::Other => {
             out.put_array(*mti.as_bytes());
-            out.put_array(packed::hex_of_word(first));
+            out.put_array(packed::hex_of_map(first));
             if second != 0 {
-                out.put_array(packed::hex_of_word(second));
+                out.put_array(packed::hex_of_map(second));
             }
         }
         HeadEncoding::Packed => {
             let [a, b, c, d] = *mti.as_bytes();
             out.put_array([packed::bcd_pair(a, b), packed::bcd_pair(c, d)]);
-            out.put_array(first.to_be_bytes());
+            out.put_array(first.reverse_bits().to_be_bytes());
             if second != 0 {
-                out.put_array(second.to_be_bytes());
+                out.put_array(second.reverse_bits().to_be_bytes());
             }
         }
     }

@@ -12,7 +12,7 @@ use crate::text::CONVERTED_BYTES_MAX;
 use crate::writer::Writer;
 
 /// Appends an element: length prefix, padding and value.
-#[inline]
+#[inline(always)]
 pub(crate) fn value(
     spec: &Spec,
     de: u8,
@@ -25,12 +25,33 @@ pub(crate) fn value(
         && step.value == ValueEncoding::Plain
         && usize::from(step.bytes) == value.len()
     {
-        if !step.check.passes(value) {
+        if !step.check.passes_short(value) {
             return Err(EncodeError::NotRepresentable { de });
         }
         out.put(value);
         return Ok(());
     }
+    if step.kind == StepKind::TwoCharacters
+        && step.value == ValueEncoding::Plain
+        && value.len() <= usize::from(step.max).min(99)
+    {
+        if !step.check.passes_short(value) {
+            return Err(EncodeError::NotRepresentable { de });
+        }
+        let length = value.len() as u8;
+        out.put_array([
+            b'0'.wrapping_add(length / 10),
+            b'0'.wrapping_add(length % 10),
+        ]);
+        out.put(value);
+        return Ok(());
+    }
+    uncommon(spec, de, value, out)
+}
+
+/// The same of a value that has a length prefix, or is to be filled or encoded.
+#[inline(never)]
+fn uncommon(spec: &Spec, de: u8, value: &[u8], out: &mut Writer<'_>) -> Result<(), EncodeError> {
     let field = spec.row(de).ok_or(EncodeError::Undefined { de })?;
     if field.value == ValueEncoding::Other {
         return other(spec, de, value, out);

@@ -265,7 +265,7 @@ impl<'a> Message<'a> {
         let Some(code) = self.array::<6>(3)? else {
             return Ok(None);
         };
-        if digits::all_digits(&code) {
+        if digits::number(&code).is_some() {
             Ok(Some(code))
         } else {
             Err(self.not_numeric(3))
@@ -278,6 +278,25 @@ impl<'a> Message<'a> {
     /// [`FieldError::NotNumeric`] at the first byte that is not a digit.
     #[inline]
     pub fn amount(&self, de: u8) -> Result<Option<u64>, FieldError> {
+        self.number::<12>(de)
+    }
+
+    /// The digits of an element as a number. `N` is how many it usually has, which is read quickest; any other number of up to
+    /// nineteen is as good.
+    ///
+    /// # Errors
+    /// [`FieldError::NotNumeric`] at the first byte that is not a digit, [`FieldError::WrongLength`] for more than nineteen.
+    #[inline]
+    pub fn number<const N: usize>(&self, de: u8) -> Result<Option<u64>, FieldError> {
+        match self.plain::<N>(de).and_then(|text| digits::number(text)) {
+            Some(number) => Ok(Some(number)),
+            None if !self.has(de) => Ok(None),
+            None => self.other_number(de),
+        }
+    }
+
+    #[inline(never)]
+    fn other_number(&self, de: u8) -> Result<Option<u64>, FieldError> {
         let Some(place) = self.place(de) else {
             return Ok(None);
         };
@@ -399,6 +418,21 @@ impl<'a> Message<'a> {
         amount.map(Some).ok_or_else(|| self.not_numeric(95))
     }
 
+    /// Whether an element, if it is there, has these characters.
+    #[inline]
+    #[must_use]
+    pub fn agrees<const N: usize>(&self, de: u8, value: &[u8; N]) -> bool {
+        match self.plain(de) {
+            Some(own) => own == value,
+            None => self.agrees_otherwise(de, value),
+        }
+    }
+
+    #[inline(never)]
+    fn agrees_otherwise(&self, de: u8, value: &[u8]) -> bool {
+        self.text(de).is_none_or(|text| *text == *value)
+    }
+
     /// The bytes of a fixed element of `N` bytes that are its characters, what elements mostly come down to: kept short, so
     /// that it is inlined.
     #[inline(always)]
@@ -407,7 +441,7 @@ impl<'a> Message<'a> {
         let plain = step.kind == StepKind::Fixed
             && step.value == ValueEncoding::Plain
             && usize::from(step.bytes) == N;
-        if plain && self.has(de) {
+        if plain && presence::has(self.present, de) {
             self.frame.get(self.start(de)..)?.first_chunk()
         } else {
             None
@@ -419,6 +453,7 @@ impl<'a> Message<'a> {
     fn array<const N: usize>(&self, de: u8) -> Result<Option<[u8; N]>, FieldError> {
         match self.plain(de) {
             Some(array) => Ok(Some(*array)),
+            None if !self.has(de) => Ok(None),
             None => self.converted_array(de),
         }
     }
@@ -451,7 +486,8 @@ impl<'a> Message<'a> {
     ) -> Result<Option<[u8; N]>, FieldError> {
         // What is checked are the bytes of the message: those just written would have to be waited for.
         match self.plain(de) {
-            Some(array) if check::fits(set, array) => Ok(Some(*array)),
+            Some(array) if check::fits_short(set, array) => Ok(Some(*array)),
+            None if !self.has(de) => Ok(None),
             _ => self.converted_characters(de, set),
         }
     }

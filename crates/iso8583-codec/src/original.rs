@@ -1,8 +1,5 @@
 //! Sub-structure of DE 90: the five parts that name an original.
 
-use nom::bytes::complete::take;
-use nom::{IResult, Parser};
-
 use crate::digits;
 use crate::mti::Mti;
 use crate::value::{Stan, TransmissionTime};
@@ -29,20 +26,16 @@ impl OriginalData {
     /// The parts of these 42 ASCII digits; `None` if one of them is not a digit.
     #[must_use]
     pub fn from_digits(digits: &[u8; 42]) -> Option<Self> {
-        // Checked as a whole, so that no part can fail below but by being zero.
-        if !digits::all_digits(digits) {
-            return None;
-        }
-        let (_, (mti, stan, time, acquirer, forwarder)) = parts(digits).ok()?;
+        let (mti, rest) = digits.split_first_chunk::<4>()?;
+        let (stan, rest) = rest.split_first_chunk::<6>()?;
+        let (time, rest) = rest.split_first_chunk::<10>()?;
+        let (acquirer, forwarder) = rest.split_first_chunk::<11>()?;
         Some(Self {
-            mti: mti
-                .first_chunk()
-                .and_then(Mti::new)
-                .filter(|mti| mti.as_bytes() != b"0000"),
-            stan: given(stan).and_then(|number| Stan::new(number as u32)),
-            time: given(time).and_then(TransmissionTime::new),
-            acquirer: given(acquirer),
-            forwarder: given(forwarder),
+            mti: Some(Mti::new(mti)?).filter(|mti| mti.as_bytes() != b"0000"),
+            stan: given(stan)?.and_then(|number| Stan::new(number as u32)),
+            time: given(time)?.and_then(TransmissionTime::new),
+            acquirer: given(acquirer)?,
+            forwarder: given::<11>(forwarder.first_chunk()?)?,
         })
     }
 
@@ -80,23 +73,14 @@ impl OriginalData {
     }
 }
 
-/// The five parts, as characters.
-type Parts<'a> = (&'a [u8], &'a [u8], &'a [u8], &'a [u8], &'a [u8]);
-
-fn parts(digits: &[u8]) -> IResult<&[u8], Parts<'_>> {
-    (
-        take(4usize),
-        take(6usize),
-        take(10usize),
-        take(11usize),
-        take(11usize),
-    )
-        .parse(digits)
-}
-
-/// The number of a part; `None` if it is zero, which means "not given".
-fn given(part: &[u8]) -> Option<u64> {
-    digits::number(part).filter(|number| *number != 0)
+/// The number of a part, nothing where it is zero, which means "not given"; `None` if it is no number.
+#[inline]
+fn given<const N: usize>(part: &[u8; N]) -> Option<Option<u64>> {
+    // As most are.
+    if *part == [b'0'; N] {
+        return Some(None);
+    }
+    digits::number(part).map(Some)
 }
 
 #[cfg(test)]

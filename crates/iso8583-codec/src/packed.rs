@@ -34,46 +34,59 @@ pub(crate) const fn hex_nibble(digit: u8) -> Option<u8> {
     }
 }
 
-/// The sixteen upper-case hexadecimal digits of a number, most significant first.
+/// The same with the bits of the byte in the other order.
+const REVERSED_HEX_PAIRS: [[u8; 2]; 256] = {
+    let mut pairs = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < pairs.len() {
+        pairs[byte] = HEX_PAIRS[(byte as u8).reverse_bits() as usize];
+        byte += 1;
+    }
+    pairs
+};
+
+/// The sixteen upper-case hexadecimal digits of a bitmap, the first element being in the lowest bit of `map`.
 #[inline]
-pub(crate) fn hex_of_word(word: u64) -> [u8; 16] {
+pub(crate) fn hex_of_map(map: u64) -> [u8; 16] {
     let mut text = [0; 16];
     let (pairs, _) = text.as_chunks_mut::<2>();
-    for (pair, byte) in pairs.iter_mut().zip(word.to_be_bytes()) {
-        *pair = hex_pair(byte);
+    for (pair, byte) in pairs.iter_mut().zip(map.to_le_bytes()) {
+        *pair = REVERSED_HEX_PAIRS[byte as usize];
     }
     text
 }
 
-/// The number that sixteen hexadecimal digits of either case write; `None` if one is none.
+/// The bitmap that sixteen hexadecimal digits of either case write, the first element in the lowest bit; `None` if one is none.
 #[inline]
-pub(crate) fn word_of_hex(text: &[u8; 16]) -> Option<u64> {
+pub(crate) fn map_of_hex(text: &[u8; 16]) -> Option<u64> {
     let (halves, _) = text.as_chunks::<8>();
-    let (high, low) = (half_of_hex(halves[0])?, half_of_hex(halves[1])?);
-    Some(u64::from(high) << 32 | u64::from(low))
+    let (first, wrong_first) = half_of_map(halves[0]);
+    let (second, wrong_second) = half_of_map(halves[1]);
+    (wrong_first | wrong_second == 0).then_some(first | second << 32)
 }
 
-/// Eight hexadecimal digits, checked and gathered in one word: each byte is looked at on its own, no sum leaves it.
-#[inline]
-fn half_of_hex(text: [u8; 8]) -> Option<u32> {
+/// Eight hexadecimal digits as half a bitmap, and whether one is none: each byte is looked at on its own, no sum leaves it.
+#[inline(always)]
+fn half_of_map(text: [u8; 8]) -> (u64, u64) {
     const EACH: u64 = 0x0101_0101_0101_0101;
-    let word = u64::from_be_bytes(text);
+    let word = u64::from_le_bytes(text);
     let low = word & (EACH * 0x0F);
     // One in each byte that has bit 6: the letters, if all is well. Without bit 5 a letter is 0x41..=0x46.
     let letters = (word >> 6) & EACH;
     let high = (word & !(letters << 5)) & (EACH * 0xF0);
-    let wrong_high = high ^ (EACH * 0x30 + letters * 0x10);
+    let wrong_high = high ^ (EACH * 0x30 + (letters << 4));
     // A digit's lower nibble is at most 9 and a letter's at most 6: six more, or nine, must not reach sixteen.
-    let wrong_low = (low + EACH * 6 + letters * 3) & (EACH * 0x10);
-    // 0x40 and 0x60 are no letters.
-    let wrong_zero = letters & !(low | low >> 1 | low >> 2 | low >> 3);
-    if wrong_high | wrong_low | wrong_zero != 0 {
-        return None;
-    }
-    let nibbles = low + letters * 9;
-    let pairs = (nibbles | nibbles >> 4) & 0x00FF_00FF_00FF_00FF;
+    let wrong_low = (low + EACH * 6 + (letters | letters << 1)) & (EACH * 0x10);
+    // 0x40 and 0x60 are no letters: what has no lower nibble does not reach the highest bit.
+    let wrong_zero = !(low + EACH * 0x7F) & letters << 7;
+    let wrong = wrong_high | wrong_low | wrong_zero;
+    let nibbles = low + (letters | letters << 3);
+    // The bits of each nibble are turned around, then gathered.
+    let word = (nibbles & (EACH * 0x5)) << 1 | (nibbles >> 1) & (EACH * 0x5);
+    let word = (word & (EACH * 0x3)) << 2 | (word >> 2) & (EACH * 0x3);
+    let pairs = (word | word >> 4) & 0x00FF_00FF_00FF_00FF;
     let quads = (pairs | pairs >> 8) & 0x0000_FFFF_0000_FFFF;
-    Some((quads | quads >> 16) as u32)
+    ((quads | quads >> 16) & 0xFFFF_FFFF, wrong)
 }
 
 /// Writes the bytes of hexadecimal text to the front of `out` and returns how many. A character that is no hexadecimal
@@ -118,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hex_words_of_every_byte_at_every_place() {
+    fn hex_maps_of_every_byte_at_every_place() {
         for place in 0..16 {
             for byte in 0..=255u8 {
                 let mut text = *b"0123456789abcDEF";
@@ -126,11 +139,15 @@ mod tests {
                 let naive = std::str::from_utf8(&text)
                     .ok()
                     .filter(|text| text.bytes().all(|byte| byte.is_ascii_hexdigit()))
-                    .and_then(|text| u64::from_str_radix(text, 16).ok());
-                assert_eq!(word_of_hex(&text), naive, "{byte:#04x} at {place}");
+                    .and_then(|text| u64::from_str_radix(text, 16).ok())
+                    .map(u64::reverse_bits);
+                assert_eq!(map_of_hex(&text), naive, "{byte:#04x} at {place}");
             }
         }
-        assert_eq!(hex_of_word(0x0123_4567_89AB_CDEF), *b"0123456789ABCDEF");
+        assert_eq!(
+            hex_of_map(0x0123_4567_89AB_CDEF_u64.reverse_bits()),
+            *b"0123456789ABCDEF"
+        );
     }
 
     #[test]

@@ -283,6 +283,8 @@ pub struct Spec {
     fields: [Option<FieldSpec<'static>>; ELEMENTS],
     /// By data element, less one.
     pub(crate) steps: [Step; ELEMENTS],
+    /// Bytes of those that always have as many, by data element, less one; 0 for others.
+    pub(crate) widths: [u16; ELEMENTS],
     /// For each [`Check`] of a run, the elements whose bytes, length prefix included, are checked for it: neighbours of one set
     /// as one run.
     pub(crate) runs: [u128; Check::COUNT],
@@ -398,6 +400,7 @@ impl Spec {
             head,
             fields: [None; ELEMENTS],
             steps: [Step::UNDEFINED; ELEMENTS],
+            widths: [0; ELEMENTS],
             runs: [0; Check::COUNT],
             checked: 0,
             other: 0,
@@ -434,7 +437,16 @@ impl Spec {
             self.other |= bit;
         }
         self.fields[row.de as usize - 1] = Some(row);
-        self.steps[row.de as usize - 1] = step;
+        self.set_step(row.de, step);
+    }
+
+    /// How to get over an element, which is 1 to 128.
+    const fn set_step(&mut self, de: u8, step: Step) {
+        self.widths[de as usize - 1] = match step.kind {
+            StepKind::Fixed => step.bytes,
+            _ => 0,
+        };
+        self.steps[de as usize - 1] = step;
     }
 }
 
@@ -481,9 +493,10 @@ impl Spec {
         let mut spec = Self::of_rows("", compile::head(&dialect), &[]);
         for (&de, field) in dialect.fields.range(..=ELEMENTS as u8) {
             spec.add(compile::row(de, field));
-            let step = &mut spec.steps[usize::from(de) - 1];
+            let mut step = *spec.step(de);
             if let Some(bytes) = compile::fixed_bytes(field) {
                 (step.kind, step.bytes) = (StepKind::Fixed, bytes);
+                spec.set_step(de, step);
             }
             if field.body != model::Body::Value {
                 spec.composed |= presence::bit(de);
@@ -494,17 +507,17 @@ impl Spec {
         }
         if let Some(de) = dialect.bitmap.third_in {
             // Stepped over like any other; only the dialect knows that it is a bitmap.
-            let step = &mut spec.steps[usize::from(de) - 1];
             let bytes = match dialect.bitmap.encoding {
                 model::BitmapEncoding::Binary => 8,
                 model::BitmapEncoding::Hex | model::BitmapEncoding::EbcdicHex => 16,
             };
-            *step = Step {
+            let step = Step {
                 bytes,
                 max: bytes,
                 kind: StepKind::Fixed,
                 ..Step::UNDEFINED
             };
+            spec.set_step(de, step);
         }
         spec.dialect = Some(Box::new(dialect));
         spec

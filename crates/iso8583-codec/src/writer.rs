@@ -45,7 +45,8 @@ impl<'o> Writer<'o> {
     /// Room for so many bytes and a block more.
     #[inline]
     fn room(&mut self, count: usize) -> &mut [u8] {
-        let needed = self.at.saturating_add(count).saturating_add(BLOCK);
+        // Two lengths of what is in memory, and a little: no sum of them goes around.
+        let needed = self.at.wrapping_add(count).wrapping_add(BLOCK);
         if needed > self.out.len() {
             self.grow(needed);
         }
@@ -65,9 +66,37 @@ impl<'o> Writer<'o> {
         }
     }
 
+    /// Short ones as two words that overlap, which takes less than a copy of any length.
     #[inline]
     pub(crate) fn put(&mut self, bytes: &[u8]) {
-        self.put_part(bytes, 0, bytes.len());
+        let count = bytes.len();
+        let room = self.room(count);
+        if let (Some(first), Some(last), Some(slots)) = (
+            bytes.first_chunk::<8>(),
+            bytes.last_chunk::<8>(),
+            room.get_mut(..count).filter(|_| count <= BLOCK),
+        ) {
+            if let Some(slot) = slots.first_chunk_mut() {
+                *slot = *first;
+            }
+            if let Some(slot) = slots.last_chunk_mut() {
+                *slot = *last;
+            }
+        } else if let (Some(first), Some(last), Some(slots)) = (
+            bytes.first_chunk::<4>(),
+            bytes.last_chunk::<4>(),
+            room.get_mut(..count).filter(|_| count <= BLOCK),
+        ) {
+            if let Some(slot) = slots.first_chunk_mut() {
+                *slot = *first;
+            }
+            if let Some(slot) = slots.last_chunk_mut() {
+                *slot = *last;
+            }
+        } else if let Some(slots) = room.get_mut(..count) {
+            slots.copy_from_slice(bytes);
+        }
+        self.at = self.at.wrapping_add(count);
     }
 
     /// Appends the bytes of `whole` from `start` to `end`.

@@ -51,7 +51,7 @@ pub struct MerchantKey(u64);
 impl MerchantKey {
     /// The key of the card acceptor `merchant` (DE 42 as sent, 15 bytes) within `realm`.
     pub fn new(realm: &str, merchant: &[u8; 15]) -> MerchantKey {
-        MerchantKey(hash(&[realm.as_bytes(), merchant]) >> 24)
+        MerchantKey(hash(realm, merchant) >> 24)
     }
 
     /// The number itself, below 2^40.
@@ -91,7 +91,7 @@ impl Key {
         stan: Stan,
         time: WireTime,
     ) -> Key {
-        let terminal = hash(&[realm.as_bytes(), terminal]) >> 36;
+        let terminal = hash(realm, terminal) >> 36;
         let time = time.0 & WireTime::NONE.0;
         Key {
             high: merchant.0 << 24 | u64::from(stan.0 & 0xF_FFFF) << 4 | time >> 30,
@@ -173,30 +173,88 @@ pub struct AdviceKey {
 /// 64-bit hash of a sequence of parts, 255 bytes in all at most; what is longer does not count. Stable over versions and
 /// machines, since it is stored; parts are told apart by their lengths.
 pub fn fingerprint(parts: &[&[u8]]) -> u64 {
-    hash(parts)
+    let mut all = Fingerprint::new();
+    parts.iter().for_each(|part| all.put(part));
+    all.finish()
 }
 
-fn hash(parts: &[&[u8]]) -> u64 {
-    let mut buffer = [0u8; 256];
-    let mut used = 0usize;
-    for part in parts {
-        let room = buffer.get_mut(used..).unwrap_or_default();
+/// The same, part by part: parts of a length that the compiler knows go to places that it knows.
+#[derive(Debug)]
+pub struct Fingerprint {
+    buffer: [u8; 256],
+    used: usize,
+}
+
+impl Default for Fingerprint {
+    #[inline(always)]
+    fn default() -> Fingerprint {
+        Fingerprint {
+            buffer: [0; 256],
+            used: 0,
+        }
+    }
+}
+
+impl Fingerprint {
+    /// Of no parts yet.
+    #[inline(always)]
+    pub fn new() -> Fingerprint {
+        Fingerprint::default()
+    }
+
+    /// One part more.
+    #[inline(always)]
+    pub fn put(&mut self, part: &[u8]) {
+        let room = self.buffer.get_mut(self.used..).unwrap_or_default();
         let Some((length, rest)) = room.split_first_mut() else {
-            break;
+            return;
         };
         *length = part.len() as u8;
         let fits = part.len().min(rest.len());
         if let (Some(target), Some(source)) = (rest.get_mut(..fits), part.get(..fits)) {
             target.copy_from_slice(source);
         }
-        used = used.saturating_add(1).saturating_add(fits);
+        self.used = self.used.saturating_add(1).saturating_add(fits);
     }
-    xxh3_64(buffer.get(..used).unwrap_or_default())
+
+    /// The hash of all parts.
+    #[inline(always)]
+    pub fn finish(&self) -> u64 {
+        xxh3_64(self.buffer.get(..self.used).unwrap_or_default())
+    }
+}
+
+/// The hash of a name within `realm`.
+#[inline]
+fn hash<const N: usize>(realm: &str, name: &[u8; N]) -> u64 {
+    let mut both = Fingerprint::new();
+    both.put(realm.as_bytes());
+    both.put(name);
+    both.finish()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What is stored, whichever way it was made.
+    #[test]
+    fn fingerprints_are_of_lengths_and_parts() {
+        let long = [7; 300];
+        let parts: [&[u8]; 5] = [b"default", b"", b"MERCHANT0000001", &[1, 2], &long];
+        for count in 0..=parts.len() {
+            let mut all = Vec::new();
+            for part in &parts[..count] {
+                all.push(part.len() as u8);
+                all.extend_from_slice(part);
+            }
+            all.truncate(256);
+            assert_eq!(fingerprint(&parts[..count]), xxh3_64(&all), "{count}");
+        }
+        let merchant = MerchantKey::new("default", b"MERCHANT0000001");
+        let named = xxh3_64(b"\x07default\x0FMERCHANT0000001");
+        assert_eq!(merchant.value(), named >> 24);
+    }
 
     #[test]
     fn stans_go_around() {

@@ -1,9 +1,9 @@
 //! A terminal's message in the ledger's terms: the inward half of the mapping (the outward half is `outward.rs`).
 
-use iso8583_codec::{FieldError, Message, OriginalData, Pan};
+use iso8583_codec::{FieldError, Message, Mti, OriginalData, Pan};
 use refund_ledger::{
-    Card, CardDigest, Class, Currency, Institution, Key, Kind, MerchantKey, MinorUnits, Name,
-    Opened, Request, Rrn, Sealed, Stan, Transaction, Vault, VaultError, WireTime, fingerprint,
+    Card, CardDigest, Class, Currency, Fingerprint, Institution, Key, Kind, MerchantKey,
+    MinorUnits, Name, Opened, Request, Rrn, Sealed, Stan, Transaction, Vault, VaultError, WireTime,
 };
 
 use crate::dialect::Naming;
@@ -25,21 +25,53 @@ pub(crate) struct Asked {
     pub(crate) amount: Option<MinorUnits>,
     /// DE 49, where it came.
     pub(crate) currency: Option<Currency>,
-    /// DE 90; empty where absent, all zero, or not what names the original here.
-    pub(crate) original: OriginalData,
+    /// DE 90; empty where absent or all zero.
+    original: OriginalData,
+    /// DE 90 may name the original.
+    named_by_data: bool,
     /// DE 37 may name the original: of a refund or void with one.
     pub(crate) named_by_rrn: bool,
     /// DE 39 of a reversal: the reason.
     pub(crate) reason: Option<[u8; 2]>,
-    /// What the content hash is made of, but for the card.
-    content: ContentParts,
+    /// DE 95, where it came.
+    replacement: Option<Box<[u8; 42]>>,
 }
 
-#[derive(Clone, Debug)]
-struct ContentParts {
-    original: [u8; 42],
-    replacement: [u8; 42],
+/// What the content hash is made of beside the card.
+struct Content<'a> {
+    request: &'a Request,
+    amount_given: bool,
+    currency_given: bool,
+    original: &'a [u8; 42],
+    replacement: &'a [u8; 42],
     rrn: [u8; 12],
+}
+
+impl Content<'_> {
+    #[inline(always)]
+    fn hash(&self, digest: Option<CardDigest>) -> u64 {
+        let request = self.request;
+        let card = digest.map_or([0; 16], |digest| digest.bytes);
+        let mut all = Fingerprint::new();
+        all.put(&request.mti.to_le_bytes());
+        all.put(&card);
+        all.put(&request.processing_code);
+        all.put(&request.amount.0.to_le_bytes());
+        all.put(&request.currency.0.to_le_bytes());
+        all.put(&[u8::from(self.amount_given) | u8::from(self.currency_given) << 1]);
+        all.put(self.original);
+        all.put(self.replacement);
+        all.put(&self.rrn);
+        all.finish()
+    }
+}
+
+/// What DE 90 is taken for where it is absent, and DE 95.
+const NO_ORIGINAL: [u8; 42] = [b'0'; 42];
+const NO_REPLACEMENT: [u8; 42] = [0; 42];
+
+fn names_by_rrn(kind: Kind) -> bool {
+    matches!(kind, Kind::Refund | Kind::Void | Kind::RefundVoid)
 }
 
 /// What is wrong with a message: the first needed element that is missing or malformed.
@@ -109,89 +141,115 @@ pub(crate) fn read(
     let merchant_key = MerchantKey::new(realm.as_str(), &merchant);
     let class = Class(mti.class());
     let key = Key::new(merchant_key, realm.as_str(), &terminal, class, stan, time);
-    let names_by_rrn = matches!(kind, Kind::Refund | Kind::Void | Kind::RefundVoid);
-    let content = ContentParts {
-        original: original.map_or([b'0'; 42], |original| original.to_digits()),
-        replacement: text(message, 95),
-        rrn: rrn.filter(|_| names_by_rrn).unwrap_or_default(),
+    let digest = pan.as_ref().map(|pan| vault.digest(pan.digits()));
+    let original_text = if original.is_some() {
+        text(message, 90)
+    } else {
+        NO_ORIGINAL
     };
-    let mut asked = Asked {
+    let replacement_text = if message.has(95) {
+        Some(Box::new(text(message, 95)))
+    } else {
+        None
+    };
+    let mut request = Request {
+        realm,
+        merchant,
+        terminal,
+        mti: mti_number(mti),
+        processing_code: processing_code.unwrap_or(*b"000000"),
+        amount: MinorUnits(amount.unwrap_or(0)),
+        currency: Currency(currency.map_or(0, |currency| currency.code())),
+        stan,
+        time,
+        local_time: digits::<6>(message, 12).map(|value| value as u32),
+        local_date: digits::<4>(message, 13).map(|value| value as u16),
+        entry_mode: digits::<3>(message, 22).map(|value| value as u16),
+        condition: digits::<2>(message, 25).map(|value| value as u8),
+        acquirer: institution(message, 32),
+        forwarder: institution(message, 33),
+        rrn: Rrn(rrn.unwrap_or(*b"            ")),
+        rrn_given: rrn.is_some(),
+        replacement: replacement.map(MinorUnits),
+        content: 0,
+    };
+    request.content = Content {
+        request: &request,
+        amount_given: amount.is_some(),
+        currency_given: currency.is_some(),
+        original: &original_text,
+        replacement: replacement_text.as_deref().unwrap_or(&NO_REPLACEMENT),
+        rrn: rrn.filter(|_| names_by_rrn(kind)).unwrap_or_default(),
+    }
+    .hash(digest);
+    Ok(Asked {
         kind,
         repeat: mti.is_repeat(),
         key,
         merchant: merchant_key,
-        request: Request {
-            realm,
-            merchant,
-            terminal,
-            mti: number(mti.without_repeat().as_bytes()) as u16,
-            processing_code: processing_code.unwrap_or(*b"000000"),
-            amount: MinorUnits(amount.unwrap_or(0)),
-            currency: Currency(currency.map_or(0, |currency| currency.code())),
-            stan,
-            time,
-            local_time: digits(message, 12).map(|value| value as u32),
-            local_date: digits(message, 13).map(|value| value as u16),
-            entry_mode: digits(message, 22).map(|value| value as u16),
-            condition: digits(message, 25).map(|value| value as u8),
-            acquirer: institution(message, 32),
-            forwarder: institution(message, 33),
-            rrn: Rrn(rrn.unwrap_or(*b"            ")),
-            rrn_given: rrn.is_some(),
-            replacement: replacement.map(MinorUnits),
-            content: 0,
-        },
-        digest: pan.as_ref().map(|pan| vault.digest(pan.digits())),
+        request,
+        digest,
         in_de2: message.has(2),
         pan,
         amount: amount.map(MinorUnits),
         currency: currency.map(|currency| Currency(currency.code())),
-        original: original
-            .filter(|_| reversal || naming.by_data(rrn.is_some()))
-            .unwrap_or_default(),
+        original: original.unwrap_or_default(),
+        named_by_data: reversal || naming.by_data(rrn.is_some()),
         named_by_rrn: !reversal && rrn.is_some() && naming.by_rrn(),
         reason: if reversal {
             message.response_code()?
         } else {
             None
         },
-        content,
-    };
-    asked.request.content = asked.content(asked.digest);
-    Ok(asked)
+        replacement: replacement_text,
+    })
 }
 
 impl Asked {
+    /// DE 90; empty where absent, all zero, or not what names the original here.
+    pub(crate) fn named(&self) -> &OriginalData {
+        const NOTHING: &OriginalData = &OriginalData {
+            mti: None,
+            stan: None,
+            time: None,
+            acquirer: None,
+            forwarder: None,
+        };
+        if self.named_by_data {
+            &self.original
+        } else {
+            NOTHING
+        }
+    }
+
     /// The content hash under a card digest.
+    #[cold]
     fn content(&self, digest: Option<CardDigest>) -> u64 {
         let request = &self.request;
-        let card = digest.map_or([0; 16], |digest| digest.bytes);
-        let flags = [u8::from(self.amount.is_some()) | u8::from(self.currency.is_some()) << 1];
-        fingerprint(&[
-            &request.mti.to_le_bytes(),
-            &card,
-            &request.processing_code,
-            &request.amount.0.to_le_bytes(),
-            &request.currency.0.to_le_bytes(),
-            &flags,
-            &self.content.original,
-            &self.content.replacement,
-            &self.content.rrn,
-        ])
+        let by_rrn = request.rrn_given && names_by_rrn(self.kind);
+        Content {
+            request,
+            amount_given: self.amount.is_some(),
+            currency_given: self.currency.is_some(),
+            original: &self.original.to_digits(),
+            replacement: self.replacement.as_deref().unwrap_or(&NO_REPLACEMENT),
+            rrn: if by_rrn { request.rrn.0 } else { [0; 12] },
+        }
+        .hash(digest)
     }
 
     /// Whether a recorded transaction has the same content. After a change of the digest key the comparison is made
     /// under the key of the record's time.
     pub(crate) fn same_content(&self, known: &Transaction, vault: &Vault) -> bool {
-        let digest = match (&known.card, &self.pan) {
+        let content = match (&known.card, &self.pan) {
             (Some(card), Some(pan))
                 if Some(card.digest.key) != self.digest.map(|digest| digest.key) =>
             {
-                vault.digest_with(card.digest.key, pan.digits()).ok()
+                self.content(vault.digest_with(card.digest.key, pan.digits()).ok())
             }
-            _ => self.digest,
+            _ => self.request.content,
         };
-        self.content(digest) == known.request.content
+        content == known.request.content
     }
 
     /// Whether the message carries the card of `known`; `None` where it carries none.
@@ -284,8 +342,9 @@ fn text<const N: usize>(message: &Message<'_>, de: u8) -> [u8; N] {
     bytes
 }
 
-fn digits(message: &Message<'_>, de: u8) -> Option<u64> {
-    match message.amount(de) {
+/// An element that usually has `N` digits, as a number.
+fn digits<const N: usize>(message: &Message<'_>, de: u8) -> Option<u64> {
+    match message.number::<N>(de) {
         Ok(digits) => digits,
         // A dialect may have other characters there.
         Err(_) => message.text(de).map(|value| number(&value)),
@@ -296,6 +355,15 @@ fn institution(message: &Message<'_>, de: u8) -> Option<Institution> {
     message
         .text(de)
         .map(|value| Institution::new(number(&value), value.len() as u8))
+}
+
+/// The MTI without its repeat digit as a number.
+fn mti_number(mti: Mti) -> u16 {
+    let digits = mti.without_repeat();
+    digits
+        .as_bytes()
+        .iter()
+        .fold(0, |sum, digit| sum * 10 + u16::from(digit & 0xF))
 }
 
 /// Digits as a number. Whoever calls has validated the message, and the elements have at most eleven digits.

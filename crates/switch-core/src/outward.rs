@@ -42,7 +42,28 @@ const NOT_RELAYED: ElementSet = MACS.and(ElementSet::of(&[90]));
 
 /// `code` as a four-digit MTI.
 pub(crate) fn mti(code: u16) -> Mti {
-    Mti::new(&digits(u64::from(code))).unwrap_or(Mti::literal("0000"))
+    const NONE: Mti = Mti::literal("0000");
+    const REQUEST: Mti = Mti::literal("0200");
+    match code {
+        200 => REQUEST,
+        other => Mti::new(&digits(u64::from(other))).unwrap_or(NONE),
+    }
+}
+
+/// DE 7 and DE 11 of what is relayed, as they are written.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Numbers {
+    time: [u8; 10],
+    stan: [u8; 6],
+}
+
+impl Numbers {
+    pub(crate) fn of(issuer: &Issuer) -> Numbers {
+        Numbers {
+            time: digits(issuer.time.0),
+            stan: digits(u64::from(issuer.stan.0)),
+        }
+    }
 }
 
 /// An institution id as it was sent.
@@ -72,20 +93,18 @@ fn original_data(original: &Transaction, issuer: &Issuer) -> [u8; 42] {
 pub(crate) fn relay(
     request: &Message<'_>,
     transaction: &Transaction,
-    issuer: &Issuer,
+    (issuer, numbers): (&Issuer, &Numbers),
     original: Option<&Transaction>,
     spec: &Spec,
     out: &mut BytesMut,
 ) -> Result<(), EncodeError> {
-    let (time, stan): ([u8; 10], [u8; 6]) =
-        (digits(issuer.time.0), digits(u64::from(issuer.stan.0)));
     let mut acquirer = [0; 11];
     let named =
         original.and_then(|original| Some(original_data(original, original.issuer.as_ref()?)));
     let mut draft = Draft::from_message(request, mti(issuer.mti));
     draft
-        .set(7, &time)
-        .set(11, &stan)
+        .set(7, &numbers.time)
+        .set(11, &numbers.stan)
         .set(37, &transaction.request.rrn.0)
         .remove_set(NOT_RELAYED);
     if !request.has(32) {
@@ -423,43 +442,39 @@ pub(crate) fn belongs(answer: &Message<'_>, sent: &Message<'_>) -> bool {
         && (partial || as_sent(4))
 }
 
-/// What an answer echoes of a relayed request, in values, as both have it in nearly all cases: where it all agrees, the answer belongs to the
+/// What an answer echoes of a relayed request, as both have it in nearly all cases: where it all agrees, the answer belongs to the
 /// request; where it does not, [`belongs`] looks closer.
 #[derive(Debug)]
 pub(crate) struct Expected {
     mti: Mti,
     code: [u8; 6],
-    amount: u64,
-    time: u64,
-    stan: u32,
+    amount: [u8; 12],
+    numbers: Numbers,
     terminal: [u8; 8],
     merchant: [u8; 15],
 }
 
 impl Expected {
-    pub(crate) fn of(transaction: &Transaction, issuer: &Issuer) -> Expected {
+    pub(crate) fn of(transaction: &Transaction, issuer: &Issuer, numbers: &Numbers) -> Expected {
         let request = &transaction.request;
         Expected {
             mti: mti(issuer.mti).response(),
             code: request.processing_code,
-            amount: request.amount.0,
-            time: issuer.time.0,
-            stan: issuer.stan.0,
+            amount: digits(request.amount.0),
+            numbers: *numbers,
             terminal: request.terminal,
             merchant: request.merchant,
         }
     }
 
     pub(crate) fn is_echoed_by(&self, answer: &Message<'_>) -> bool {
-        let agrees = |de: u8, value: &[u8]| answer.text(de).is_none_or(|text| *text == *value);
-        let (stan, time) = (answer.stan(), answer.transmission_time());
         answer.mti() == self.mti
-            && stan.is_ok_and(|stan| stan.is_none_or(|stan| stan.value() == self.stan))
-            && time.is_ok_and(|time| time.is_none_or(|time| time.value() == self.time))
-            && matches!(answer.amount(4), Ok(amount) if amount.is_none_or(|amount| amount == self.amount))
-            && agrees(3, &self.code)
-            && agrees(41, &self.terminal)
-            && agrees(42, &self.merchant)
+            && answer.agrees(11, &self.numbers.stan)
+            && answer.agrees(7, &self.numbers.time)
+            && answer.agrees(4, &self.amount)
+            && answer.agrees(3, &self.code)
+            && answer.agrees(41, &self.terminal)
+            && answer.agrees(42, &self.merchant)
     }
 }
 

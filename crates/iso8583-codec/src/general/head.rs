@@ -167,19 +167,19 @@ fn quick_maps(bitmap: &Bitmap, input: &[u8]) -> Option<Maps> {
     let mut bytes = 0usize;
     for (index, map) in (1..=bitmap.maps).zip(&mut maps) {
         let rest = input.get(bytes..)?;
-        let word = match bitmap.encoding {
-            BitmapEncoding::Binary => u64::from_be_bytes(*rest.first_chunk()?),
-            BitmapEncoding::Hex => packed::word_of_hex(rest.first_chunk()?)?,
+        let found = match bitmap.encoding {
+            BitmapEncoding::Binary => u64::from_be_bytes(*rest.first_chunk()?).reverse_bits(),
+            BitmapEncoding::Hex => packed::map_of_hex(rest.first_chunk()?)?,
             BitmapEncoding::EbcdicHex => {
                 let digits: &[u8; 16] = rest.first_chunk()?;
-                packed::word_of_hex(&digits.map(|digit| CODE_PAGE_037.read(digit)))?
+                packed::map_of_hex(&digits.map(|digit| CODE_PAGE_037.read(digit)))?
             }
         };
         bytes = bytes.saturating_add(width);
         let last = index == bitmap.maps;
         // Where another map can follow, the first bit is no field.
-        *map = word.reverse_bits() & if last { u64::MAX } else { !1 };
-        if !last && word >> 63 == 0 && !bitmap.always {
+        *map = found & if last { u64::MAX } else { !1 };
+        if !last && found & 1 == 0 && !bitmap.always {
             break;
         }
     }
@@ -272,14 +272,16 @@ pub(crate) fn write_quick(
         if map & 1 == 1 && index.saturating_add(1) < count {
             return None;
         }
-        let word = (map | u64::from(index < used)).reverse_bits();
+        let map = map | u64::from(index < used);
         let room = out.get_mut(at..)?;
         match bitmap.encoding {
-            BitmapEncoding::Binary => *room.first_chunk_mut()? = word.to_be_bytes(),
-            BitmapEncoding::Hex => *room.first_chunk_mut()? = packed::hex_of_word(word),
+            BitmapEncoding::Binary => {
+                *room.first_chunk_mut()? = map.reverse_bits().to_be_bytes();
+            }
+            BitmapEncoding::Hex => *room.first_chunk_mut()? = packed::hex_of_map(map),
             BitmapEncoding::EbcdicHex => {
                 *room.first_chunk_mut()? =
-                    packed::hex_of_word(word).map(|digit| CODE_PAGE_037.write(digit));
+                    packed::hex_of_map(map).map(|digit| CODE_PAGE_037.write(digit));
             }
         }
         at = at.saturating_add(map_bytes(bitmap));

@@ -18,7 +18,7 @@ use super::terminal::Asking;
 use super::work::{After, Decision, Interrupt, Outcome, Task, Work};
 use crate::asked::Asked;
 use crate::config::VoidAs;
-use crate::outward::{self, Expected};
+use crate::outward::{self, Expected, Numbers};
 
 /// Most messages that wait for the answer to one request.
 const WAITERS_MAX: usize = 64;
@@ -178,7 +178,7 @@ impl Core {
         message: Option<&Message<'_>>,
     ) -> Result<Outcome, Interrupt> {
         let asked = &asking.asked;
-        let referenced = !asked.original.is_empty() || asked.named_by_rrn;
+        let referenced = !asked.named().is_empty() || asked.named_by_rrn;
         if !referenced && asked.kind == Kind::Refund {
             if !self.config.policy.unreferenced {
                 return self.refuse(asking, slot, Reason::Unreferenced, task);
@@ -264,11 +264,13 @@ impl Core {
             return Ok(Outcome::Done);
         };
         (new.issuer, new.request.rrn) = (Some(issuer), rrn);
-        let written = self.write_relay(asking, message, new, &issuer, original.as_deref(), link);
+        let numbers = Numbers::of(&issuer);
+        let named = (&issuer, &numbers);
+        let written = self.write_relay(asking, message, new, named, original.as_deref(), link);
         let mut flight = Flight::new(slot.key, link, asking.asker.listener);
         flight.turn = Turn::of(new.created);
         flight.stan = issuer.stan.0;
-        flight.expected = Some(Expected::of(new, &issuer));
+        flight.expected = Some(Expected::of(new, &issuer, &numbers));
         let fault = match written {
             Ok(message) => {
                 flight.sent = message;

@@ -1,7 +1,6 @@
 //! Records with a commit under way, and what waits for each.
 
 use std::collections::VecDeque;
-use std::collections::hash_map::Entry;
 
 use foldhash::{HashMap, HashMapExt};
 use refund_ledger::store::{By, Query};
@@ -10,92 +9,145 @@ use refund_ledger::{Key, MerchantKey, Stan};
 use super::own::timeless;
 use super::work::Task;
 
-/// How many counters tell names apart that nobody writes.
-const COUNTERS: usize = 8192;
+/// How many places there are for busy records: more than are busy at a time, so that they seldom meet in one.
+const PLACES: usize = 8192;
 
 /// What waits for a record: nothing, nearly always.
 pub(super) type Waiting = Option<Box<VecDeque<Task>>>;
 
 pub(super) struct Busy {
-    waiting: HashMap<Key, Waiting>,
-    /// Busy keys by (merchant, STAN), several of which may share a counter. Most queries name nothing that is being written,
-    /// and need not walk all keys to know it.
-    counters: Box<[u32]>,
+    /// By (merchant, STAN), so that a query that names a STAN has one place to look at.
+    places: Box<[Place]>,
+    /// Records whose place is another's.
+    more: HashMap<Key, Waiting>,
+}
+
+/// One record at most, and how many there would be.
+struct Place {
+    key: Key,
+    waiting: Waiting,
+    /// Whether `key` is busy.
+    taken: bool,
+    /// How many in `more` belong here.
+    others: u32,
+}
+
+impl Place {
+    fn is_of(&self, key: Key) -> bool {
+        self.taken && self.key == key
+    }
 }
 
 impl Busy {
     pub(super) fn new() -> Busy {
+        let free = || Place {
+            key: Key::from_value(0),
+            waiting: None,
+            taken: false,
+            others: 0,
+        };
         Busy {
-            waiting: HashMap::new(),
-            counters: vec![0; COUNTERS].into_boxed_slice(),
+            places: std::iter::repeat_with(free).take(PLACES).collect(),
+            more: HashMap::new(),
         }
     }
 
+    #[inline]
     pub(super) fn has(&self, key: Key) -> bool {
-        // Nearly always nobody writes a record of the name, and the counter says so for less than the map.
-        self.counters[counter(key.merchant(), key.stan())] != 0 && self.waiting.contains_key(&key)
+        let place = &self.places[place(key.merchant(), key.stan())];
+        place.is_of(key) || place.others != 0 && self.more.contains_key(&key)
     }
 
     /// A commit of the record begins, and tasks wait for it from now on. Also where one is under way already.
     pub(super) fn lock(&mut self, key: Key) -> &mut Waiting {
-        match self.waiting.entry(key) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(free) => {
-                self.counters[counter(key.merchant(), key.stan())] += 1;
-                free.insert(None)
-            }
+        let place = &mut self.places[place(key.merchant(), key.stan())];
+        if place.is_of(key) {
+            return &mut place.waiting;
         }
+        let known = place.others != 0 && self.more.contains_key(&key);
+        if !known && !place.taken {
+            (place.key, place.taken) = (key, true);
+            return &mut place.waiting;
+        }
+        place.others += u32::from(!known);
+        self.more.entry(key).or_default()
     }
 
     /// Its commit is over: what waits for it.
     pub(super) fn unlock(&mut self, key: Key) -> Waiting {
-        let waiting = self.waiting.remove(&key)?;
-        self.counters[counter(key.merchant(), key.stan())] -= 1;
+        let place = &mut self.places[place(key.merchant(), key.stan())];
+        if place.is_of(key) {
+            place.taken = false;
+            return place.waiting.take();
+        }
+        if place.others == 0 {
+            return None;
+        }
+        let waiting = self.more.remove(&key)?;
+        place.others -= 1;
         waiting
     }
 
     /// What waits for a record that stays busy.
     pub(super) fn queue(&mut self, key: Key) -> Option<&mut Waiting> {
-        self.waiting.get_mut(&key)
+        let place = &mut self.places[place(key.merchant(), key.stan())];
+        if place.is_of(key) {
+            return Some(&mut place.waiting);
+        }
+        self.more.get_mut(&key)
     }
 
     /// A record that a query would name. What is named by its RRN is known to nobody before it is written.
     pub(super) fn named_by(&self, query: Query) -> Option<Key> {
         let merchant = query.merchant;
-        let nobody = |stan| self.counters[counter(merchant, stan)] == 0;
-        match query.by {
-            By::Rrn(_) => return None,
-            By::StanTime(stan, _) | By::Stan(stan) if nobody(stan) => return None,
-            By::StanTime(..) | By::Stan(_) | By::Time(_) => {}
-        }
-        let names = |key: &&Key| {
-            key.merchant() == merchant
-                && match query.by {
-                    By::StanTime(stan, time) => key.stan() == stan && key.time() == time,
-                    By::Stan(stan) => key.stan() == stan,
-                    By::Time(time) => key.time() == time,
-                    By::Rrn(_) => false,
-                }
-        };
+        let of_merchant = |key: &Key| key.merchant() == merchant;
         // The first by order, so that a history can be played again.
-        self.waiting.keys().filter(names).min().copied()
-    }
-
-    #[cfg(test)]
-    pub(super) fn is_empty(&self) -> bool {
-        self.waiting.is_empty() && self.counters.iter().all(|count| *count == 0)
+        match query.by {
+            By::Rrn(_) => None,
+            By::StanTime(stan, time) => self
+                .of_name(merchant, stan)
+                .filter(|key| of_merchant(key) && key.stan() == stan && key.time() == time)
+                .min(),
+            By::Stan(stan) => self
+                .of_name(merchant, stan)
+                .filter(|key| of_merchant(key) && key.stan() == stan)
+                .min(),
+            By::Time(time) => self
+                .places
+                .iter()
+                .filter(|place| place.taken)
+                .map(|place| place.key)
+                .chain(self.more.keys().copied())
+                .filter(|key| of_merchant(key) && key.time() == time)
+                .min(),
+        }
     }
 
     /// Whether a record is busy whose name differs in nothing but its DE 7.
     pub(super) fn has_same_but_time(&self, key: Key) -> bool {
         let name = |key: Key| timeless(key.generation(0));
-        self.waiting.keys().any(|known| name(*known) == name(key))
+        self.of_name(key.merchant(), key.stan())
+            .any(|known| name(known) == name(key))
+    }
+
+    /// Busy records among which are all of this merchant and STAN.
+    fn of_name(&self, merchant: MerchantKey, stan: Stan) -> impl Iterator<Item = Key> {
+        let place = &self.places[place(merchant, stan)];
+        let others = (place.others != 0).then(|| self.more.keys().copied());
+        let here = place.taken.then_some(place.key);
+        here.into_iter().chain(others.into_iter().flatten())
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        let is_free = |place: &Place| !place.taken && place.others == 0;
+        self.more.is_empty() && self.places.iter().all(is_free)
     }
 }
 
-fn counter(merchant: MerchantKey, stan: Stan) -> usize {
+fn place(merchant: MerchantKey, stan: Stan) -> usize {
     let mixed = (merchant.value() ^ u64::from(stan.0) << 40).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    (mixed >> 51) as usize
+    (mixed >> 51) as usize % PLACES
 }
 
 #[cfg(test)]

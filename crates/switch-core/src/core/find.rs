@@ -50,7 +50,7 @@ impl Candidates {
 impl Core {
     /// The transaction that a message names by DE 90 or, for a refund or void, by DE 37, as it stands: nobody else is changing it.
     pub(super) fn find(&self, asked: &Asked, task: &Task) -> Result<Named, Interrupt> {
-        let named = &asked.original;
+        let named = asked.named();
         let stan = named.stan.map(|stan| Stan(stan.value()));
         let time = named.time.map(|time| WireTime(time.value()));
         if let (Some(stan), Some(time)) = (stan, time) {
@@ -177,7 +177,7 @@ impl Core {
 
 /// Classes that DE 90 allows: that of its MTI, or both where it gives none.
 pub(super) fn named_classes(asked: &Asked) -> impl Iterator<Item = Class> + use<> {
-    let (first, second) = match asked.original.mti {
+    let (first, second) = match asked.named().mti {
         Some(mti) => (Class(mti.class()), None),
         None => (Class::FINANCIAL, Some(Class::AUTHORISATION)),
     };
@@ -198,7 +198,7 @@ fn may_name(asking: Kind, named: Kind) -> bool {
 }
 
 fn parts_agree(asked: &Asked, found_by: Key, record: &Transaction) -> bool {
-    let named = &asked.original;
+    let named = asked.named();
     let mti = named
         .mti
         .is_none_or(|mti| crate::outward::mti(record.request.mti) == mti.without_repeat());

@@ -10,7 +10,7 @@ use super::link::{Pending, Turn};
 use super::terminal::{Asker, Asking};
 use super::work::{Task, Work};
 use super::{Core, Output, Timer};
-use crate::outward::{self, Expected};
+use crate::outward::{self, Expected, Numbers};
 
 /// How long a timed-out request is remembered for a late answer; microseconds.
 pub(super) const LATE_WINDOW: u64 = LATE_MS * 1000;
@@ -175,7 +175,7 @@ impl Core {
         asking: &Asking,
         request: Option<&Message<'_>>,
         record: &Transaction,
-        issuer: &Issuer,
+        (issuer, numbers): (&Issuer, &Numbers),
         original: Option<&Transaction>,
         link: usize,
     ) -> Result<Frame, Reason> {
@@ -191,7 +191,7 @@ impl Core {
             }
         };
         let written = Core::written(&mut self.arena, |out| {
-            outward::relay(request, record, issuer, original, target, out)
+            outward::relay(request, record, (issuer, numbers), original, target, out)
         });
         written.map(Frame::from).map_err(|error| {
             tracing::warn!(link = %issuer.link, %error, "a request does not fit the link's dialect");

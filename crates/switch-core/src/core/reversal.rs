@@ -141,9 +141,9 @@ impl Core {
         let asked = &asking.asked;
         let now = self.now_ms();
         let mut more = Vec::new();
-        if let Some(stan) = asked.original.stan {
+        if let Some(stan) = asked.named().stan {
             let request = &asked.request;
-            let time = asked.original.time.map(|time| WireTime(time.value()));
+            let time = asked.named().time.map(|time| WireTime(time.value()));
             let classes = named_classes(asked).filter(|class| matches!(class.0, 1 | 2));
             for class in classes {
                 let stan = refund_ledger::Stan(stan.value());
