@@ -475,7 +475,10 @@ mod tests {
 
     /// Every byte at every place of values of every length up to three blocks.
     fn check(set: Check, good: u8, holds: impl Fn(u8) -> bool) {
-        assert!(set.passes(&[]), "{set:?} of nothing");
+        assert!(
+            set.passes(&[]) && set.passes_short(&[]),
+            "{set:?} of nothing"
+        );
         for length in 1..=3 * BLOCK {
             for place in 0..length {
                 for byte in 0..=255 {
@@ -483,6 +486,11 @@ mod tests {
                     value[place] = byte;
                     assert_eq!(
                         set.passes(&value),
+                        holds(byte),
+                        "{set:?} {byte:#04x} at {place} of {length}"
+                    );
+                    assert_eq!(
+                        set.passes_short(&value),
                         holds(byte),
                         "{set:?} {byte:#04x} at {place} of {length}"
                     );

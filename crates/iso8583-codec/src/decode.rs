@@ -20,16 +20,41 @@ use crate::spec::{HeadEncoding, Spec, Step, StepKind};
 const FRAME_BYTES_MAX: usize = u16::MAX as usize;
 
 impl<'a> Message<'a> {
-    /// Inlined into the caller, where the message is filled in the place in which it is used: a copy would have to wait
-    /// for each of the many short writes before it.
-    #[inline(always)]
     pub(crate) fn decode(spec: &'a Spec, frame: &'a [u8]) -> Result<Self, DecodeError<'a>> {
-        let mut message = Self::blank(spec, frame);
-        if message.index() {
-            Ok(message)
-        } else {
-            explain(spec, frame)
+        let mut message = Self::unread(spec);
+        message.read(frame)?;
+        Ok(message)
+    }
+
+    /// A message of a dialect of which nothing was read yet.
+    #[inline]
+    #[must_use]
+    pub fn unread(spec: &'a Spec) -> Self {
+        Self::blank(spec, &[])
+    }
+
+    /// Reads a frame like [`Spec::decode`], to the place in which the message is used: a copy of it would have to wait for each of the
+    /// many short writes before it. On an error the message has no elements.
+    ///
+    /// ```
+    /// use iso8583_codec::{Message, Spec};
+    ///
+    /// let mut message = Message::unread(Spec::iso87_ascii());
+    /// assert!(message.read(b"0800822000000000000004000000000000001121090000000123301").is_ok());
+    /// assert_eq!(message.text(70).as_deref(), Some(&b"301"[..]));
+    /// assert!(message.read(b"0800").is_err() && !message.has(70));
+    /// ```
+    ///
+    /// # Errors
+    /// As of [`Spec::decode`].
+    #[inline]
+    pub fn read(&mut self, frame: &'a [u8]) -> Result<(), DecodeError<'a>> {
+        let spec = self.spec();
+        self.begin(frame);
+        if !self.index() {
+            *self = explain(spec, frame)?;
         }
+        Ok(())
     }
 
     /// Notes where each element starts; `false` if anything is wrong.

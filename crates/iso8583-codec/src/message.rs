@@ -1,6 +1,8 @@
 //! The view of a received message.
 
+mod fault;
 mod other;
+mod places;
 
 use std::fmt;
 
@@ -15,6 +17,8 @@ use crate::presence::{self, ElementSet, Elements};
 use crate::spec::{ELEMENTS, Format, Spec, StepKind, ValueEncoding};
 use crate::text::Text;
 use crate::value::{self, Currency, Pan, Rrn, Stan, TransmissionTime};
+
+pub use self::places::Places;
 
 /// A decoded message: which elements are there and where they start, over the bytes it was read from.
 ///
@@ -57,6 +61,13 @@ impl<'a> Message<'a> {
             far: 0,
             starts: [0; ELEMENTS],
         }
+    }
+
+    /// Another frame is read, and nothing of it yet.
+    #[inline]
+    pub(crate) fn begin(&mut self, frame: &'a [u8]) {
+        self.frame = frame;
+        (self.present, self.far, self.end) = (0, 0, 0);
     }
 
     /// Notes the start of the element of this index.
@@ -501,76 +512,6 @@ impl<'a> Message<'a> {
         match self.converted_array(de)? {
             Some(array) if !check::fits(set, &array) => Err(self.not_characters(de, set)),
             array => Ok(array),
-        }
-    }
-
-    /// The error at the first character of an element that is not of these.
-    #[cold]
-    fn not_characters(&self, de: u8, set: Format) -> FieldError {
-        let place = self.place(de);
-        let raw = place.map(|place| self.bytes(&place)).unwrap_or_default();
-        let index = raw
-            .iter()
-            .position(|byte| !check::fits(set, &[*byte]))
-            .unwrap_or_default();
-        FieldError::NotPrintable {
-            de,
-            offset: place.map_or(0, |place| place.start).saturating_add(index),
-        }
-    }
-
-    /// The error at the first character of an element that is no digit. If there is none, they are too many.
-    #[cold]
-    fn not_numeric(&self, de: u8) -> FieldError {
-        let text = self.text(de);
-        self.not_digits(de, text.as_deref().unwrap_or_default())
-            .unwrap_or_else(|| self.wrong_length(de, 1, 19))
-    }
-
-    #[cold]
-    fn not_pan(&self, de: u8) -> FieldError {
-        let text = self.text(de);
-        let text = text.as_deref().unwrap_or_default();
-        let digits = if de == 35 {
-            value::track_2_head(text)
-        } else {
-            text
-        };
-        self.not_digits(de, digits)
-            .unwrap_or_else(|| self.wrong_length(de, 12, 19))
-    }
-
-    /// The error at the first of these leading characters of an element that is no digit.
-    fn not_digits(&self, de: u8, text: &[u8]) -> Option<FieldError> {
-        let index = text
-            .iter()
-            .position(|character| !character.is_ascii_digit())?;
-        let place = self.place(de)?;
-        let step = self.spec.step(de);
-        let index = match step.value {
-            ValueEncoding::Bcd => {
-                index.saturating_add(usize::from(step.skips_first(place.units))) / 2
-            }
-            ValueEncoding::SignedBcd => index.div_ceil(2),
-            ValueEncoding::Plain | ValueEncoding::Other => index,
-            ValueEncoding::Hex => index.saturating_mul(2),
-        };
-        Some(FieldError::NotNumeric {
-            de,
-            offset: place.start.saturating_add(index),
-        })
-    }
-
-    #[cold]
-    fn wrong_length(&self, de: u8, min: usize, max: usize) -> FieldError {
-        let offset = self
-            .place(de)
-            .map_or_else(|| self.start(de), |place| place.start);
-        FieldError::WrongLength {
-            de,
-            offset,
-            min,
-            max,
         }
     }
 }

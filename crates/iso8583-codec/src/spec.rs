@@ -380,7 +380,7 @@ impl Spec {
     ///
     /// # Errors
     /// [`DecodeError`] with element, offset and everything that was read before.
-    #[inline(always)]
+    #[inline]
     pub fn decode<'a>(&'a self, frame: &'a [u8]) -> Result<Message<'a>, DecodeError<'a>> {
         Message::decode(self, frame)
     }

@@ -314,6 +314,16 @@ fn typed_values_in_both_dialects() {
                 assert_eq!(message.amount(22), Ok(Some(51)));
                 assert_eq!(message.amount(32), Ok(Some(423)));
                 assert_eq!(message.amount(53), Ok(Some(1_234_567_890_123_456)));
+                // Whether it has as many as was thought or not.
+                assert_eq!(message.number::<3>(22), Ok(Some(51)));
+                assert_eq!(message.number::<2>(22), Ok(Some(51)));
+                assert_eq!(message.number::<3>(32), Ok(Some(423)));
+                assert_eq!(message.number::<16>(53), Ok(Some(1_234_567_890_123_456)));
+                assert_eq!(message.number::<3>(23), Ok(None));
+                assert!(message.agrees(22, b"051") && !message.agrees(22, b"052"));
+                assert!(!message.agrees(22, b"0051") && !message.agrees(22, b"51"));
+                assert!(message.agrees(32, b"423") && !message.agrees(32, b"424"));
+                assert!(message.agrees(23, b"001"), "what is absent agrees");
                 assert!(matches!(
                     message.amount(90),
                     Err(FieldError::WrongLength { de: 90, .. })

@@ -180,18 +180,12 @@ pub fn fingerprint(parts: &[&[u8]]) -> u64 {
 
 /// The same, part by part: parts of a length that the compiler knows go to places that it knows.
 #[derive(Debug)]
-pub struct Fingerprint {
-    buffer: [u8; 256],
-    used: usize,
-}
+pub struct Fingerprint(Parts<256>);
 
 impl Default for Fingerprint {
     #[inline(always)]
     fn default() -> Fingerprint {
-        Fingerprint {
-            buffer: [0; 256],
-            used: 0,
-        }
+        Fingerprint(Parts::new())
     }
 }
 
@@ -205,6 +199,34 @@ impl Fingerprint {
     /// One part more.
     #[inline(always)]
     pub fn put(&mut self, part: &[u8]) {
+        self.0.put(part);
+    }
+
+    /// The hash of all parts.
+    #[inline(always)]
+    pub fn finish(&self) -> u64 {
+        self.0.hash()
+    }
+}
+
+/// Parts behind each other, each after its length, as far as there is room.
+#[derive(Debug)]
+struct Parts<const ROOM: usize> {
+    buffer: [u8; ROOM],
+    used: usize,
+}
+
+impl<const ROOM: usize> Parts<ROOM> {
+    #[inline(always)]
+    fn new() -> Parts<ROOM> {
+        Parts {
+            buffer: [0; ROOM],
+            used: 0,
+        }
+    }
+
+    #[inline(always)]
+    fn put(&mut self, part: &[u8]) {
         let room = self.buffer.get_mut(self.used..).unwrap_or_default();
         let Some((length, rest)) = room.split_first_mut() else {
             return;
@@ -217,9 +239,8 @@ impl Fingerprint {
         self.used = self.used.saturating_add(1).saturating_add(fits);
     }
 
-    /// The hash of all parts.
     #[inline(always)]
-    pub fn finish(&self) -> u64 {
+    fn hash(&self) -> u64 {
         xxh3_64(self.buffer.get(..self.used).unwrap_or_default())
     }
 }
@@ -227,10 +248,14 @@ impl Fingerprint {
 /// The hash of a name within `realm`.
 #[inline]
 fn hash<const N: usize>(realm: &str, name: &[u8; N]) -> u64 {
-    let mut both = Fingerprint::new();
+    if realm.len() > 32 {
+        return fingerprint(&[realm.as_bytes(), name]);
+    }
+    // As long as they usually are, they need less room, which is filled with zeros first.
+    let mut both = Parts::<64>::new();
     both.put(realm.as_bytes());
     both.put(name);
-    both.finish()
+    both.hash()
 }
 
 #[cfg(test)]
@@ -254,6 +279,12 @@ mod tests {
         let merchant = MerchantKey::new("default", b"MERCHANT0000001");
         let named = xxh3_64(b"\x07default\x0FMERCHANT0000001");
         assert_eq!(merchant.value(), named >> 24);
+        for length in 0..=255 {
+            let realm = "r".repeat(length);
+            let parts = fingerprint(&[realm.as_bytes(), b"MERCHANT0000001"]);
+            let merchant = MerchantKey::new(&realm, b"MERCHANT0000001");
+            assert_eq!(merchant.value(), parts >> 24, "{length}");
+        }
     }
 
     #[test]

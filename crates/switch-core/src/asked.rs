@@ -92,14 +92,17 @@ fn need<T>(value: Result<Option<T>, FieldError>, field: u8) -> Result<T, Malform
     value?.ok_or(Malformed { field })
 }
 
-/// Reads a message of `kind`. `realm` and `naming` are its listener's.
+/// Reads a message of `kind` to where it stays: what is moved after it was made waits for all that was written. `realm` and `naming`
+/// are its listener's.
+#[inline]
 pub(crate) fn read(
     message: &Message<'_>,
     kind: Kind,
     realm: Name,
     naming: Naming,
     vault: &Vault,
-) -> Result<Asked, Malformed> {
+    asked: &mut Asked,
+) -> Result<(), Malformed> {
     let reversal = kind == Kind::Reversal;
     // In the order of the elements, so that the first that is wrong is named.
     let pan = message.pan()?;
@@ -182,7 +185,12 @@ pub(crate) fn read(
         rrn: rrn.filter(|_| names_by_rrn(kind)).unwrap_or_default(),
     }
     .hash(digest);
-    Ok(Asked {
+    let reason = if reversal {
+        message.response_code()?
+    } else {
+        None
+    };
+    *asked = Asked {
         kind,
         repeat: mti.is_repeat(),
         key,
@@ -196,16 +204,54 @@ pub(crate) fn read(
         original: original.unwrap_or_default(),
         named_by_data: reversal || naming.by_data(rrn.is_some()),
         named_by_rrn: !reversal && rrn.is_some() && naming.by_rrn(),
-        reason: if reversal {
-            message.response_code()?
-        } else {
-            None
-        },
+        reason,
         replacement: replacement_text,
-    })
+    };
+    Ok(())
 }
 
 impl Asked {
+    /// Nothing, where something is read to.
+    pub(crate) fn blank(realm: Name) -> Asked {
+        Asked {
+            kind: Kind::Purchase,
+            repeat: false,
+            key: Key::from_value(0),
+            merchant: Key::from_value(0).merchant(),
+            request: Request {
+                realm,
+                merchant: [b' '; 15],
+                terminal: [b' '; 8],
+                mti: 0,
+                processing_code: [b'0'; 6],
+                amount: MinorUnits::ZERO,
+                currency: Currency(0),
+                stan: Stan(0),
+                time: WireTime(0),
+                local_time: None,
+                local_date: None,
+                entry_mode: None,
+                condition: None,
+                acquirer: None,
+                forwarder: None,
+                rrn: Rrn([b' '; 12]),
+                rrn_given: false,
+                replacement: None,
+                content: 0,
+            },
+            pan: None,
+            digest: None,
+            in_de2: false,
+            amount: None,
+            currency: None,
+            original: OriginalData::default(),
+            named_by_data: false,
+            named_by_rrn: false,
+            reason: None,
+            replacement: None,
+        }
+    }
+
     /// DE 90; empty where absent, all zero, or not what names the original here.
     pub(crate) fn named(&self) -> &OriginalData {
         const NOTHING: &OriginalData = &OriginalData {
@@ -343,6 +389,7 @@ fn text<const N: usize>(message: &Message<'_>, de: u8) -> [u8; N] {
 }
 
 /// An element that usually has `N` digits, as a number.
+#[inline]
 fn digits<const N: usize>(message: &Message<'_>, de: u8) -> Option<u64> {
     match message.number::<N>(de) {
         Ok(digits) => digits,
@@ -352,6 +399,9 @@ fn digits<const N: usize>(message: &Message<'_>, de: u8) -> Option<u64> {
 }
 
 fn institution(message: &Message<'_>, de: u8) -> Option<Institution> {
+    if !message.has(de) {
+        return None;
+    }
     message
         .text(de)
         .map(|value| Institution::new(number(&value), value.len() as u8))

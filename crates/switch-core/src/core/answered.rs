@@ -8,7 +8,6 @@ use refund_ledger::{Answer, Key, MinorUnits, Reason, Status, Transaction, Workin
 
 use super::Core;
 use super::flight::Passed;
-use super::frame::Frame;
 use super::reversal::order_of;
 use super::work::{After, Decision, Interrupt, Outcome, Task};
 use crate::outward::{self, ReversalText};
@@ -21,7 +20,6 @@ impl Core {
     pub(super) fn answered(
         &mut self,
         key: Key,
-        frame: &Frame,
         task: &Task,
         answer: Option<&Message<'_>>,
     ) -> Result<Outcome, Interrupt> {
@@ -29,23 +27,23 @@ impl Core {
             return Ok(Outcome::Done);
         };
         let around = self.around(&record, task)?;
-        let Some(flight) = self.flights.get(&key) else {
+        let now = self.now_ms();
+        let Some(flight) = self.flights.get_mut(&key) else {
             return Ok(Outcome::Done);
         };
+        flight.passed = None;
         let link = &self.config.links[flight.link];
-        let decoded;
+        let mut decoded;
         let message = match answer {
             Some(answer) => answer,
             None => {
-                let Ok(again) = link.spec.decode(frame) else {
+                decoded = Message::unread(link.spec);
+                if decoded.read(&flight.answer).is_err() {
                     return Ok(Outcome::Done);
-                };
-                decoded = again;
+                }
                 &decoded
             }
         };
-        let mut passed = None;
-        let now = self.now_ms();
         let code = message.response_code().ok().flatten().unwrap_or(*b"  ");
         let approved = link.approved.contains(&code);
         let approval = approval_code(message);
@@ -63,12 +61,17 @@ impl Core {
                 let partial = partial_amount(message, code, &record).filter(|_| approved);
                 if let Some(asker) = flight.waiters.first() {
                     let spec = self.config.listeners[asker.listener].spec;
-                    if let Ok(request) = &spec.decode(&asker.frame) {
+                    let kept = flight.places.message(spec, &asker.frame);
+                    let request = match kept {
+                        Some(request) => Some(request),
+                        None => spec.decode(&asker.frame).ok(),
+                    };
+                    if let Some(request) = &request {
                         let rrn = &record.request.rrn;
                         let written = Core::written(&mut self.arena, |out| {
                             outward::pass_answer(request, message, rrn, partial, spec, out)
                         });
-                        passed = written.ok().map(|message| Passed {
+                        flight.passed = written.ok().map(|message| Passed {
                             message: message.into(),
                             reason,
                             code,
@@ -107,7 +110,7 @@ impl Core {
         Ok(decided(
             event,
             [record].into_iter().chain(around.records()),
-            After::Finish { key, passed },
+            After::Finish { key },
         ))
     }
 
@@ -151,12 +154,7 @@ impl Core {
     }
 
     /// A late approval, on record: it counts again, and another reversal is owed.
-    pub(super) fn late(
-        &mut self,
-        key: Key,
-        frame: &Frame,
-        task: &Task,
-    ) -> Result<Outcome, Interrupt> {
+    pub(super) fn late(&mut self, key: Key, task: &Task) -> Result<Outcome, Interrupt> {
         let Some(record) = self.own_record(key, 0, task)? else {
             self.remove_flight(key);
             return Ok(Outcome::Done);
@@ -170,7 +168,8 @@ impl Core {
             return Ok(Outcome::Done);
         };
         let spec = self.config.links[flight.link].spec;
-        let approval = spec.decode(frame).ok().as_ref().and_then(approval_code);
+        let decoded = spec.decode(&flight.answer);
+        let approval = decoded.ok().as_ref().and_then(approval_code);
         let text = ReversalText {
             reason: Some(TIME_OUT),
             approval,
@@ -184,7 +183,7 @@ impl Core {
         Ok(decided(
             event,
             [record].into_iter().chain(around.records()),
-            After::Finish { key, passed: None },
+            After::Finish { key },
         ))
     }
 
@@ -208,7 +207,7 @@ impl Core {
             // A reversal came in between: nothing was executed, and nothing is owed.
             Status::ReversedInFlight => (
                 decide::decline(&record, around.context(), None, now),
-                After::Finish { key, passed: None },
+                After::Finish { key },
             ),
             _ => return Ok(Outcome::Done),
         };

@@ -78,7 +78,7 @@ impl Core {
     /// More than can be carried: what is on record in memory is answered all the same, at no cost to the ledger. That nothing
     /// happened is said only of what may not have come before.
     pub(super) fn ask_in_memory(&mut self, asking: Box<Asking>) {
-        let task = Task::new(Work::Ask(asking));
+        let task = self.task(Work::Ask(asking));
         let Work::Ask(asking) = &task.work else {
             return;
         };
@@ -267,7 +267,14 @@ impl Core {
         let numbers = Numbers::of(&issuer);
         let named = (&issuer, &numbers);
         let written = self.write_relay(asking, message, new, named, original.as_deref(), link);
-        let mut flight = Flight::new(slot.key, link, asking.asker.listener);
+        let listener = asking.asker.listener;
+        let mut flight = self
+            .spare_flights
+            .block(|| Flight::new(slot.key, link, listener));
+        flight.begin(slot.key, link, listener);
+        if let Some(message) = message {
+            flight.places.keep(message);
+        }
         flight.turn = Turn::of(new.created);
         flight.stan = issuer.stan.0;
         flight.expected = Some(Expected::of(new, &issuer, &numbers));
@@ -278,7 +285,6 @@ impl Core {
             }
             Err(reason) => Some(reason),
         };
-        let flight = self.spare_flights.boxed(flight);
         Ok(self.decided(event, slot, original, After::Relay(flight, fault)))
     }
 

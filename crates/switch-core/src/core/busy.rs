@@ -13,23 +13,23 @@ use super::work::Task;
 const PLACES: usize = 8192;
 
 /// What waits for a record: nothing, nearly always.
-pub(super) type Waiting = Option<Box<VecDeque<Task>>>;
+pub(super) type Waiting = Option<Box<VecDeque<Box<Task>>>>;
 
 pub(super) struct Busy {
+    /// How many busy keys belong to each place. Nearly always nobody writes a record of a name, and this alone says so: it is small.
+    counts: Box<[u32]>,
     /// By (merchant, STAN), so that a query that names a STAN has one place to look at.
     places: Box<[Place]>,
     /// Records whose place is another's.
     more: HashMap<Key, Waiting>,
 }
 
-/// One record at most, and how many there would be.
+/// One record at most.
 struct Place {
     key: Key,
     waiting: Waiting,
     /// Whether `key` is busy.
     taken: bool,
-    /// How many in `more` belong here.
-    others: u32,
 }
 
 impl Place {
@@ -44,9 +44,9 @@ impl Busy {
             key: Key::from_value(0),
             waiting: None,
             taken: false,
-            others: 0,
         };
         Busy {
+            counts: vec![0; PLACES].into_boxed_slice(),
             places: std::iter::repeat_with(free).take(PLACES).collect(),
             more: HashMap::new(),
         }
@@ -54,37 +54,45 @@ impl Busy {
 
     #[inline]
     pub(super) fn has(&self, key: Key) -> bool {
-        let place = &self.places[place(key.merchant(), key.stan())];
-        place.is_of(key) || place.others != 0 && self.more.contains_key(&key)
+        let number = place(key.merchant(), key.stan());
+        self.counts[number] != 0
+            && (self.places[number].is_of(key) || self.is_elsewhere(number, key))
+    }
+
+    /// Whether a key whose place is another's is busy.
+    fn is_elsewhere(&self, number: usize, key: Key) -> bool {
+        self.counts[number] > u32::from(self.places[number].taken) && self.more.contains_key(&key)
     }
 
     /// A commit of the record begins, and tasks wait for it from now on. Also where one is under way already.
     pub(super) fn lock(&mut self, key: Key) -> &mut Waiting {
-        let place = &mut self.places[place(key.merchant(), key.stan())];
+        let number = place(key.merchant(), key.stan());
+        let elsewhere = self.is_elsewhere(number, key);
+        let place = &mut self.places[number];
         if place.is_of(key) {
             return &mut place.waiting;
         }
-        let known = place.others != 0 && self.more.contains_key(&key);
-        if !known && !place.taken {
+        self.counts[number] += u32::from(!elsewhere);
+        if !elsewhere && !place.taken {
             (place.key, place.taken) = (key, true);
             return &mut place.waiting;
         }
-        place.others += u32::from(!known);
         self.more.entry(key).or_default()
     }
 
     /// Its commit is over: what waits for it.
     pub(super) fn unlock(&mut self, key: Key) -> Waiting {
-        let place = &mut self.places[place(key.merchant(), key.stan())];
-        if place.is_of(key) {
+        let number = place(key.merchant(), key.stan());
+        let place = &mut self.places[number];
+        let waiting = if place.is_of(key) {
             place.taken = false;
-            return place.waiting.take();
-        }
-        if place.others == 0 {
+            place.waiting.take()
+        } else if self.is_elsewhere(number, key) {
+            self.more.remove(&key).flatten()
+        } else {
             return None;
-        }
-        let waiting = self.more.remove(&key)?;
-        place.others -= 1;
+        };
+        self.counts[number] -= 1;
         waiting
     }
 
@@ -132,16 +140,18 @@ impl Busy {
 
     /// Busy records among which are all of this merchant and STAN.
     fn of_name(&self, merchant: MerchantKey, stan: Stan) -> impl Iterator<Item = Key> {
-        let place = &self.places[place(merchant, stan)];
-        let others = (place.others != 0).then(|| self.more.keys().copied());
+        let number = place(merchant, stan);
+        let place = &self.places[number];
+        let has_others = self.counts[number] > u32::from(place.taken);
+        let others = has_others.then(|| self.more.keys().copied());
         let here = place.taken.then_some(place.key);
         here.into_iter().chain(others.into_iter().flatten())
     }
 
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        let is_free = |place: &Place| !place.taken && place.others == 0;
-        self.more.is_empty() && self.places.iter().all(is_free)
+        let nobody = self.counts.iter().all(|count| *count == 0);
+        nobody && self.more.is_empty() && self.places.iter().all(|place| !place.taken)
     }
 }
 

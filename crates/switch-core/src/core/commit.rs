@@ -9,7 +9,7 @@ use super::work::{After, CONFLICTS_MAX, Decision, Read, Task, Work};
 
 /// An item that the store has.
 pub(super) struct Committing {
-    pub(super) task: Task,
+    pub(super) task: Box<Task>,
     pub(super) keys: Keys,
     /// What the item is.
     pub(super) cause: Cause,
@@ -18,26 +18,36 @@ pub(super) struct Committing {
 
 /// Keys of the transactions that an event touches: at most two in nearly all cases.
 pub(super) struct Keys {
-    near: [Option<Key>; 2],
-    more: Vec<Key>,
+    near: [Key; 2],
+    count: u8,
+    more: Option<Box<[Key]>>,
 }
 
 impl Keys {
     fn of(event: &Event) -> Keys {
-        let mut keys = event.transactions();
+        let mut near = [Key::from_value(0); 2];
+        let mut count = 0;
+        let mut all = event.transactions();
+        for (place, key) in near.iter_mut().zip(&mut all) {
+            *place = key;
+            count += 1;
+        }
+        let more: Vec<Key> = all.collect();
         Keys {
-            near: [keys.next(), keys.next()],
-            more: keys.collect(),
+            near,
+            count,
+            more: (!more.is_empty()).then(|| more.into_boxed_slice()),
         }
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = Key> {
-        self.near.iter().flatten().chain(&self.more).copied()
+        let near = &self.near[..usize::from(self.count)];
+        near.iter().chain(self.more.iter().flatten()).copied()
     }
 }
 
 impl Core {
-    pub(super) fn commit(&mut self, mut task: Task, decision: Decision) {
+    pub(super) fn commit(&mut self, mut task: Box<Task>, decision: Decision) {
         let Decision {
             event,
             mut before,
@@ -115,7 +125,7 @@ impl Core {
         else {
             return;
         };
-        let Item { event, next, .. } = item;
+        let Item { event, next, .. } = &item;
         let made = event.changes.iter().filter_map(|change| match change {
             Change::CreateAdvice(advice) => next.advice(advice.key),
             _ => None,
@@ -126,14 +136,15 @@ impl Core {
                 next.get(advice.key.transaction).map(|about| &**about),
             );
         });
-        self.follow(task, after, &next);
+        self.follow(task, after, next);
         keys.iter().for_each(|key| self.free(key));
     }
 
     /// What follows a commit; `next` are the records as they are now.
-    fn follow(&mut self, mut task: Task, after: After, next: &Working) {
+    fn follow(&mut self, mut task: Box<Task>, after: After, next: &Working) {
         if let After::Again = after {
-            return self.ready.push_back(Task::new(task.work));
+            let work = std::mem::replace(&mut task.work, Work::Nothing);
+            return self.start(work);
         }
         match (after, &mut task.work) {
             (After::Relay(flight, fault), Work::Ask(asking)) => {
@@ -151,7 +162,7 @@ impl Core {
                 self.reply_stored(own, asking, next);
                 self.reversed_in_flight(target, reason, next);
             }
-            (After::Finish { key, passed }, _) => self.finish(key, passed, next),
+            (After::Finish { key }, _) => self.finish(key, next),
             (After::Expired(key), _) => self.timed_out(key, next),
             (After::Dropped(key, reason), _) => self.drop_flight(key, reason),
             (After::Send(key), _) => self.numbered(key, next),
@@ -177,13 +188,15 @@ impl Core {
         self.retire(task);
     }
 
-    /// The task is over: the block of its request is used again.
-    pub(super) fn retire(&mut self, task: Task) {
-        if let Work::Ask(mut asking) = task.work {
+    /// The task is over: its block and that of its request are used again.
+    pub(super) fn retire(&mut self, mut task: Box<Task>) {
+        if let Work::Ask(mut asking) = std::mem::replace(&mut task.work, Work::Nothing) {
             asking.asker.frame = Frame::default();
             asking.asked.pan = None;
             self.spare_askings.keep(asking);
         }
+        task.forget();
+        self.spare_tasks.keep(task);
     }
 
     /// A record's commit is done: what waited for it goes on, until one makes it busy again.

@@ -27,7 +27,7 @@ impl Core {
         self.failed = true;
         match &task.work {
             Work::Ask(_) if may_stand(cause) => {}
-            Work::Answered { key, .. } if may_stand(cause) => drop(self.remove_flight(*key)),
+            Work::Answered { key } if may_stand(cause) => drop(self.remove_flight(*key)),
             work => self.give_up(work),
         }
         let mut stuck = VecDeque::new();
@@ -64,15 +64,16 @@ impl Core {
             Work::Operate { ticket, key, .. } => {
                 return self.operation_failed(*ticket, *key, OperationError::Failed);
             }
-            Work::Answered { key, .. }
+            Work::Answered { key }
             | Work::Expired { key }
-            | Work::Late { key, .. }
+            | Work::Late { key }
             | Work::Unsent { key, .. } => self.drop_flight(*key, Reason::System),
             Work::AdviceSend { .. }
             | Work::AdviceCount { .. }
             | Work::AdviceDone { .. }
             | Work::AdviceDead { .. }
-            | Work::Network { .. } => {}
+            | Work::Network { .. }
+            | Work::Nothing => {}
         }
         if !self.failed {
             tracing::error!(

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use iso8583_codec::{Message, Spec};
+use iso8583_codec::{Message, Places, Spec};
 use refund_ledger::{Issuer, Key, LATE_MS, Reason, Stan, Transaction, Working};
 
-use super::frame::Frame;
+use super::frame::{Frame, Room};
 use super::link::{Pending, Turn};
 use super::terminal::{Asker, Asking};
-use super::work::{Task, Work};
+use super::work::Work;
 use super::{Core, Output, Timer};
 use crate::outward::{self, Expected, Numbers};
 
@@ -27,6 +27,8 @@ pub(super) struct Flight {
     pub(super) turn: Turn,
     /// Who waits for the answer.
     pub(super) waiters: Waiters,
+    /// Where the elements of the request of who asked first lie, so that it is not read again.
+    pub(super) places: Places,
     /// The message as sent, to compare answers with.
     pub(super) sent: Frame,
     /// What a usual answer echoes of it, which is compared sooner; not of what was relayed before a restart.
@@ -36,8 +38,12 @@ pub(super) struct Flight {
     /// Its record as it was made durable last, so that its answer need not look it up. It may be older than the one in the store:
     /// then the store says so, and the decision is made again on that.
     pub(super) record: Option<Arc<Transaction>>,
-    /// An approval that came while the time-out was being recorded.
-    pub(super) late: Option<Frame>,
+    /// The issuer's answer, while it is decided on.
+    pub(super) answer: Room,
+    /// The same as it was written for who asked first.
+    pub(super) passed: Option<Passed>,
+    /// `answer` is an approval that came while the time-out was being recorded.
+    pub(super) late: bool,
     /// DE 39 of the reversal that came meanwhile.
     pub(super) reversal_reason: Option<[u8; 2]>,
     /// Answers that the switch gives go by this listener's codes.
@@ -104,15 +110,38 @@ impl Flight {
             stan: 0,
             turn: Turn::any(0),
             waiters: Waiters::default(),
+            places: Places::default(),
             sent: Frame::default(),
             expected: None,
             sent_at: 0,
             state: FlightState::Waiting,
             record: None,
-            late: None,
+            answer: Room::default(),
+            passed: None,
+            late: false,
             reversal_reason: None,
             listener,
         }
+    }
+
+    /// The same in a block that was put out.
+    pub(super) fn begin(&mut self, key: Key, link: usize, listener: usize) {
+        (self.key, self.link, self.listener) = (key, link, listener);
+        (self.connection, self.stan, self.sent_at) = (0, 0, 0);
+        self.turn = Turn::any(0);
+        self.expected = None;
+        self.places.clear();
+        self.state = FlightState::Waiting;
+        self.late = false;
+        self.reversal_reason = None;
+    }
+
+    /// Its messages and its record are let go; the block is used again.
+    fn put_out(&mut self) {
+        self.waiters = Waiters::default();
+        self.sent = Frame::default();
+        (self.record, self.passed) = (None, None);
+        self.answer.clear();
     }
 
     /// Whether a message is the answer to this one.
@@ -199,50 +228,69 @@ impl Core {
         })
     }
 
-    /// An issuer's answer that belongs to a request.
-    pub(super) fn flight_answered(&mut self, key: Key, answer: &Message<'_>) {
-        let Some(flight) = self.flights.get_mut(&key) else {
-            return;
+    /// An issuer's answer over `link` to what may be the request `key`, with its DE 39.
+    ///
+    /// # Errors
+    /// Why it is none, as the metrics call it.
+    pub(super) fn flight_answered(
+        &mut self,
+        link: usize,
+        key: Key,
+        answer: &Message<'_>,
+        code: Option<[u8; 2]>,
+    ) -> Result<(), &'static str> {
+        let spec = self.config.links[link].spec;
+        let Some(flight) = self
+            .flights
+            .get_mut(&key)
+            .filter(|flight| flight.is_answered_by(answer, spec))
+        else {
+            return Err("mismatch");
+        };
+        let Some(code) = code.filter(|_| answer.validate().is_ok()) else {
+            return Err("unreadable");
         };
         let (link, state) = (flight.link, flight.state);
         if state == FlightState::Deciding {
-            return self.metrics.unmatched(link, "repeated");
+            self.metrics.unmatched(link, "repeated");
+            return Ok(());
         }
-        let code = answer.response_code().ok().flatten();
-        let approved = code.is_some_and(|code| self.config.links[link].approved.contains(&code));
+        let approved = self.config.links[link].approved.contains(&code);
         match state {
             FlightState::Waiting => {
                 flight.state = FlightState::Deciding;
                 self.metrics
                     .issuer_answered(link, self.now.saturating_sub(flight.sent_at));
-                let frame = Core::kept(&mut self.arena, answer.frame());
-                self.run(Task::new(Work::Answered { key, frame }), Some(answer));
+                flight.answer.fill(answer.frame());
+                let task = self.task(Work::Answered { key });
+                self.run(task, Some(answer));
             }
             _ if approved => {
                 tracing::warn!(key = %key, link = %self.config.links[link].name, "an approval came after the time-out");
                 self.metrics.unmatched(link, "late_approval");
-                let frame = Core::kept(&mut self.arena, answer.frame());
+                flight.answer.fill(answer.frame());
                 if state == FlightState::Expiring {
-                    flight.late = Some(frame);
+                    flight.late = true;
                 } else {
                     // Not forgotten before it is on record, however long its record takes to be read.
                     flight.state = FlightState::Deciding;
-                    self.start(Work::Late { key, frame });
+                    self.start(Work::Late { key });
                 }
             }
             // It ends no wait: an issuer and its stand-in may both answer.
             _ => self.metrics.unmatched(link, "late_decline"),
         }
+        Ok(())
     }
 
     /// Who asked gets the issuer's answer, who waits with a repeat the same from the record; without it, all get what is on
     /// record.
-    pub(super) fn finish(&mut self, key: Key, passed: Option<Passed>, next: &Working) {
+    pub(super) fn finish(&mut self, key: Key, next: &Working) {
         let Some(mut flight) = self.remove_flight(key) else {
             return;
         };
         let mut waiters = flight.waiters.iter();
-        if let Some(passed) = passed
+        if let Some(passed) = flight.passed.take()
             && let Some(first) = waiters.next()
         {
             self.metrics.refusal(first.label, passed.reason);
@@ -253,8 +301,7 @@ impl Core {
                 self.answer_stored(asker, record);
             }
         }
-        // Its messages are let go; the block is used again.
-        (flight.waiters, flight.sent, flight.late, flight.record) = Default::default();
+        flight.put_out();
         self.spare_flights.keep(flight);
     }
 
@@ -263,7 +310,7 @@ impl Core {
         let Some(flight) = self.flights.get_mut(&key) else {
             return;
         };
-        flight.state = if flight.late.is_some() {
+        flight.state = if flight.late {
             FlightState::Deciding
         } else {
             FlightState::Late
@@ -273,14 +320,14 @@ impl Core {
         // On its own, lest it keep the block alive that it was cut from.
         flight.sent = Frame::copy_of(&flight.sent);
         let waiters = std::mem::take(&mut flight.waiters);
-        let late = flight.late.take();
+        let late = std::mem::take(&mut flight.late);
         if let Some(record) = next.get(key) {
             waiters
                 .iter()
                 .for_each(|asker| self.answer_stored(asker, record));
         }
-        if let Some(frame) = late {
-            self.start(Work::Late { key, frame });
+        if late {
+            self.start(Work::Late { key });
         }
         self.timer(self.now + LATE_WINDOW, Timer::Forget(key));
     }
@@ -292,6 +339,7 @@ impl Core {
         };
         flight.reversal_reason = reason;
         flight.record = next.get(key).cloned();
+        flight.places.clear();
         let waiters = std::mem::take(&mut flight.waiters);
         if let Some(record) = next.get(key) {
             waiters

@@ -286,12 +286,10 @@ impl Core {
             known.heard = now;
         }
         let spec = self.config.links[link].spec;
-        let decoded = spec.decode(frame);
-        match &decoded {
-            Ok(message) if message.mti().is_response() => {
-                self.issuer_answer(link, connection, message)
-            }
-            Ok(message) => self.issuer_request(link, connection, message),
+        let mut message = Message::unread(spec);
+        match message.read(frame) {
+            Ok(()) if message.mti().is_response() => self.issuer_answer(link, connection, &message),
+            Ok(()) => self.issuer_request(link, connection, &message),
             Err(error) => {
                 let name = self.config.links[link].name;
                 tracing::warn!(link = %name, %error, bytes = frame.len(), "an issuer's message cannot be read");
@@ -309,15 +307,8 @@ impl Core {
         let code = answer.response_code().ok().flatten();
         match (pending, stan) {
             (Some(Pending::Request(key) | Pending::Late(key)), _) => {
-                let spec = self.config.links[link].spec;
-                let flight = self.flights.get(&key);
-                let belongs = flight.is_some_and(|flight| flight.is_answered_by(answer, spec));
-                match (belongs, code) {
-                    (true, Some(_)) if answer.validate().is_ok() => {
-                        self.flight_answered(key, answer)
-                    }
-                    (true, _) => self.unmatched(link, answer, "unreadable"),
-                    (false, _) => self.unmatched(link, answer, "mismatch"),
+                if let Err(kind) = self.flight_answered(link, key, answer, code) {
+                    self.unmatched(link, answer, kind);
                 }
             }
             (Some(Pending::Advice(key)), _) => self.advice_answered(link, key, answer),

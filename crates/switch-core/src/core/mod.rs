@@ -106,11 +106,11 @@ pub struct Core {
     flights: HashMap<Key, Box<Flight>>,
     saf: Saf,
     busy: Busy,
-    fetching: Owed<(Task, Wanted)>,
+    fetching: Owed<(Box<Task>, Wanted)>,
     committing: Owed<Committing>,
-    ready: VecDeque<Task>,
+    ready: VecDeque<Box<Task>>,
     /// Tasks that look again after a while.
-    asleep: Slab<Task>,
+    asleep: Slab<Box<Task>>,
     /// How long requests that come now have waited before they came here, microseconds.
     waited: u64,
     /// Tasks in `busy`, `fetching` and `asleep`.
@@ -119,6 +119,7 @@ pub struct Core {
     asking: HashMap<Key, u32>,
     spare_askings: Spare<Asking>,
     spare_flights: Spare<Flight>,
+    spare_tasks: Spare<Task>,
     requests: Vec<Request>,
     /// What the store answered; kept for the next time.
     completions: Vec<Completion>,
@@ -201,6 +202,7 @@ impl Core {
             asking: HashMap::new(),
             spare_askings: Spare::new(),
             spare_flights: Spare::new(),
+            spare_tasks: Spare::new(),
             requests: Vec::new(),
             completions: Vec::new(),
             timers: BinaryHeap::new(),

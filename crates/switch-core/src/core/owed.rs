@@ -2,14 +2,16 @@
 
 use std::collections::VecDeque;
 
-use super::slab::Slab;
+use super::slab::{Slab, place};
 
 /// What was asked within so many microseconds counts as asked at once.
 const TOGETHER: u64 = 10_000;
 
 /// Things under way, and how old the oldest of them is. Answers come in any order.
 pub(super) struct Owed<T> {
-    things: Slab<(u64, T)>,
+    things: Slab<T>,
+    /// The batch of each place of `things`.
+    batch_of: Vec<u64>,
     /// What was asked together, the oldest first; there is none at the front that nothing is left of.
     batches: VecDeque<Batch>,
     /// The number of the first of `batches`.
@@ -27,6 +29,7 @@ impl<T> Owed<T> {
     pub(super) fn new() -> Owed<T> {
         Owed {
             things: Slab::new(),
+            batch_of: Vec::new(),
             batches: VecDeque::new(),
             first: 0,
         }
@@ -42,11 +45,18 @@ impl<T> Owed<T> {
             }),
         }
         let batch = self.first + self.batches.len() as u64 - 1;
-        self.things.insert((batch, thing))
+        let number = self.things.insert(thing);
+        match self.batch_of.get_mut(place(number)) {
+            Some(of) => *of = batch,
+            // Places are taken in order.
+            None => self.batch_of.push(batch),
+        }
+        number
     }
 
     pub(super) fn remove(&mut self, number: u64) -> Option<T> {
-        let (batch, thing) = self.things.remove(number)?;
+        let thing = self.things.remove(number)?;
+        let batch = self.batch_of[place(number)];
         if let Some(batch) = self.batches.get_mut((batch - self.first) as usize) {
             batch.left -= 1;
         }

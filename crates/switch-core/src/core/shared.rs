@@ -68,7 +68,7 @@ impl Core {
     }
 
     /// Puts a task to sleep; it looks at everything anew when it wakes up.
-    pub(super) fn sleep(&mut self, mut task: Task) {
+    pub(super) fn sleep(&mut self, mut task: Box<Task>) {
         if task.naps.since == 0 {
             task.naps.since = self.now;
         }

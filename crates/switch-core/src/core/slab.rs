@@ -2,10 +2,21 @@
 
 /// Holds things under way; places are used again.
 pub(super) struct Slab<T> {
-    places: Vec<Option<(u32, T)>>,
+    places: Vec<Place<T>>,
     free: Vec<u32>,
     /// Tells apart who had the same place one after the other.
     turn: u32,
+}
+
+struct Place<T> {
+    /// Who has it, or had it last.
+    turn: u32,
+    thing: Option<T>,
+}
+
+/// The place of what has this number.
+pub(super) fn place(number: u64) -> usize {
+    number as u32 as usize
 }
 
 impl<T> Slab<T> {
@@ -20,37 +31,35 @@ impl<T> Slab<T> {
     /// Its number.
     pub(super) fn insert(&mut self, thing: T) -> u64 {
         self.turn = self.turn.wrapping_add(1);
-        let held = Some((self.turn, thing));
-        let place = match self.free.pop() {
-            Some(place) => {
-                self.places[place as usize] = held;
-                place
-            }
-            None => {
-                self.places.push(held);
-                (self.places.len() - 1) as u32
-            }
-        };
-        u64::from(self.turn) << 32 | u64::from(place)
+        let free = self.free.pop().unwrap_or_else(|| {
+            self.places.push(Place {
+                turn: 0,
+                thing: None,
+            });
+            (self.places.len() - 1) as u32
+        });
+        let place = &mut self.places[free as usize];
+        place.turn = self.turn;
+        place.thing = Some(thing);
+        u64::from(self.turn) << 32 | u64::from(free)
     }
 
     pub(super) fn remove(&mut self, number: u64) -> Option<T> {
-        let (turn, place) = ((number >> 32) as u32, number as u32);
-        let held = self.places.get_mut(place as usize)?;
-        if held.as_ref().is_none_or(|(known, _)| *known != turn) {
+        let held = self.places.get_mut(place(number))?;
+        if u64::from(held.turn) != number >> 32 || held.thing.is_none() {
             return None;
         }
-        self.free.push(place);
-        held.take().map(|(_, thing)| thing)
+        self.free.push(number as u32);
+        held.thing.take()
     }
 
     /// Takes out what is so.
     pub(super) fn drain(&mut self, is_so: impl Fn(&T) -> bool) -> Vec<T> {
         let mut out = Vec::new();
         for (place, held) in (0..).zip(&mut self.places) {
-            if held.as_ref().is_some_and(|(_, thing)| is_so(thing)) {
+            if held.thing.as_ref().is_some_and(&is_so) {
                 self.free.push(place);
-                out.extend(held.take().map(|(_, thing)| thing));
+                out.extend(held.thing.take());
             }
         }
         out

@@ -11,15 +11,10 @@ impl<T> Spare<T> {
         Spare(Vec::new())
     }
 
-    /// A thing in a block of its own.
-    pub(super) fn boxed(&mut self, thing: T) -> Box<T> {
-        match self.0.pop() {
-            Some(mut block) => {
-                *block = thing;
-                block
-            }
-            None => Box::new(thing),
-        }
+    /// A block with what was in it last, but for what was put out of it; one that `make` fills where none is kept. To be filled in its
+    /// place: a large thing that is made elsewhere is copied.
+    pub(super) fn block(&mut self, make: impl FnOnce() -> T) -> Box<T> {
+        self.0.pop().unwrap_or_else(|| Box::new(make()))
     }
 
     pub(super) fn keep(&mut self, block: Box<T>) {

@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use iso8583_codec::Message;
-use refund_ledger::{Key, Reason, Rrn, Transaction, Working};
+use refund_ledger::{Key, Name, Reason, Rrn, Transaction, Working};
 
 use super::frame::Frame;
-use super::work::{Task, Work};
+use super::work::Work;
 use super::{Core, Output};
 use crate::asked::{self, Asked, Malformed};
 use crate::dialect::Naming;
@@ -34,6 +34,24 @@ pub(super) struct Asker {
     pub(super) refreshed: bool,
 }
 
+impl Asking {
+    /// Nothing, where a request is read to.
+    fn blank(realm: Name) -> Asking {
+        Asking {
+            asker: Asker {
+                connection: 0,
+                listener: 0,
+                frame: Frame::default(),
+                label: ClassLabel::Other,
+                received: 0,
+                refreshed: false,
+            },
+            asked: Asked::blank(realm),
+            known_only: false,
+        }
+    }
+}
+
 impl Asker {
     /// Moves on to where the answer comes from.
     pub(super) fn take(&mut self) -> Asker {
@@ -47,10 +65,9 @@ impl Core {
     pub fn terminal_frame(&mut self, connection: u64, listener: usize, frame: &[u8], now: u64) {
         self.now = now;
         let spec = self.config.listeners[listener].spec;
-        // Used where it was put: to move a message is to copy its offsets.
-        let decoded = spec.decode(frame);
-        match &decoded {
-            Ok(message) => self.message(connection, listener, message),
+        let mut message = Message::unread(spec);
+        match message.read(frame) {
+            Ok(()) => self.message(connection, listener, &message),
             Err(error) => {
                 let name = self.config.listeners[listener].name;
                 tracing::warn!(listener = %name, connection, %error, bytes = frame.len(), "a message cannot be read");
@@ -122,9 +139,12 @@ impl Core {
                 let realm = self.config.listeners[listener].realm;
                 let label = ClassLabel::of(kind);
                 let naming = switches.map_or(Naming::default(), |switches| switches.naming);
-                match asked::read(message, kind, realm, naming, &self.vault) {
-                    Ok(asked) => self.request(connection, listener, message, asked),
+                let mut asking = self.spare_askings.block(|| Asking::blank(realm));
+                let asked = &mut asking.asked;
+                match asked::read(message, kind, realm, naming, &self.vault, asked) {
+                    Ok(()) => self.request(connection, listener, message, asking),
                     Err(Malformed { field }) => {
+                        self.spare_askings.keep(asking);
                         tracing::info!(connection, mti = %message.mti(), field, "a needed element is missing or malformed");
                         self.metrics.malformed(listener, "format");
                         self.answer_now(connection, listener, message, label, Reason::Format);
@@ -153,30 +173,30 @@ impl Core {
         }
     }
 
-    fn request(&mut self, connection: u64, listener: usize, message: &Message<'_>, asked: Asked) {
-        let label = ClassLabel::of(asked.kind);
-        if self.is_locked(asked.key) {
+    fn request(
+        &mut self,
+        connection: u64,
+        listener: usize,
+        message: &Message<'_>,
+        mut asking: Box<Asking>,
+    ) {
+        if self.is_locked(asking.asked.key) {
             return;
         }
-        let frame = Core::kept(&mut self.arena, message.frame());
-        let asker = Asker {
+        asking.asker = Asker {
             connection,
             listener,
-            frame,
-            label,
+            frame: Core::kept(&mut self.arena, message.frame()),
+            label: ClassLabel::of(asking.asked.kind),
             received: self.now,
             refreshed: false,
         };
-        let known_only = self.failed || self.draining;
-        let asking = self.spare_askings.boxed(Asking {
-            asker,
-            asked,
-            known_only,
-        });
+        asking.known_only = self.failed || self.draining;
         if self.is_overloaded() {
             return self.ask_in_memory(asking);
         }
-        self.run(Task::new(Work::Ask(asking)), Some(message));
+        let task = self.task(Work::Ask(asking));
+        self.run(task, Some(message));
     }
 
     /// `0800`: sign on, sign off, echo.

@@ -10,8 +10,7 @@ use iso8583_codec::Message;
 use refund_ledger::store::{Found, Peek, Query, Request, StoreError};
 use refund_ledger::{AdviceKey, Event, Key, Reason, Stan, Transaction, Working};
 
-use super::flight::{Flight, Passed};
-use super::frame::Frame;
+use super::flight::Flight;
 use super::link::Probe;
 use super::own::timeless;
 use super::saf::Operation;
@@ -46,14 +45,16 @@ struct Reads {
 /// What there is to do.
 #[derive(Debug)]
 pub(super) enum Work {
+    /// Nothing any more.
+    Nothing,
     /// A terminal's request.
     Ask(Box<Asking>),
     /// The issuer answered a request in flight.
-    Answered { key: Key, frame: Frame },
+    Answered { key: Key },
     /// The issuer did not answer a request in flight, or its connection broke.
     Expired { key: Key },
     /// An approval came after the time-out.
-    Late { key: Key, frame: Frame },
+    Late { key: Key },
     /// The link went down before the request left.
     Unsent { key: Key, reason: Reason },
     /// An advice is about to be sent for the first time.
@@ -132,7 +133,7 @@ pub(super) enum After {
         reason: Option<[u8; 2]>,
     },
     /// Who asked gets the issuer's answer, as it was written when it came, or what is on record.
-    Finish { key: Key, passed: Option<Passed> },
+    Finish { key: Key },
     /// Who waits gets what is on record; the flight stays for a late answer.
     Expired(Key),
     /// Who waits gets this reason; nothing was relayed.
@@ -170,7 +171,7 @@ pub(super) enum Read {
 }
 
 impl Task {
-    pub(super) fn new(work: Work) -> Task {
+    fn new(work: Work) -> Task {
         Task {
             work,
             reads: None,
@@ -217,8 +218,16 @@ impl Task {
 }
 
 impl Core {
+    /// A task, in a block of its own: it goes from hand to hand.
+    pub(super) fn task(&mut self, work: Work) -> Box<Task> {
+        let mut task = self.spare_tasks.block(|| Task::new(Work::Nothing));
+        *task = Task::new(work);
+        task
+    }
+
     pub(super) fn start(&mut self, work: Work) {
-        self.ready.push_back(Task::new(work));
+        let task = self.task(work);
+        self.ready.push_back(task);
     }
 
     pub(super) fn run_ready(&mut self) {
@@ -228,12 +237,13 @@ impl Core {
     }
 
     /// Goes as far as it can. `message` is what the work is about, where it is at hand and need not be decoded again.
-    pub(super) fn run(&mut self, task: Task, message: Option<&Message<'_>>) {
+    pub(super) fn run(&mut self, mut task: Box<Task>, message: Option<&Message<'_>>) {
         let outcome = match &task.work {
+            Work::Nothing => Ok(Outcome::Done),
             Work::Ask(asking) => self.ask(asking, &task, message),
-            Work::Answered { key, frame } => self.answered(*key, frame, &task, message),
+            Work::Answered { key } => self.answered(*key, &task, message),
             Work::Expired { key } => self.expired(*key, &task),
-            Work::Late { key, frame } => self.late(*key, frame, &task),
+            Work::Late { key } => self.late(*key, &task),
             Work::Unsent { key, reason } => self.unsent(*key, *reason, &task),
             Work::AdviceSend { key } => self.advice_send(*key, &task),
             Work::AdviceCount { key } => Ok(self.advice_count(*key)),
@@ -267,7 +277,6 @@ impl Core {
             Err(Interrupt::Busy(_)) if self.failed => self.give_up(&task.work),
             Err(Interrupt::Busy(key)) => self.park(key, task),
             Err(Interrupt::Stale) => {
-                let mut task = task;
                 task.look_anew();
                 self.run(task, message);
             }
@@ -293,7 +302,7 @@ impl Core {
     }
 
     /// Waits for a record's commit. What the task has read may be older than what it finds then.
-    fn park(&mut self, key: Key, mut task: Task) {
+    fn park(&mut self, key: Key, mut task: Box<Task>) {
         task.forget();
         self.begins_to_wait(&task);
         let waiting = self.busy.lock(key);
@@ -331,7 +340,7 @@ impl Core {
         count(timeless(key)) > count(key)
     }
 
-    fn fetch(&mut self, task: Task, wanted: Wanted) -> u64 {
+    fn fetch(&mut self, task: Box<Task>, wanted: Wanted) -> u64 {
         self.begins_to_wait(&task);
         self.fetching.insert((task, wanted), self.now)
     }

@@ -1,0 +1,90 @@
+//! Where the elements of a message lie, without its bytes.
+
+use std::fmt;
+
+use super::Message;
+use crate::mti::Mti;
+use crate::spec::{ELEMENTS, Spec};
+
+/// What reading a message has found, apart from its bytes: for whoever keeps these in another place and needs the message again.
+#[derive(Clone)]
+pub struct Places {
+    /// Bytes of the message; 0: of none.
+    bytes: usize,
+    present: u128,
+    far: u64,
+    mti: Mti,
+    end: u16,
+    starts: [u16; ELEMENTS],
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Self {
+            bytes: 0,
+            present: 0,
+            far: 0,
+            mti: Mti::literal("0000"),
+            end: 0,
+            starts: [0; ELEMENTS],
+        }
+    }
+}
+
+/// The elements of the first bitmap, which are all that most messages have.
+const NEAR: usize = ELEMENTS / 2;
+
+impl Places {
+    /// Keeps those of a message.
+    #[inline]
+    pub fn keep(&mut self, message: &Message<'_>) {
+        self.bytes = message.frame.len();
+        (self.present, self.far) = (message.present, message.far);
+        (self.mti, self.end) = (message.mti, message.end);
+        copy(&message.starts, &mut self.starts, self.present);
+    }
+
+    /// Keeps none.
+    pub fn clear(&mut self) {
+        self.bytes = 0;
+    }
+
+    /// The message of which these are the places, from the same bytes and the same dialect as it was read from; `None` where none are
+    /// kept, or for a message of another length.
+    #[inline]
+    #[must_use]
+    pub fn message<'a>(&self, spec: &'a Spec, frame: &'a [u8]) -> Option<Message<'a>> {
+        if self.bytes == 0 || self.bytes != frame.len() {
+            return None;
+        }
+        let mut starts = [0; ELEMENTS];
+        copy(&self.starts, &mut starts, self.present);
+        Some(Message {
+            spec,
+            frame,
+            present: self.present,
+            mti: self.mti,
+            end: self.end,
+            far: self.far,
+            starts,
+        })
+    }
+}
+
+#[inline(always)]
+fn copy(from: &[u16; ELEMENTS], to: &mut [u16; ELEMENTS], present: u128) {
+    if let (Some(from), Some(to)) = (from.first_chunk::<NEAR>(), to.first_chunk_mut::<NEAR>()) {
+        *to = *from;
+    }
+    if present >> NEAR != 0
+        && let (Some(from), Some(to)) = (from.last_chunk::<NEAR>(), to.last_chunk_mut::<NEAR>())
+    {
+        *to = *from;
+    }
+}
+
+impl fmt::Debug for Places {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Places({} of {} bytes)", self.mti, self.bytes)
+    }
+}
