@@ -2,7 +2,7 @@
 
 use bytes::BytesMut;
 use iso8583_codec::describe::{to_json, to_table};
-use iso8583_codec::{Draft, FieldSpec, Format, Length, Message, Mti, Spec};
+use iso8583_codec::{Draft, FieldSpec, Format, Length, Message, Mti, Places, Spec};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -127,7 +127,21 @@ fn poke_message(message: &Message<'_>) -> Result<(), TestCaseError> {
     for error in errors.iter().flatten() {
         prop_assert!(error.offset() <= length, "{error}");
     }
+    // From its places it is the same, and nothing comes of the bytes of another.
+    let mut places = Places::default();
+    prop_assert!(places.message(message.spec(), message.frame()).is_none());
+    places.keep(message);
+    let again = places
+        .message(message.spec(), message.frame())
+        .expect("kept");
+    prop_assert_eq!(
+        (again.mti(), again.frame()),
+        (message.mti(), message.frame())
+    );
+    prop_assert!(again.elements().eq(message.elements()));
+    prop_assert!(places.message(message.spec(), b"0200").is_none() || length == 4);
     for de in 0..=255u8 {
+        prop_assert_eq!(again.raw(de), message.raw(de));
         prop_assert_eq!(message.has(de), message.raw(de).is_some());
         prop_assert_eq!(message.has(de), message.text(de).is_some());
     }
