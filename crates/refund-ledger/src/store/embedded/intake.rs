@@ -12,19 +12,18 @@
 //! what was dropped is gone from the cold store for good, an item that needs its name is deferred: made durable before, the new
 //! record would meet the old one after a crash.
 //!
-//! **A record that is not in memory** is read between judgement and write: the item is deferred, and with it every later item of the
-//! round that shares a key, so that their order stays. From the read to the judgement the gate is open, so that nothing that was
-//! read is dropped in between.
+//! **A record that is not in memory** is read when an item is judged that needs it. From the read to the judgement the gate is open, so
+//! that nothing that was read is dropped in between. Where it is closed at that moment, since old records are being dropped, the item
+//! is deferred until it opens, and with it every later item of the round that shares a key, so that their order stays.
 //!
 //! **A conflict** is found on states that may not be durable yet: it is told with its round, and if the batch fails, it is told as
 //! unknown.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, PoisonError, RwLockReadGuard, TryLockError};
 
-use foldhash::{HashMap, HashMapExt, HashSet};
+use foldhash::{HashMap, HashSet};
 
-use super::cold::ColdError;
 use super::hot::Bucket;
 use super::journal::{BATCH_BYTES_MAX, Batch, PAYLOAD_BYTES_MAX};
 use super::shared::{COMMITS_WAITING_MAX, Shared, expected_before, holds, lock};
@@ -59,7 +58,7 @@ impl Intake {
 pub(crate) struct Round {
     /// What was taken from the queue and is not judged yet, the last one first.
     taken: Vec<Item>,
-    /// What waits for records from the cold store, and the keys of that.
+    /// What waits for the gate, and the keys of that.
     deferred: Vec<Item>,
     deferred_keys: HashSet<Key>,
     batch: Batch,
@@ -102,14 +101,18 @@ pub(crate) struct Judge {
     dropping: HashSet<Key>,
 }
 
-/// What was read from the cold store.
-type ColdRecords = HashMap<Key, Option<Arc<Transaction>>>;
+/// Reads the cold store for items that are judged.
+struct Reader<'a> {
+    shared: &'a Shared,
+    /// Once something was read.
+    gate: Option<RwLockReadGuard<'a, ()>>,
+}
 
 /// What is to become of an item.
 enum Verdict {
     Accepted,
     Conflict,
-    /// A record that is not in memory must be read.
+    /// It needs what cannot be read now.
     Unread,
 }
 
@@ -129,17 +132,17 @@ impl Round {
             self.taken.reverse();
         }
         let mut judge = lock(&shared.judge);
-        let nothing_read = ColdRecords::new();
+        let mut reader = Reader { shared, gate: None };
         while !self.is_full()
             && let Some(item) = self.taken.pop()
         {
             if !self.deferred.is_empty() && self.waits_for_deferred(&item) {
                 self.defer(item);
             } else {
-                judge.decide(shared, self, item, &nothing_read);
+                judge.decide(&mut reader, self, item);
             }
         }
-        drop(judge);
+        drop((judge, reader));
         if !self.deferred.is_empty() {
             self.judge_deferred(shared);
         }
@@ -160,19 +163,17 @@ impl Round {
         self.deferred.push(item);
     }
 
-    /// Judges what waited for records from the cold store.
+    /// Waits for the gate, and judges what could not be judged without it.
     fn judge_deferred(&mut self, shared: &Shared) {
-        let items = std::mem::take(&mut self.deferred);
-        self.deferred_keys.clear();
-        let _gate = shared.gate.read().unwrap_or_else(PoisonError::into_inner);
-        let mut read = ColdRecords::new();
-        if let Err(error) = shared.read_for(&items, &mut read) {
-            // What the cold store holds can no longer be trusted to be had.
-            shared.poison(error.to_string());
-        }
+        let gate = shared.gate.read().unwrap_or_else(PoisonError::into_inner);
+        let mut reader = Reader {
+            shared,
+            gate: Some(gate),
+        };
         let mut judge = lock(&shared.judge);
-        for item in items {
-            judge.decide(shared, self, item, &read);
+        self.deferred_keys.clear();
+        for item in std::mem::take(&mut self.deferred) {
+            judge.decide(&mut reader, self, item);
         }
     }
 
@@ -215,6 +216,27 @@ impl Round {
     }
 }
 
+impl Reader<'_> {
+    /// A record of the cold store, if it has it. `None` while the gate is closed, and when the store is lost.
+    fn read(&mut self, key: Key) -> Option<Option<Arc<Transaction>>> {
+        if self.gate.is_none() {
+            self.gate = match self.shared.gate.try_read() {
+                Ok(gate) => Some(gate),
+                Err(TryLockError::Poisoned(gate)) => Some(gate.into_inner()),
+                Err(TryLockError::WouldBlock) => return None,
+            };
+        }
+        match self.shared.cold.get(key) {
+            Ok(record) => Some(record),
+            Err(error) => {
+                // What the cold store holds can no longer be trusted to be had.
+                self.shared.poison(error.to_string());
+                None
+            }
+        }
+    }
+}
+
 impl Judge {
     /// Whether an item that is not applied yet changes a record, or an advice about it.
     fn is_under_way(&self, key: Key) -> bool {
@@ -246,20 +268,22 @@ impl Judge {
         self.advices.clear();
     }
 
-    fn decide(&mut self, shared: &Shared, round: &mut Round, item: Item, read: &ColdRecords) {
+    fn decide(&mut self, reader: &mut Reader<'_>, round: &mut Round, item: Item) {
         let id = item.id;
-        if shared.poisoned().is_some() {
+        let judged = round.before.len();
+        let verdict = self.judge(reader, &item.event, &mut round.before);
+        if reader.shared.poisoned().is_some() {
+            round.before.truncate(judged);
             return round.told.push(Completion::Unknown { item: id });
         }
-        let judged = round.before.len();
-        match self.judge(shared, &item.event, read, &mut round.before) {
+        match verdict {
             Verdict::Accepted => {}
             verdict => {
                 round.before.truncate(judged);
                 if let Verdict::Unread = verdict {
                     return round.defer(item);
                 }
-                let present = self.present(shared, &round.items, &item.event, read);
+                let present = self.present(reader, &round.items, &item.event);
                 let conflict = Completion::Conflict { item: id, present };
                 return round.answers.push(conflict);
             }
@@ -286,18 +310,17 @@ impl Judge {
 
     fn judge(
         &self,
-        shared: &Shared,
+        reader: &mut Reader<'_>,
         event: &Event,
-        read: &ColdRecords,
         before: &mut Vec<Option<Bucket>>,
     ) -> Verdict {
         let mut verdict = Verdict::Accepted;
         for change in &event.changes {
             let present = match change {
-                Change::Create(made) => self.standing(shared, made.key, read),
-                Change::Update { key, .. } => self.standing(shared, *key, read),
-                Change::CreateAdvice(made) => Some((self.advice(shared, made.key), None)),
-                Change::UpdateAdvice { key, .. } => Some((self.advice(shared, *key), None)),
+                Change::Create(made) => self.standing(reader, made.key),
+                Change::Update { key, .. } => self.standing(reader, *key),
+                Change::CreateAdvice(made) => Some((self.advice(reader.shared, made.key), None)),
+                Change::UpdateAdvice { key, .. } => Some((self.advice(reader.shared, *key), None)),
                 Change::Number { .. } => continue,
             };
             let Some((version, bucket)) = present else {
@@ -314,25 +337,22 @@ impl Judge {
     }
 
     /// The version of a record once everything under way is applied, 0 where there is none, and what it is counted as. `None`
-    /// where only the cold store can tell.
-    fn standing(
-        &self,
-        shared: &Shared,
-        key: Key,
-        read: &ColdRecords,
-    ) -> Option<(u32, Option<Bucket>)> {
+    /// where only the cold store can tell, and cannot be read now.
+    fn standing(&self, reader: &mut Reader<'_>, key: Key) -> Option<(u32, Option<Bucket>)> {
         if let Some(known) = self.transactions.get(&key) {
             return Some((known.version, Some(known.bucket)));
         }
-        if let Some((version, bucket)) = shared.hot.standing(key) {
+        let hot = &reader.shared.hot;
+        if let Some((version, bucket)) = hot.standing(key) {
             return Some((version, Some(bucket)));
         }
-        match read.get(&key) {
-            Some(Some(record)) => Some((record.version, Some(Bucket::of(record)))),
-            Some(None) => Some((0, None)),
-            None if self.dropping.contains(&key) => None,
-            None => shared.hot.is_complete(0).then_some((0, None)),
+        if hot.is_complete(0) && !self.dropping.contains(&key) {
+            return Some((0, None));
         }
+        let record = reader.read(key)?;
+        Some(record.map_or((0, None), |record| {
+            (record.version, Some(Bucket::of(&record)))
+        }))
     }
 
     fn advice(&self, shared: &Shared, key: AdviceKey) -> u32 {
@@ -343,13 +363,8 @@ impl Judge {
     }
 
     /// The states that an item was judged on, as far as they can be had at once.
-    fn present(
-        &self,
-        shared: &Shared,
-        items: &[Item],
-        event: &Event,
-        read: &ColdRecords,
-    ) -> Working {
+    fn present(&self, reader: &mut Reader<'_>, items: &[Item], event: &Event) -> Working {
+        let shared = reader.shared;
         let mut present = Working::new();
         for key in event.transactions() {
             let newest = || {
@@ -361,7 +376,7 @@ impl Judge {
             let under_way = self.transactions.get(&key).and_then(|_| newest());
             let known = under_way
                 .or_else(|| shared.hot.get(key))
-                .or_else(|| read.get(&key).cloned().flatten());
+                .or_else(|| reader.read(key).flatten());
             if let Some(known) = known {
                 present.put(known);
             }
@@ -432,15 +447,6 @@ impl Shared {
         if !refused.is_empty() {
             self.complete(&mut refused);
         }
-    }
-
-    fn read_for(&self, items: &[Item], read: &mut ColdRecords) -> Result<(), ColdError> {
-        for key in items.iter().flat_map(|item| item.event.transactions()) {
-            if !read.contains_key(&key) && self.hot.standing(key).is_none() {
-                read.insert(key, self.cold.get(key)?);
-            }
-        }
-        Ok(())
     }
 
     /// Appends what is to be told.

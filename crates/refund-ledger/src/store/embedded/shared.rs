@@ -1,7 +1,7 @@
 //! What the store's threads share, and the order in which they lock it.
 //!
 //! Locks are taken in this order: `gate`, then `judge`, then `commits`, `completed` or `progress`, then `advices`, then parts of the
-//! hot index; the other queues alone.
+//! hot index; the other queues alone. Who has `judge` may try the gate, but not wait for it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
