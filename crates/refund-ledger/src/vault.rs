@@ -100,6 +100,14 @@ impl Sealed {
         }
     }
 
+    /// Bytes of it that do not lie in the value itself.
+    pub(crate) fn elsewhere(&self) -> usize {
+        match &self.0 {
+            Bytes::Here { .. } => 0,
+            Bytes::Shared(bytes) => bytes.len(),
+        }
+    }
+
     /// The key that it was sealed with; `None` where it is too short to name one.
     pub fn key(&self) -> Option<KeyId> {
         self.as_bytes()

@@ -16,6 +16,11 @@ impl HotIndex {
         HotIndex(Hot::new(bytes_max, None))
     }
 
+    /// Says that these records are needed soon.
+    pub fn ahead(&self, keys: &[Key]) {
+        self.0.ahead(keys);
+    }
+
     /// As after a commit, in a checkpoint period.
     pub fn commit(&self, record: &Arc<Transaction>, period: u32) {
         self.0.commit(record, period, None, record.version == 1);

@@ -49,6 +49,16 @@ impl<'a> Cursor<'a> {
 
     #[inline]
     pub(super) fn number(&mut self) -> Option<u64> {
+        match self.0 {
+            [small @ ..0x80, rest @ ..] => {
+                self.0 = rest;
+                Some(u64::from(*small))
+            }
+            _ => self.long_number(),
+        }
+    }
+
+    fn long_number(&mut self) -> Option<u64> {
         let mut number = 0;
         for shift in (0..64).step_by(7) {
             let [byte] = self.array()?;

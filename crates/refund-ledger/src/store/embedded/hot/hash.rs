@@ -47,7 +47,7 @@ impl KeyHash {
 }
 
 /// Where something stands: a part, by the highest bits, and a hash within that part.
-#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub(super) struct Spot(u64);
 
 impl Spot {

@@ -28,12 +28,13 @@ use self::fresh::FreshNames;
 use self::hash::{KeyHash, PART_BITS, Spot};
 use self::intern::Interned;
 use self::names::Names;
-use self::shard::{Known, Meta, Shard, called, epoch_code};
+use self::shard::{Before, Known, Meta, Shard, called, epoch_code};
 use self::slab::{PAGE_BYTES_MAX, PAGE_BYTES_MIN};
 use super::shared::lock;
 use crate::store::{By, CANDIDATES_MAX, Query};
 use crate::{Key, Kind, Rrn, Transaction, WireTime};
 
+mod ahead;
 mod bytes;
 mod changes;
 mod counts;
@@ -157,8 +158,12 @@ impl Hot {
     }
 
     fn part(&self, spot: Spot) -> Option<MutexGuard<'_, Shard>> {
-        let number = spot.part() & self.parts.len().saturating_sub(1);
-        self.parts.get(number).map(Part::lock)
+        self.part_of(spot).map(Part::lock)
+    }
+
+    fn part_of(&self, spot: Spot) -> Option<&Part<Shard>> {
+        self.parts
+            .get(spot.part() & self.parts.len().saturating_sub(1))
     }
 
     pub(crate) fn len(&self) -> u64 {
@@ -197,7 +202,7 @@ impl Hot {
         let Some(mut part) = self.part(spot) else {
             return (None, false);
         };
-        let old = part.find(spot, record.key, &self.interned);
+        let old = part.before(spot, record.key, &self.interned);
         let (cold, before) = match &old {
             Some(old) => (old.meta.cold, Some(old.bucket)),
             None => (base, base),
@@ -246,24 +251,30 @@ impl Hot {
         &self,
         part: &mut Shard,
         spot: Spot,
-        old: Option<&Known>,
+        old: Option<&Before>,
         record: &Arc<Transaction>,
         meta: Meta,
     ) {
         if old.is_none() && is_timeless(record.key) {
             self.timeless.fetch_add(1, Ordering::SeqCst);
         }
-        part.put(spot, old, record, meta, &self.interned);
-        let bytes = part.bytes();
-        self.tell(&mut part.told, bytes);
-        self.rename(record.key, spot, old, called(record));
+        let grew = part.put(spot, old, record, meta, &self.interned);
+        if grew {
+            self.tell_of(part);
+        }
+        let (old, new) = (old.and_then(|old| old.rrn), called(record));
+        if old != new {
+            self.rename(record.key, spot, old, new);
+        }
     }
 
-    fn rename(&self, key: Key, spot: Spot, old: Option<&Known>, new: Option<Rrn>) {
-        let old = old.and_then(|old| old.rrn);
-        if old == new {
-            return;
-        }
+    /// Tells what a part takes.
+    fn tell_of(&self, part: &mut Shard) {
+        let bytes = part.bytes();
+        self.tell(&mut part.told, bytes);
+    }
+
+    fn rename(&self, key: Key, spot: Spot, old: Option<Rrn>, new: Option<Rrn>) {
         let name = |rrn| self.hash.of_rrn(key.merchant(), rrn);
         if let Some(name) = old.map(name)
             && let Some(mut names) = self.names_of(name)
@@ -321,9 +332,8 @@ impl Hot {
         if is_timeless(known.key) {
             self.timeless.fetch_sub(1, Ordering::SeqCst);
         }
-        let bytes = part.bytes();
-        self.tell(&mut part.told, bytes);
-        self.rename(known.key, spot, Some(known), None);
+        self.tell_of(part);
+        self.rename(known.key, spot, known.rrn, None);
     }
 
     /// Whether memory alone can say what a query names; if not, [`Hot::find`] gives what the cold store does not have under that name yet.

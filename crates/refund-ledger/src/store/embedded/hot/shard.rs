@@ -8,10 +8,10 @@ use super::counts::Bucket;
 use super::fresh::Fresh;
 use super::hash::Spot;
 use super::intern::Interned;
-use super::pack::{head, pack, unpack};
+use super::pack::{head, is_of, pack, standing, unpack};
 use super::slab::{Id, Slab};
 use super::table::Table;
-use crate::{Key, Kind, Rrn, Transaction};
+use crate::{Key, Kind, Rrn, Sealed, Transaction};
 
 /// Bit of the numbers of records that are not packed: open ones, and those that the cold store lacks, as far as there is room. The
 /// next change or the checkpoint is soon, and neither has to unpack them.
@@ -81,6 +81,15 @@ impl Known {
     }
 }
 
+/// A record that is about to change: what its next version needs to know of it.
+pub(super) struct Before {
+    number: u64,
+    pub(super) meta: Meta,
+    pub(super) bucket: Bucket,
+    /// Of purchases.
+    pub(super) rrn: Option<Rrn>,
+}
+
 /// A record as it is. What look-ups ask stands beside it, all on one cache line: most need not touch the record.
 #[derive(Debug)]
 #[repr(align(64))]
@@ -89,8 +98,6 @@ pub(super) struct Loose {
     pub(super) meta: Meta,
     pub(super) key: Key,
     version: u32,
-    created: u64,
-    moved: u64,
     pub(super) bucket: Bucket,
     rrn: Option<Rrn>,
 }
@@ -103,8 +110,6 @@ impl Loose {
             meta,
             key: record.key,
             version: record.version,
-            created: record.created,
-            moved: record.moved,
             bucket: Bucket::of(&record),
             rrn: called(&record),
             record,
@@ -160,13 +165,42 @@ impl Shard {
         }
     }
 
+    /// The number of the record of a key.
+    #[inline]
+    fn seek(&self, spot: Spot, key: Key, interned: &Interned) -> Option<u64> {
+        let is_it = |number: &u64| match self.loose(*number) {
+            Some(loose) => loose.key == key,
+            None => *number & LOOSE == 0 && is_of(self.slab.get(Id(*number)), key, interned),
+        };
+        let found = self.index.find(spot.hash()).find(is_it);
+        if found.is_some() || self.crowd.is_empty() {
+            return found;
+        }
+        self.crowd.get(&(spot.hash(), key)).copied()
+    }
+
+    /// The record of a number, if it is not packed.
+    #[inline]
+    pub(super) fn loose(&self, number: u64) -> Option<&Loose> {
+        // The number of a packed record is no place: they begin at bit 39.
+        self.loose.get((number ^ LOOSE) as usize)?.as_ref()
+    }
+
+    /// Where a record of this number lies, if it is not packed.
+    pub(super) fn loose_place(&self, number: u64) -> *const u8 {
+        let place = (number ^ LOOSE) as usize;
+        self.loose.as_ptr().wrapping_add(place).cast()
+    }
+
+    /// Where the next record will lie that is not packed.
+    pub(super) fn next_place(&self) -> *const u8 {
+        let next = self.vacant.last().map(|place| *place as usize);
+        let place = next.unwrap_or(self.loose.len());
+        self.loose.as_ptr().wrapping_add(place).cast()
+    }
+
     pub(super) fn find(&self, spot: Spot, key: Key, interned: &Interned) -> Option<Known> {
-        let numbers = self.index.find(spot.hash());
-        let mut known = numbers.filter_map(|number| self.known(number, interned));
-        known.find(|known| known.key == key).or_else(|| {
-            let number = self.crowd.get(&(spot.hash(), key))?;
-            self.known(*number, interned)
-        })
+        self.known(self.seek(spot, key, interned)?, interned)
     }
 
     /// The record of a key.
@@ -177,17 +211,41 @@ impl Shard {
         interned: &Interned,
     ) -> Option<Arc<Transaction>> {
         let read = |number: u64| {
-            if number & LOOSE == 0 {
-                // Read at once: it is another's as seldom as two hashes meet.
-                let record = unpack(self.slab.get(Id(number)), interned);
-                return (record.key == key).then(|| Arc::new(record));
+            if let Some(loose) = self.loose(number) {
+                return (loose.key == key).then(|| loose.record.clone());
             }
-            let loose = self.loose.get((number ^ LOOSE) as usize)?.as_ref()?;
-            (loose.key == key).then(|| loose.record.clone())
+            // Read at once: it is another's as seldom as two hashes meet.
+            let record = unpack(self.slab.get(Id(number)), interned);
+            (record.key == key).then(|| Arc::new(record))
         };
-        let crowded = || self.crowd.get(&(spot.hash(), key)).copied();
-        let mut numbers = self.index.find(spot.hash());
-        numbers.find_map(read).or_else(|| read(crowded()?))
+        let found = self.index.find(spot.hash()).find_map(read);
+        if found.is_some() || self.crowd.is_empty() {
+            return found;
+        }
+        read(*self.crowd.get(&(spot.hash(), key))?)
+    }
+
+    /// What is known of the record of a key before it changes.
+    #[inline]
+    pub(super) fn before(&self, spot: Spot, key: Key, interned: &Interned) -> Option<Before> {
+        let number = self.seek(spot, key, interned)?;
+        if let Some(loose) = self.loose(number) {
+            let (meta, bucket, rrn) = (loose.meta, loose.bucket, loose.rrn);
+            return Some(Before {
+                number,
+                meta,
+                bucket,
+                rrn,
+            });
+        }
+        let bytes = self.slab.get(Id(number));
+        let (bucket, rrn) = standing(bytes, interned);
+        Some(Before {
+            number,
+            meta: Meta::from_byte(*bytes.first()?),
+            bucket,
+            rrn,
+        })
     }
 
     /// All records of a spot, and few others.
@@ -220,8 +278,8 @@ impl Shard {
             meta: loose.meta,
             key: loose.key,
             version: loose.version,
-            created: loose.created,
-            moved: loose.moved,
+            created: loose.record.created,
+            moved: loose.record.moved,
             bucket: loose.bucket,
             rrn: loose.rrn,
         })
@@ -251,20 +309,20 @@ impl Shard {
         }
     }
 
-    /// Puts a record in, in the place of `old`, which has the same key.
+    /// Puts a record in, in the place of `old`, which has the same key; whether the part may take much more or less for it.
     pub(super) fn put(
         &mut self,
         spot: Spot,
-        old: Option<&Known>,
+        old: Option<&Before>,
         record: &Arc<Transaction>,
         meta: Meta,
         interned: &Interned,
-    ) {
+    ) -> bool {
         let moves = meta.dirty != 0 && self.loose_bytes < self.loose_bytes_max;
         let is_loose = moves || record.is_open();
-        if let Some(old) = old.filter(|old| old.is_loose() && is_loose) {
+        if let Some(old) = old.filter(|old| old.number & LOOSE != 0 && is_loose) {
             self.exchange(old.number, record, meta);
-            return;
+            return false;
         }
         if let Some(old) = old {
             self.release(old.number);
@@ -283,6 +341,7 @@ impl Shard {
                 }
             }
         }
+        true
     }
 
     pub(super) fn remove(&mut self, spot: Spot, known: &Known) {
@@ -322,7 +381,12 @@ impl Shard {
         if let Some(Some(loose)) = self.loose.get_mut((number ^ LOOSE) as usize) {
             let bytes = self.loose_bytes.saturating_add(cost(record));
             self.loose_bytes = bytes.saturating_sub(cost(&loose.record));
-            *loose = Loose::new(record.clone(), meta);
+            // Its key stays.
+            loose.meta = meta;
+            loose.version = record.version;
+            loose.bucket = Bucket::of(record);
+            loose.rrn = called(record);
+            loose.record = record.clone();
         }
     }
 
@@ -359,26 +423,19 @@ impl Shard {
     }
 
     /// What it takes, in bytes.
+    #[expect(clippy::arithmetic_side_effects, reason = "sizes of what is in memory")]
     pub(super) fn bytes(&self) -> u64 {
-        let places = self
-            .loose
-            .capacity()
-            .saturating_mul(size_of::<Option<Loose>>());
-        let crowd = self.crowd.len().saturating_mul(CROWD_BYTES);
-        let changed = self.changed.iter().map(Vec::capacity);
-        let changed = changed.fold(0, usize::saturating_add);
-        let late = self.late.capacity().saturating_mul(size_of::<Key>());
-        let parts = [
-            self.index.bytes(),
-            crowd,
-            self.slab.bytes(),
-            self.loose_bytes,
-            places,
-            changed.saturating_mul(size_of::<u64>()),
-            late,
-            self.fresh.bytes(),
-        ];
-        parts.into_iter().fold(0, usize::saturating_add) as u64
+        let [even, odd, third] = &self.changed;
+        let numbers = even.capacity() + odd.capacity() + third.capacity();
+        let bytes = self.index.bytes()
+            + self.crowd.len() * CROWD_BYTES
+            + self.slab.bytes()
+            + self.loose_bytes
+            + self.loose.capacity() * size_of::<Option<Loose>>()
+            + numbers * size_of::<u64>()
+            + self.late.capacity() * size_of::<Key>()
+            + self.fresh.bytes();
+        bytes as u64
     }
 
     /// Numbers of pages are below.
@@ -428,16 +485,17 @@ impl Shard {
 }
 
 /// What a record that is not packed takes, in bytes.
+#[expect(clippy::arithmetic_side_effects, reason = "sizes of what is in memory")]
 fn cost(record: &Transaction) -> usize {
-    let sealed = record.card.as_ref().and_then(|card| card.sealed.as_ref());
-    let extra = record
-        .answer
-        .as_ref()
-        .and_then(|answer| answer.extra.as_deref());
-    let boxes = [sealed, extra].into_iter().flatten();
-    let counts = size_of::<[usize; 2]>(); // of the Arc
-    boxes
-        .map(|sealed| sealed.as_bytes().len())
-        .fold(size_of::<Transaction>(), usize::saturating_add)
-        .saturating_add(counts)
+    const COUNTS: usize = size_of::<[usize; 2]>(); // of an Arc
+    let mut bytes = COUNTS + size_of::<Transaction>();
+    let card = record.card.as_ref();
+    if let Some(sealed) = card.and_then(|card| card.sealed.as_ref()) {
+        bytes += sealed.elsewhere();
+    }
+    let answer = record.answer.as_ref();
+    if let Some(extra) = answer.and_then(|answer| answer.extra.as_deref()) {
+        bytes += COUNTS + size_of::<Sealed>() + extra.elsewhere();
+    }
+    bytes
 }

@@ -42,7 +42,7 @@ impl Id {
 const NONE: u32 = u32::MAX;
 
 #[derive(Debug)]
-struct Page {
+pub(super) struct Page {
     bytes: Box<[u8]>,
     /// Size of its places in steps; 0: one large string.
     size: u16,
@@ -84,6 +84,11 @@ impl Slab {
             page_bytes,
             bytes: 0,
         }
+    }
+
+    /// What is known of the page of a string.
+    pub(super) fn page(&self, id: Id) -> &Page {
+        &self.pages[id.page()]
     }
 
     /// The string and, after it, whatever its place is longer.

@@ -56,6 +56,11 @@ impl Table {
         })
     }
 
+    /// Where the numbers of a hash begin.
+    pub(super) fn slot(&self, hash: u32) -> Option<&u64> {
+        self.slots.get(self.place(hash))
+    }
+
     /// Reads where the numbers of a hash begin, so that what looks there soon need not wait for memory. What it gives means nothing.
     pub(super) fn touch(&self, hash: u32) -> u64 {
         self.slots.get(self.place(hash)).copied().unwrap_or(0)

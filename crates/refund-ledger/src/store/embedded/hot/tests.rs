@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use fastrand::Rng;
 
-use super::pack::{head, pack, unpack};
+use super::pack::{head, is_of, pack, standing, unpack};
 use super::*;
 use crate::store::suite::records::purchase as plain_purchase;
 use crate::{
@@ -251,6 +251,11 @@ fn what_is_packed_unpacks() {
                 )
             );
             assert_eq!(head.bucket(), Bucket::of(&record));
+            assert!(is_of(&bytes, record.key, &interned));
+            let other = Key::from_value(record.key.value() ^ 1);
+            assert!(!is_of(&bytes, other, &interned));
+            let known = (Bucket::of(&record), called(&record));
+            assert_eq!(standing(&bytes, &interned), known);
         }
     }
 }
@@ -314,6 +319,8 @@ fn it_holds_what_a_map_holds() {
         for step in 0..4_000_u32 {
             let mut record = random_record(&mut random);
             let key = record.key;
+            // Changes nothing, whatever is there.
+            hot.ahead(&[key, random_record(&mut random).key]);
             let known = naive.0.get(&key).map(|known| known.0.clone());
             let epoch = 1 + step / 200;
             if step % 200 == 0 && step > 0 {

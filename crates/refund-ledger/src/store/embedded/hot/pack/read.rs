@@ -47,6 +47,18 @@ pub(in super::super) fn unpack(bytes: &[u8], interned: &Interned) -> Transaction
     record.expect("it was packed with what is interned here")
 }
 
+/// Whether a packed record is the one of this key.
+pub(in super::super) fn is_of(bytes: &[u8], key: Key, interned: &Interned) -> bool {
+    let found = Unpacker::new(bytes, interned).key();
+    found.expect("it was packed with what is interned here").0 == key
+}
+
+/// What a packed record is counted as, and of a purchase the DE 37 that it is called by.
+pub(in super::super) fn standing(bytes: &[u8], interned: &Interned) -> (Bucket, Option<Rrn>) {
+    let standing = Unpacker::new(bytes, interned).standing();
+    standing.expect("it was packed with what is interned here")
+}
+
 struct Unpacker<'a> {
     cursor: Cursor<'a>,
     flags: Flags,
@@ -62,19 +74,72 @@ impl<'a> Unpacker<'a> {
         }
     }
 
-    fn head(&mut self) -> Option<Head> {
+    /// The flags, and what kind of record it is.
+    #[inline]
+    fn begin(&mut self) -> Option<Kind> {
         // The lowest byte is not of the flags.
-        let flags = Flags(u64::from_le_bytes(self.cursor.array()?) >> 8);
-        self.flags = flags;
-        let kind = *Kind::ALL.get(flags.get(KIND) as usize)?;
-        let acceptor = self.acceptor()?;
-        let (key, stan, time) = self.name(&acceptor, kind)?;
-        let version = self.cursor.number()? as u32;
-        let since = match flags.has(CREATED) {
+        self.flags = Flags(u64::from_le_bytes(self.cursor.array()?) >> 8);
+        Kind::ALL.get(self.flags.get(KIND) as usize).copied()
+    }
+
+    #[inline]
+    fn key(&mut self) -> Option<(Key, Kind)> {
+        let kind = self.begin()?;
+        let acceptor = match self.numbered()? {
+            Some(acceptor) => acceptor.key,
+            None => self.written_out()?.key,
+        };
+        Some((self.name(acceptor, kind)?.0, kind))
+    }
+
+    fn standing(&mut self) -> Option<(Bucket, Option<Rrn>)> {
+        let (_, kind) = self.key()?;
+        let (status, void) = self.states()?;
+        let bucket = Bucket::of_parts(kind, status, void);
+        if kind != Kind::Purchase {
+            return Some((bucket, None));
+        }
+        self.cursor.number()?;
+        self.created()?;
+        for part in [DECIDED, MOVED] {
+            self.number_if(part)?;
+        }
+        Some((bucket, Some(self.rrn()?)))
+    }
+
+    #[inline]
+    fn states(&self) -> Option<(Status, VoidState)> {
+        let status = *Status::ALL.get(self.flags.get(STATUS) as usize)?;
+        Some((status, *VOIDS.get(self.flags.get(VOID) as usize)?))
+    }
+
+    #[inline]
+    fn created(&mut self) -> Option<u64> {
+        let since = match self.flags.has(CREATED) {
             true => self.cursor.get::<CREATED_BYTES>()?,
             false => self.cursor.get::<8>()?,
         };
-        let created = since.wrapping_add(CREATED_BASE);
+        Some(since.wrapping_add(CREATED_BASE))
+    }
+
+    #[inline]
+    fn rrn(&mut self) -> Option<Rrn> {
+        Some(Rrn(match self.flags.has(RRN) {
+            true => from_digits(self.cursor.get::<5>()?),
+            false => self.cursor.array()?,
+        }))
+    }
+
+    fn head(&mut self) -> Option<Head> {
+        let kind = self.begin()?;
+        let flags = self.flags;
+        let acceptor = match self.numbered()? {
+            Some(acceptor) => *acceptor,
+            None => self.written_out()?,
+        };
+        let (key, stan, time) = self.name(acceptor.key, kind)?;
+        let version = self.cursor.number()? as u32;
+        let created = self.created()?;
         let decided = match flags.has(DECIDED) {
             true => created.wrapping_add(self.cursor.signed()?),
             false => 0,
@@ -83,19 +148,17 @@ impl<'a> Unpacker<'a> {
             true => created.wrapping_add(self.cursor.signed()?),
             false => decided,
         };
-        let rrn = match flags.has(RRN) {
-            true => from_digits(self.cursor.get::<5>()?),
-            false => self.cursor.array()?,
-        };
+        let rrn = self.rrn()?;
+        let (status, void) = self.states()?;
         Some(Head {
             key,
             kind,
             version,
             created,
             moved,
-            rrn: Rrn(rrn),
-            status: *Status::ALL.get(flags.get(STATUS) as usize)?,
-            void: *VOIDS.get(flags.get(VOID) as usize)?,
+            rrn,
+            status,
+            void,
             decided,
             acceptor,
             stan,
@@ -104,11 +167,17 @@ impl<'a> Unpacker<'a> {
         })
     }
 
-    fn acceptor(&mut self) -> Option<Acceptor> {
-        if self.flags.has(ACCEPTOR) {
-            let number = self.cursor.number()?;
-            return self.interned.acceptor(number as u32).copied();
+    /// The acceptor, where it has a number.
+    #[inline]
+    fn numbered(&mut self) -> Option<Option<&'a Acceptor>> {
+        if !self.flags.has(ACCEPTOR) {
+            return Some(None);
         }
+        let number = self.cursor.number()?;
+        self.interned.acceptor(number as u32).map(Some)
+    }
+
+    fn written_out(&mut self) -> Option<Acceptor> {
         Some(Acceptor {
             realm: self.link()?,
             merchant: self.cursor.array()?,
@@ -122,7 +191,9 @@ impl<'a> Unpacker<'a> {
         Some(u128::from(high) << 64 | u128::from(self.cursor.get::<8>()?))
     }
 
-    fn name(&mut self, acceptor: &Acceptor, kind: Kind) -> Option<(Key, Stan, WireTime)> {
+    /// `acceptor`: its part of the key.
+    #[inline]
+    fn name(&mut self, acceptor: u128, kind: Kind) -> Option<(Key, Stan, WireTime)> {
         let (name, class, generation) = match self.flags.get(KEY) {
             USUAL => (self.cursor.get::<7>()?, usual_class(kind).0, 0),
             SHORT => {
@@ -137,7 +208,7 @@ impl<'a> Unpacker<'a> {
         };
         let stan = name & ((1 << STAN_BITS) - 1);
         let time = name >> STAN_BITS & ((1 << TIME_BITS) - 1);
-        let key = acceptor.key
+        let key = acceptor
             | u128::from(stan) << 68
             | u128::from(time) << 34
             | u128::from(class) << 31
