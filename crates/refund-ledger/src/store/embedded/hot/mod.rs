@@ -203,28 +203,32 @@ impl Hot {
             return (None, false);
         };
         let old = part.before(spot, record.key, &self.interned);
+        let dirty = epoch_code(epoch);
         let (cold, before) = match &old {
             Some(old) => (old.meta.cold, Some(old.bucket)),
             None => (base, base),
         };
-        let dirty = epoch_code(epoch);
         if created || before.is_none() {
             part.fresh.note(record.key, epoch);
-        }
-        let first = old.as_ref().is_none_or(|old| old.meta.dirty != dirty);
-        let before_last = epoch_code(epoch.wrapping_sub(1));
-        if old
-            .as_ref()
-            .is_some_and(|old| old.meta.dirty == before_last && !old.meta.taken)
-        {
-            part.late.push(record.key);
         }
         let meta = Meta {
             dirty,
             cold,
             taken: false,
         };
-        self.put(&mut part, spot, old.as_ref(), record, meta);
+        let Some(old) = old else {
+            self.put(&mut part, spot, None, record, meta);
+            return (before, true);
+        };
+        let first = old.meta.dirty != dirty;
+        if first && !old.meta.taken && old.meta.dirty == epoch_code(epoch.wrapping_sub(1)) {
+            part.late.push(record.key);
+        }
+        if !part.exchange(&old, record, meta) {
+            self.put(&mut part, spot, Some(&old), record, meta);
+        } else if old.rrn != called(record) {
+            self.rename(record.key, spot, old.rrn, called(record));
+        }
         (before, first)
     }
 
@@ -258,10 +262,8 @@ impl Hot {
         if old.is_none() && is_timeless(record.key) {
             self.timeless.fetch_add(1, Ordering::SeqCst);
         }
-        let grew = part.put(spot, old, record, meta, &self.interned);
-        if grew {
-            self.tell_of(part);
-        }
+        part.put(spot, old, record, meta, &self.interned);
+        self.tell_of(part);
         let (old, new) = (old.and_then(|old| old.rrn), called(record));
         if old != new {
             self.rename(record.key, spot, old, new);

@@ -228,24 +228,29 @@ impl Shard {
     /// What is known of the record of a key before it changes.
     #[inline]
     pub(super) fn before(&self, spot: Spot, key: Key, interned: &Interned) -> Option<Before> {
-        let number = self.seek(spot, key, interned)?;
-        if let Some(loose) = self.loose(number) {
-            let (meta, bucket, rrn) = (loose.meta, loose.bucket, loose.rrn);
-            return Some(Before {
+        let read = |number: u64| {
+            if let Some(loose) = self.loose(number) {
+                return (loose.key == key).then_some(Before {
+                    number,
+                    meta: loose.meta,
+                    bucket: loose.bucket,
+                    rrn: loose.rrn,
+                });
+            }
+            let bytes = self.slab.get(Id(number));
+            let (bucket, rrn) = standing(bytes, key, interned)?;
+            Some(Before {
                 number,
-                meta,
+                meta: Meta::from_byte(*bytes.first()?),
                 bucket,
                 rrn,
-            });
+            })
+        };
+        let found = self.index.find(spot.hash()).find_map(read);
+        if found.is_some() || self.crowd.is_empty() {
+            return found;
         }
-        let bytes = self.slab.get(Id(number));
-        let (bucket, rrn) = standing(bytes, interned);
-        Some(Before {
-            number,
-            meta: Meta::from_byte(*bytes.first()?),
-            bucket,
-            rrn,
-        })
+        read(*self.crowd.get(&(spot.hash(), key))?)
     }
 
     /// All records of a spot, and few others.
@@ -309,7 +314,7 @@ impl Shard {
         }
     }
 
-    /// Puts a record in, in the place of `old`, which has the same key; whether the part may take much more or less for it.
+    /// Puts a record in, in the place of `old`, which has the same key.
     pub(super) fn put(
         &mut self,
         spot: Spot,
@@ -317,13 +322,8 @@ impl Shard {
         record: &Arc<Transaction>,
         meta: Meta,
         interned: &Interned,
-    ) -> bool {
-        let moves = meta.dirty != 0 && self.loose_bytes < self.loose_bytes_max;
-        let is_loose = moves || record.is_open();
-        if let Some(old) = old.filter(|old| old.number & LOOSE != 0 && is_loose) {
-            self.exchange(old.number, record, meta);
-            return false;
-        }
+    ) {
+        let is_loose = meta.dirty != 0 && self.has_room() || record.is_open();
         if let Some(old) = old {
             self.release(old.number);
         }
@@ -341,7 +341,6 @@ impl Shard {
                 }
             }
         }
-        true
     }
 
     pub(super) fn remove(&mut self, spot: Spot, known: &Known) {
@@ -376,18 +375,30 @@ impl Shard {
         self.changed.get_mut(usize::from(dirty).checked_sub(1)?)
     }
 
-    /// Puts a record in the place of another that is not packed either.
-    fn exchange(&mut self, number: u64, record: &Arc<Transaction>, meta: Meta) {
-        if let Some(Some(loose)) = self.loose.get_mut((number ^ LOOSE) as usize) {
-            let bytes = self.loose_bytes.saturating_add(cost(record));
-            self.loose_bytes = bytes.saturating_sub(cost(&loose.record));
-            // Its key stays.
-            loose.meta = meta;
-            loose.version = record.version;
-            loose.bucket = Bucket::of(record);
-            loose.rrn = called(record);
-            loose.record = record.clone();
+    /// Whether records that move may stay as they are.
+    fn has_room(&self) -> bool {
+        self.loose_bytes < self.loose_bytes_max
+    }
+
+    /// Puts a record that moves in the place of `old`, if neither is packed; whether it did.
+    #[inline]
+    pub(super) fn exchange(&mut self, old: &Before, record: &Arc<Transaction>, meta: Meta) -> bool {
+        if !self.has_room() && !record.is_open() {
+            return false;
         }
+        let place = (old.number ^ LOOSE) as usize;
+        let Some(Some(loose)) = self.loose.get_mut(place) else {
+            return false;
+        };
+        let bytes = self.loose_bytes.saturating_add(cost(record));
+        self.loose_bytes = bytes.saturating_sub(cost(&loose.record));
+        // Its key stays.
+        loose.meta = meta;
+        loose.version = record.version;
+        loose.bucket = Bucket::of(record);
+        loose.rrn = called(record);
+        loose.record = record.clone();
+        true
     }
 
     fn keep(&mut self, loose: Loose) -> u64 {

@@ -255,7 +255,8 @@ fn what_is_packed_unpacks() {
             let other = Key::from_value(record.key.value() ^ 1);
             assert!(!is_of(&bytes, other, &interned));
             let known = (Bucket::of(&record), called(&record));
-            assert_eq!(standing(&bytes, &interned), known);
+            assert_eq!(standing(&bytes, record.key, &interned), Some(known));
+            assert_eq!(standing(&bytes, other, &interned), None);
         }
     }
 }

@@ -53,10 +53,21 @@ pub(in super::super) fn is_of(bytes: &[u8], key: Key, interned: &Interned) -> bo
     found.expect("it was packed with what is interned here").0 == key
 }
 
-/// What a packed record is counted as, and of a purchase the DE 37 that it is called by.
-pub(in super::super) fn standing(bytes: &[u8], interned: &Interned) -> (Bucket, Option<Rrn>) {
-    let standing = Unpacker::new(bytes, interned).standing();
-    standing.expect("it was packed with what is interned here")
+/// What the packed record of this key is counted as, and of a purchase the DE 37 that it is called by; `None` where it is another's.
+pub(in super::super) fn standing(
+    bytes: &[u8],
+    key: Key,
+    interned: &Interned,
+) -> Option<(Bucket, Option<Rrn>)> {
+    let mut unpacker = Unpacker::new(bytes, interned);
+    let (found, kind) = unpacker
+        .key()
+        .expect("it was packed with what is interned here");
+    if found != key {
+        return None;
+    }
+    let standing = unpacker.standing(kind);
+    Some(standing.expect("it was packed with what is interned here"))
 }
 
 struct Unpacker<'a> {
@@ -92,8 +103,8 @@ impl<'a> Unpacker<'a> {
         Some((self.name(acceptor, kind)?.0, kind))
     }
 
-    fn standing(&mut self) -> Option<(Bucket, Option<Rrn>)> {
-        let (_, kind) = self.key()?;
+    /// What stands behind the key.
+    fn standing(&mut self, kind: Kind) -> Option<(Bucket, Option<Rrn>)> {
         let (status, void) = self.states()?;
         let bucket = Bucket::of_parts(kind, status, void);
         if kind != Kind::Purchase {
