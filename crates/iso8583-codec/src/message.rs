@@ -429,6 +429,16 @@ impl<'a> Message<'a> {
         amount.map(Some).ok_or_else(|| self.not_numeric(95))
     }
 
+    /// The first `N` characters of an element; `None` where it has fewer.
+    #[inline]
+    #[must_use]
+    pub fn first<const N: usize>(&self, de: u8) -> Option<[u8; N]> {
+        match self.plain(de) {
+            Some(own) => Some(*own),
+            None => self.text(de)?.first_chunk().copied(),
+        }
+    }
+
     /// Whether an element, if it is there, has these characters.
     #[inline]
     #[must_use]

@@ -356,6 +356,15 @@ impl Spec {
         })
     }
 
+    /// Whether the dialect has a data element.
+    #[must_use]
+    pub fn has(&self, de: u8) -> bool {
+        match &self.dialect {
+            Some(dialect) => dialect.fields.contains_key(&de),
+            None => self.row(de).is_some(),
+        }
+    }
+
     /// The row of an element up to 128, without the name that a dialect has for it.
     #[inline]
     pub(crate) fn row(&self, de: u8) -> Option<&FieldSpec<'static>> {
@@ -551,6 +560,7 @@ mod tests {
                     spec.field(de).map(|field| field.de),
                     (2..=128).contains(&de).then_some(de)
                 );
+                assert_eq!(spec.has(de), (2..=128).contains(&de));
             }
         }
     }

@@ -320,6 +320,11 @@ fn typed_values_in_both_dialects() {
                 assert_eq!(message.number::<3>(32), Ok(Some(423)));
                 assert_eq!(message.number::<16>(53), Ok(Some(1_234_567_890_123_456)));
                 assert_eq!(message.number::<3>(23), Ok(None));
+                assert_eq!(message.first(22), Some(*b"051"));
+                assert_eq!(message.first(22), Some(*b"05"));
+                assert_eq!(message.first(32), Some(*b"423"));
+                assert_eq!(message.first::<4>(32), None);
+                assert_eq!(message.first::<3>(23), None);
                 assert!(message.agrees(22, b"051") && !message.agrees(22, b"052"));
                 assert!(!message.agrees(22, b"0051") && !message.agrees(22, b"51"));
                 assert!(message.agrees(32, b"423") && !message.agrees(32, b"424"));

@@ -187,7 +187,7 @@ pub(crate) const NEEDED_BY_ISSUERS: [u8; 15] =
 
 /// Whether an element can be left out of a message toward an issuer whose dialect does not have it.
 pub(crate) fn is_left_out(de: u8, spec: &Spec) -> bool {
-    de > elements::ELEMENT_MAX || (spec.field(de).is_none() && !NEEDED_BY_ISSUERS.contains(&de))
+    de > elements::ELEMENT_MAX || (!spec.has(de) && !NEEDED_BY_ISSUERS.contains(&de))
 }
 
 #[cfg(test)]

@@ -93,7 +93,7 @@ pub(crate) fn set_all<'a>(
     wanted: impl Fn(u8) -> bool,
 ) -> bool {
     let all = || iter(bytes).filter(|(de, _)| wanted(*de));
-    let fits = all().count() <= PART;
+    let fits = iter(bytes).count() <= PART || all().count() <= PART;
     if fits {
         for (de, value) in all() {
             draft.set(de, value);

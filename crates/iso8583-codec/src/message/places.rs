@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::Message;
 use crate::mti::Mti;
-use crate::spec::{ELEMENTS, Spec};
+use crate::spec::ELEMENTS;
 
 /// What reading a message has found, apart from its bytes: for whoever keeps these in another place and needs the message again.
 #[derive(Clone)]
@@ -49,25 +49,19 @@ impl Places {
         self.bytes = 0;
     }
 
-    /// The message of which these are the places, from the same bytes and the same dialect as it was read from; `None` where none are
-    /// kept, or for a message of another length.
+    /// Makes `message` the one of which these are the places, as if it had been read: from the same bytes, in the same dialect. `false`,
+    /// and nothing is done, where none are kept, or for a message of another length.
     #[inline]
     #[must_use]
-    pub fn message<'a>(&self, spec: &'a Spec, frame: &'a [u8]) -> Option<Message<'a>> {
+    pub fn restore<'a>(&self, message: &mut Message<'a>, frame: &'a [u8]) -> bool {
         if self.bytes == 0 || self.bytes != frame.len() {
-            return None;
+            return false;
         }
-        let mut starts = [0; ELEMENTS];
-        copy(&self.starts, &mut starts, self.present);
-        Some(Message {
-            spec,
-            frame,
-            present: self.present,
-            mti: self.mti,
-            end: self.end,
-            far: self.far,
-            starts,
-        })
+        message.frame = frame;
+        (message.present, message.far) = (self.present, self.far);
+        (message.mti, message.end) = (self.mti, self.end);
+        copy(&self.starts, &mut message.starts, self.present);
+        true
     }
 }
 

@@ -61,15 +61,12 @@ impl Core {
                 let partial = partial_amount(message, code, &record).filter(|_| approved);
                 if let Some(asker) = flight.waiters.first() {
                     let spec = self.config.listeners[asker.listener].spec;
-                    let kept = flight.places.message(spec, &asker.frame);
-                    let request = match kept {
-                        Some(request) => Some(request),
-                        None => spec.decode(&asker.frame).ok(),
-                    };
-                    if let Some(request) = &request {
+                    let mut request = Message::unread(spec);
+                    let is_kept = flight.places.restore(&mut request, &asker.frame);
+                    if is_kept || request.read(&asker.frame).is_ok() {
                         let rrn = &record.request.rrn;
                         let written = Core::written(&mut self.arena, |out| {
-                            outward::pass_answer(request, message, rrn, partial, spec, out)
+                            outward::pass_answer(&request, message, rrn, partial, spec, out)
                         });
                         flight.passed = written.ok().map(|message| Passed {
                             message: message.into(),
@@ -262,9 +259,7 @@ pub(super) fn decided(
 }
 
 fn approval_code(message: &Message<'_>) -> Option<[u8; 6]> {
-    message
-        .text(38)
-        .and_then(|text| text.first_chunk::<6>().copied())
+    message.first::<6>(38)
 }
 
 /// DE 4 of a partial approval, at most what was asked for.
@@ -273,10 +268,9 @@ fn partial_amount(
     code: [u8; 2],
     record: &Transaction,
 ) -> Option<MinorUnits> {
-    let amount = message
-        .amount(4)
-        .ok()
-        .flatten()
-        .filter(|_| code == *b"10")?;
+    if code != *b"10" {
+        return None;
+    }
+    let amount = message.amount(4).ok().flatten()?;
     Some(MinorUnits(amount).min(record.request.amount))
 }

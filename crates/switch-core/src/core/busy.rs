@@ -67,6 +67,17 @@ impl Busy {
     /// A commit of the record begins, and tasks wait for it from now on. Also where one is under way already.
     pub(super) fn lock(&mut self, key: Key) -> &mut Waiting {
         let number = place(key.merchant(), key.stan());
+        if self.counts[number] != 0 {
+            return self.lock_beside(number, key);
+        }
+        self.counts[number] = 1;
+        let place = &mut self.places[number];
+        (place.key, place.taken) = (key, true);
+        &mut place.waiting
+    }
+
+    /// The same where the place has been taken, by this key or by another.
+    fn lock_beside(&mut self, number: usize, key: Key) -> &mut Waiting {
         let elsewhere = self.is_elsewhere(number, key);
         let place = &mut self.places[number];
         if place.is_of(key) {

@@ -4,7 +4,6 @@ use refund_ledger::store::{Completion, Item, Request};
 use refund_ledger::{Cause, Change, Event, Key, Working};
 
 use super::Core;
-use super::frame::Frame;
 use super::work::{After, CONFLICTS_MAX, Decision, Read, Task, Work};
 
 /// An item that the store has.
@@ -147,8 +146,9 @@ impl Core {
             return self.start(work);
         }
         match (after, &mut task.work) {
-            (After::Relay(flight, fault), Work::Ask(asking)) => {
-                self.relay(flight, fault, asking.asker.take(), next);
+            (After::Relay(mut flight, fault), Work::Ask(asking)) => {
+                let asker = asking.asker.take(std::mem::take(&mut flight.room));
+                self.relay(flight, fault, asker, next);
             }
             (After::Reply(key), Work::Ask(asking)) => self.reply_stored(key, asking, next),
             (
@@ -191,7 +191,7 @@ impl Core {
     /// The task is over: its block and that of its request are used again.
     pub(super) fn retire(&mut self, mut task: Box<Task>) {
         if let Work::Ask(mut asking) = std::mem::replace(&mut task.work, Work::Nothing) {
-            asking.asker.frame = Frame::default();
+            asking.asker.frame.clear();
             asking.asked.pan = None;
             self.spare_askings.keep(asking);
         }

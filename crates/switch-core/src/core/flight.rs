@@ -40,7 +40,9 @@ pub(super) struct Flight {
     pub(super) record: Option<Arc<Transaction>>,
     /// The issuer's answer, while it is decided on.
     pub(super) answer: Room,
-    /// The same as it was written for who asked first.
+    /// Room for the request of who asks next, where a block is used again.
+    pub(super) room: Room,
+    /// The answer as it was written for who asked first.
     pub(super) passed: Option<Passed>,
     /// `answer` is an approval that came while the time-out was being recorded.
     pub(super) late: bool,
@@ -117,6 +119,7 @@ impl Flight {
             state: FlightState::Waiting,
             record: None,
             answer: Room::default(),
+            room: Room::default(),
             passed: None,
             late: false,
             reversal_reason: None,
@@ -138,7 +141,11 @@ impl Flight {
 
     /// Its messages and its record are let go; the block is used again.
     fn put_out(&mut self) {
-        self.waiters = Waiters::default();
+        if let Some(first) = self.waiters.first.take() {
+            self.room = first.frame;
+            self.room.clear();
+        }
+        self.waiters.more.clear();
         self.sent = Frame::default();
         (self.record, self.passed) = (None, None);
         self.answer.clear();

@@ -17,7 +17,7 @@ impl Frame {
 }
 
 /// The bytes of a message in a block of memory that is used again.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Room(Vec<u8>);
 
 /// Most bytes of a block that is kept: usual messages are shorter.

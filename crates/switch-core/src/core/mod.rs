@@ -36,7 +36,6 @@ use refund_ledger::{AdviceKey, Key, Vault};
 use self::busy::Busy;
 use self::commit::Committing;
 use self::flight::Flight;
-use self::frame::Frame;
 use self::link::Link;
 use self::owed::Owed;
 use self::saf::Saf;
@@ -358,14 +357,5 @@ impl Core {
             arena.reserve(ARENA_BYTES);
         }
         write(arena).map(|()| arena.split().freeze())
-    }
-
-    /// A copy of a frame that outlives its read buffer.
-    fn kept(arena: &mut BytesMut, frame: &[u8]) -> Frame {
-        if arena.capacity() - arena.len() < frame.len() {
-            arena.reserve(ARENA_BYTES.max(frame.len()));
-        }
-        arena.extend_from_slice(frame);
-        arena.split().freeze().into()
     }
 }

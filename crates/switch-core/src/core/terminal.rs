@@ -4,7 +4,7 @@ use bytes::Bytes;
 use iso8583_codec::Message;
 use refund_ledger::{Key, Name, Reason, Rrn, Transaction, Working};
 
-use super::frame::Frame;
+use super::frame::Room;
 use super::work::Work;
 use super::{Core, Output};
 use crate::asked::{self, Asked, Malformed};
@@ -26,7 +26,7 @@ pub(super) struct Asking {
 pub(super) struct Asker {
     pub(super) connection: u64,
     pub(super) listener: usize,
-    pub(super) frame: Frame,
+    pub(super) frame: Room,
     pub(super) label: ClassLabel,
     /// Unix microseconds.
     pub(super) received: u64,
@@ -41,7 +41,7 @@ impl Asking {
             asker: Asker {
                 connection: 0,
                 listener: 0,
-                frame: Frame::default(),
+                frame: Room::default(),
                 label: ClassLabel::Other,
                 received: 0,
                 refreshed: false,
@@ -53,9 +53,9 @@ impl Asking {
 }
 
 impl Asker {
-    /// Moves on to where the answer comes from.
-    pub(super) fn take(&mut self) -> Asker {
-        let frame = std::mem::take(&mut self.frame);
+    /// Moves on to where the answer comes from, and leaves `room` for the next.
+    pub(super) fn take(&mut self, room: Room) -> Asker {
+        let frame = std::mem::replace(&mut self.frame, room);
         Asker { frame, ..*self }
     }
 }
@@ -183,14 +183,11 @@ impl Core {
         if self.is_locked(asking.asked.key) {
             return;
         }
-        asking.asker = Asker {
-            connection,
-            listener,
-            frame: Core::kept(&mut self.arena, message.frame()),
-            label: ClassLabel::of(asking.asked.kind),
-            received: self.now,
-            refreshed: false,
-        };
+        let asker = &mut asking.asker;
+        (asker.connection, asker.listener) = (connection, listener);
+        (asker.received, asker.refreshed) = (self.now, false);
+        asker.frame.fill(message.frame());
+        asking.asker.label = ClassLabel::of(asking.asked.kind);
         asking.known_only = self.failed || self.draining;
         if self.is_overloaded() {
             return self.ask_in_memory(asking);
