@@ -251,11 +251,7 @@ pub(super) fn decided(
 ) -> Outcome {
     let mut working = Working::new();
     before.into_iter().for_each(|record| working.put(record));
-    Outcome::Commit(Decision {
-        event,
-        before: working,
-        after,
-    })
+    Outcome::Commit(Decision::new(event, working, after))
 }
 
 fn approval_code(message: &Message<'_>) -> Option<[u8; 6]> {

@@ -478,11 +478,7 @@ impl Core {
             .chain(slot.replaced.clone())
             .chain(slot.first.clone())
             .for_each(|record| working.put(record));
-        Outcome::Commit(Decision {
-            event,
-            before: working,
-            after,
-        })
+        Outcome::Commit(Decision::new(event, working, after))
     }
 
     /// The request's RRN, or a new one.

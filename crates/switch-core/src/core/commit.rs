@@ -47,19 +47,16 @@ impl Keys {
 
 impl Core {
     pub(super) fn commit(&mut self, mut task: Box<Task>, decision: Decision) {
-        let Decision {
-            event,
-            mut before,
-            after,
-        } = decision;
-        if self.comes_too_late(&task, event.cause) {
+        let Decision { mut item, after } = decision;
+        let cause = item.event.cause;
+        if self.comes_too_late(&task, cause) {
             // What it repeats may have been approved.
             if !matches!(&task.work, Work::Ask(asking) if asking.asked.repeat) {
                 self.give_up(&task.work);
             }
             return self.retire(task);
         }
-        if let Err(error) = before.apply(&event) {
+        if let Err(error) = item.next.apply(&item.event) {
             // What was read at different moments need not fit together, where another node has changed one of it in between.
             if self.shared && task.conflicts < CONFLICTS_MAX {
                 task.conflicts += 1;
@@ -67,27 +64,23 @@ impl Core {
                 return self.run(task, None);
             }
             // Decide and apply disagree: our own bug. Nothing is stored, and the node stops before it does harm.
-            tracing::error!(%error, cause = ?event.cause, "a decision does not fit its records");
+            tracing::error!(%error, ?cause, "a decision does not fit its records");
             self.failed = true;
             self.give_up(&task.work);
             return;
         }
-        let keys = Keys::of(&event);
+        let keys = Keys::of(&item.event);
         for key in keys.iter() {
             self.busy.lock(key);
         }
         let committing = Committing {
             task,
             keys,
-            cause: event.cause,
+            cause,
             after,
         };
-        let id = self.committing.insert(committing, self.now);
-        self.requests.push(Request::Commit(Item {
-            id,
-            event,
-            next: before,
-        }));
+        item.id = self.committing.insert(committing, self.now);
+        self.requests.push(Request::Commit(item));
     }
 
     /// The store called its waker: takes what it completed.

@@ -7,7 +7,7 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use iso8583_codec::Message;
-use refund_ledger::store::{Found, Peek, Query, Request, StoreError};
+use refund_ledger::store::{Found, Item, Peek, Query, Request, StoreError};
 use refund_ledger::{AdviceKey, Event, Key, Reason, Stan, Transaction, Working};
 
 use super::flight::Flight;
@@ -114,9 +114,20 @@ pub(super) enum Outcome {
 
 /// An event with the records that it was decided on.
 pub(super) struct Decision {
-    pub(super) event: Event,
-    pub(super) before: Working,
+    /// As the store gets it, but for its number and the next states of the records, for which there are those that were read.
+    pub(super) item: Item,
     pub(super) after: After,
+}
+
+impl Decision {
+    pub(super) fn new(event: Event, before: Working, after: After) -> Decision {
+        let item = Item {
+            id: 0,
+            event,
+            next: before,
+        };
+        Decision { item, after }
+    }
 }
 
 /// What follows a commit (beside new advices, which always go into the queue).

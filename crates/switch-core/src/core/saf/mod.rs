@@ -368,11 +368,8 @@ impl Core {
             .chain([record])
             .for_each(|record| before.put(record));
         before.put_advice(advice);
-        Ok(Outcome::Commit(Decision {
-            event,
-            before,
-            after: After::Close(key),
-        }))
+        let after = After::Close(key);
+        Ok(Outcome::Commit(Decision::new(event, before, after)))
     }
 
     /// The advice is given up, on record.
@@ -536,9 +533,5 @@ impl Core {
 fn advice_decided(event: refund_ledger::Event, advice: Arc<Advice>, after: After) -> Outcome {
     let mut before = Working::new();
     before.put_advice(advice);
-    Outcome::Commit(Decision {
-        event,
-        before,
-        after,
-    })
+    Outcome::Commit(Decision::new(event, before, after))
 }

@@ -194,11 +194,8 @@ impl Core {
         }
         before.put(record);
         before.put_advice(advice);
-        Ok(Ok(Outcome::Commit(Decision {
-            event,
-            before,
-            after: After::Operated,
-        })))
+        let decision = Decision::new(event, before, After::Operated);
+        Ok(Ok(Outcome::Commit(decision)))
     }
 
     /// Whether every later advice about the same transaction is a dead letter.
