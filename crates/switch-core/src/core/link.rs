@@ -1,14 +1,13 @@
 //! Issuer links: connections, sign-on, echo, and whose answer a message is.
 
-use foldhash::{HashMap, HashMapExt};
 use std::collections::VecDeque;
-use std::collections::hash_map::Entry;
 
 use iso8583_codec::{Message, Mti};
 use refund_ledger::store::Recovered;
 use refund_ledger::{AdviceKey, Key, Stan, WireTime, decide};
 
 use super::answered::decided;
+use super::stans::Stans;
 use super::work::{After, Outcome, Work};
 use super::{Core, Output, Timer};
 use crate::config::LinkConfig;
@@ -20,7 +19,7 @@ use crate::outward;
 pub(super) struct Link {
     connections: Vec<Connection>,
     /// What our STANs stand for.
-    pending: HashMap<u32, Pending>,
+    pending: Stans<Pending>,
     stans: StanCounter,
     /// Requests in `pending`.
     requests: usize,
@@ -106,7 +105,7 @@ impl Link {
             .find(|(name, ..)| *name == config.name);
         Link {
             connections: Vec::new(),
-            pending: HashMap::new(),
+            pending: Stans::new(),
             stans: StanCounter::new(recovered.share, last.map(|(_, _, stan)| *stan), now),
             requests: 0,
             timeouts: VecDeque::new(),
@@ -127,7 +126,7 @@ impl Link {
     /// The next STAN and DE 7.
     pub(super) fn next_number(&mut self, now: u64) -> Option<(Stan, WireTime)> {
         let pending = &self.pending;
-        self.stans.next(now, |stan| pending.contains_key(&stan.0))
+        self.stans.next(now, |stan| pending.get(stan.0).is_some())
     }
 
     /// The connection for a message, its repeats and its reversals: the same one each time while it lives.
@@ -154,10 +153,8 @@ impl Link {
 
     /// The same for a number that was in use before; not where it stands for something else by now.
     pub(super) fn expect_if_free(&mut self, stan: Stan, pending: Pending) -> bool {
-        let free = self
-            .pending
-            .get(&stan.0)
-            .is_none_or(|present| *present == pending);
+        let present = self.pending.get(stan.0);
+        let free = present.is_none_or(|present| present == pending);
         if free {
             self.expect(stan, pending);
         }
@@ -165,23 +162,20 @@ impl Link {
     }
 
     pub(super) fn done(&mut self, stan: u32, pending: Pending) {
-        if self.pending.get(&stan) == Some(&pending) {
-            self.pending.remove(&stan);
+        if self.pending.get(stan) == Some(pending) {
+            self.pending.remove(stan);
             self.requests -= usize::from(matches!(pending, Pending::Request(_)));
         }
     }
 
     /// A request is over, late or not.
     pub(super) fn answered(&mut self, stan: u32, key: Key) {
-        let Entry::Occupied(pending) = self.pending.entry(stan) else {
-            return;
-        };
-        match pending.get() {
-            Pending::Request(known) if *known == key => self.requests -= 1,
-            Pending::Late(known) if *known == key => {}
+        match self.pending.get(stan) {
+            Some(Pending::Request(known)) if known == key => self.requests -= 1,
+            Some(Pending::Late(known)) if known == key => {}
             _ => return,
         }
-        pending.remove();
+        self.pending.remove(stan);
     }
 
     pub(super) fn push_timeout(&mut self, deadline: u64, key: Key) {
@@ -263,9 +257,9 @@ impl Core {
         self.now = now;
         let gone = &mut self.links[link];
         gone.connections.retain(|known| known.id != connection);
-        gone.pending.retain(|_, pending| {
-            !matches!(pending, Pending::Network(probe) if probe.connection == connection)
-        });
+        gone.pending.retain(
+            |pending| !matches!(pending, Pending::Network(probe) if probe.connection == connection),
+        );
         let mut lost: Vec<Key> = self
             .flights
             .values()
@@ -301,9 +295,7 @@ impl Core {
 
     fn issuer_answer(&mut self, link: usize, connection: u64, answer: &Message<'_>) {
         let stan = answer.stan().ok().flatten().map(|stan| stan.value());
-        let pending = stan
-            .and_then(|stan| self.links[link].pending.get(&stan))
-            .copied();
+        let pending = stan.and_then(|stan| self.links[link].pending.get(stan));
         let code = answer.response_code().ok().flatten();
         match (pending, stan) {
             (Some(Pending::Request(key) | Pending::Late(key)), _) => {
@@ -315,7 +307,7 @@ impl Core {
             (Some(Pending::Network(probe)), Some(stan))
                 if probe.connection == connection && probe.is_answered_by(answer) =>
             {
-                self.links[link].pending.remove(&stan);
+                self.links[link].pending.remove(stan);
                 self.network_answered(link, probe, code);
             }
             (Some(Pending::Network(_)), _) => self.unmatched(link, answer, "mismatch"),
@@ -409,7 +401,7 @@ impl Core {
     /// The numbers of a sign-on or echo are on record: it leaves, if its connection is still there.
     pub(super) fn network_numbered(&mut self, link: usize, stan: Stan, probe: Probe) {
         let connection = probe.connection;
-        if self.links[link].pending.get(&stan.0) != Some(&Pending::Network(probe)) {
+        if self.links[link].pending.get(stan.0) != Some(Pending::Network(probe)) {
             return;
         }
         let code = if probe.sign_on { b"001" } else { b"301" };
@@ -442,7 +434,7 @@ impl Core {
         let Some(link) = found else { return };
         if stan != 0 {
             let unanswered = matches!(
-                self.links[link].pending.get(&stan),
+                self.links[link].pending.get(stan),
                 Some(Pending::Network(probe)) if probe.connection == connection
             );
             if unanswered {

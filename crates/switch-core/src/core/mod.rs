@@ -18,6 +18,7 @@ mod saf;
 mod shared;
 mod slab;
 mod spare;
+mod stans;
 mod terminal;
 #[cfg(test)]
 mod tests;
