@@ -24,7 +24,7 @@ use std::sync::{Arc, PoisonError, RwLockReadGuard, TryLockError};
 
 use foldhash::{HashMap, HashSet};
 
-use super::hot::Bucket;
+use super::hot::{Bucket, fetch};
 use super::journal::{BATCH_BYTES_MAX, Batch, PAYLOAD_BYTES_MAX};
 use super::shared::{COMMITS_WAITING_MAX, Shared, expected_before, holds, lock};
 use crate::store::{Completion, Item};
@@ -32,6 +32,9 @@ use crate::{AdviceKey, Change, Event, Key, Transaction, Working, Writer};
 
 /// Items of one round at most. More go into the next.
 const ITEMS_MAX: usize = 8192;
+
+/// Items whose records are asked for ahead of their judgement.
+const AHEAD: usize = 16;
 
 /// What waits for the commit thread.
 #[derive(Default)]
@@ -58,6 +61,8 @@ impl Intake {
 pub(crate) struct Round {
     /// What was taken from the queue and is not judged yet, the last one first.
     taken: Vec<Item>,
+    /// Keys of those of them that come next.
+    coming: Vec<Key>,
     /// What waits for the gate, and the keys of that.
     deferred: Vec<Item>,
     deferred_keys: HashSet<Key>,
@@ -133,9 +138,13 @@ impl Round {
         }
         let mut judge = lock(&shared.judge);
         let mut reader = Reader { shared, gate: None };
-        while !self.is_full()
-            && let Some(item) = self.taken.pop()
-        {
+        let mut asked_for = 0_usize;
+        while !self.is_full() {
+            if asked_for == 0 {
+                asked_for = self.ask_ahead(shared);
+            }
+            asked_for = asked_for.saturating_sub(1);
+            let Some(item) = self.taken.pop() else { break };
             if !self.deferred.is_empty() && self.waits_for_deferred(&item) {
                 self.defer(item);
             } else {
@@ -147,6 +156,21 @@ impl Round {
             self.judge_deferred(shared);
         }
         !(self.items.is_empty() && self.answers.is_empty() && self.told.is_empty())
+    }
+
+    /// Asks for the memory that the judgement of the next items needs: the records are new to this thread's processor, and their places
+    /// are anywhere. For how many items.
+    fn ask_ahead(&mut self, shared: &Shared) -> usize {
+        let first = self.taken.len().saturating_sub(AHEAD);
+        let next = self.taken.get(first..).unwrap_or_default();
+        self.coming.clear();
+        for item in next.iter().rev() {
+            fetch(item.event.changes.as_slice());
+            item.next.transactions().for_each(|record| fetch(&**record));
+            self.coming.extend(item.event.transactions());
+        }
+        shared.hot.ahead(&self.coming);
+        next.len()
     }
 
     /// Whether nothing is left of what was taken.

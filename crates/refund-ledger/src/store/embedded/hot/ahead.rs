@@ -73,7 +73,7 @@ impl Shard {
 
 /// Asks for all of a value.
 #[inline]
-fn fetch<T: ?Sized>(value: &T) {
+pub(crate) fn fetch<T: ?Sized>(value: &T) {
     let begin = std::ptr::from_ref(value).cast::<u8>();
     for offset in (0..size_of_val(value)).step_by(LINE) {
         fetch_line(begin.wrapping_add(offset));

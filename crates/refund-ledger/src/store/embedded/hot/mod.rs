@@ -50,6 +50,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::ahead::fetch;
 pub(crate) use self::counts::{Bucket, Counts};
 
 /// What one part may take in memory, in bytes: some 100,000 records, whose table is made anew in under a millisecond.
