@@ -190,7 +190,7 @@ impl Core {
                 flight.connection = connection;
                 self.links[link].expect(Stan(flight.stan), Pending::Request(key));
                 let deadline = self.now + self.config.links[link].response_timeout;
-                self.links[link].push_timeout(deadline, key);
+                self.links[link].push_timeout(deadline, flight.stan, key);
                 let message = flight.sent.clone().into();
                 self.outputs.push(Output::ToLink {
                     connection,

@@ -14,6 +14,9 @@ use crate::config::LinkConfig;
 use crate::numbers::StanCounter;
 use crate::outward;
 
+/// Deadlines that are kept before those of answered requests are sorted out.
+pub(super) const TIMEOUTS_MIN: usize = 1024;
+
 /// An issuer with its connections.
 #[derive(Debug)]
 pub(super) struct Link {
@@ -23,8 +26,9 @@ pub(super) struct Link {
     stans: StanCounter,
     /// Requests in `pending`.
     requests: usize,
-    /// Deadlines of requests; all wait equally long, so that they are in order.
-    timeouts: VecDeque<(u64, Key)>,
+    /// Deadlines of requests with their STANs; all wait equally long, so that they are in order. Some are of requests that are
+    /// answered.
+    timeouts: VecDeque<(u64, u32, Key)>,
     /// The issuer signed off.
     signed_off: bool,
 }
@@ -178,24 +182,30 @@ impl Link {
         self.pending.remove(stan);
     }
 
-    pub(super) fn push_timeout(&mut self, deadline: u64, key: Key) {
-        self.timeouts.push_back((deadline, key));
+    pub(super) fn push_timeout(&mut self, deadline: u64, stan: u32, key: Key) {
+        if self.timeouts.len() >= 2 * self.requests + TIMEOUTS_MIN {
+            // Answers come long before their time is over: kept until then, what is answered would be nearly all.
+            let pending = &self.pending;
+            self.timeouts
+                .retain(|(_, stan, key)| pending.get(*stan) == Some(Pending::Request(*key)));
+        }
+        self.timeouts.push_back((deadline, stan, key));
     }
 
     pub(super) fn next_timeout(&self) -> Option<u64> {
-        self.timeouts.front().map(|(deadline, _)| *deadline)
+        self.timeouts.front().map(|(deadline, ..)| *deadline)
     }
 
     /// A request whose time may be over.
     pub(super) fn pop_timeout(&mut self, now: u64) -> Option<Key> {
         self.timeouts
-            .pop_front_if(|(deadline, _)| *deadline <= now)
-            .map(|(_, key)| key)
+            .pop_front_if(|(deadline, ..)| *deadline <= now)
+            .map(|(.., key)| key)
     }
 
     /// Deadlines move with the clock.
     pub(super) fn clock_set_forward(&mut self, by: u64) {
-        for (deadline, _) in &mut self.timeouts {
+        for (deadline, ..) in &mut self.timeouts {
             *deadline = deadline.saturating_add(by);
         }
         for connection in &mut self.connections {
@@ -220,6 +230,12 @@ impl Link {
     #[cfg(test)]
     pub(super) fn rewind(&mut self) {
         self.stans = StanCounter::new(refund_ledger::store::Share::WHOLE, None, 0);
+    }
+
+    /// How many deadlines are kept.
+    #[cfg(test)]
+    pub(super) fn deadlines(&self) -> usize {
+        self.timeouts.len()
     }
 
     /// What STANs stand for, in no order.

@@ -4,7 +4,8 @@ use refund_ledger::Status;
 
 use super::{Msg, World, story, story_with};
 use crate::CoreConfig;
-use crate::core::tests::world::{BANK_A, SECOND, issuer_answer};
+use crate::core::link::TIMEOUTS_MIN;
+use crate::core::tests::world::{BANK_A, SECOND, issuer_answer, long_story};
 
 /// A request that times out; gives what the issuer got, and the advice.
 #[track_caller]
@@ -416,5 +417,32 @@ fn an_approval_after_a_late_decline_is_taken_back_too() {
         assert_eq!(w.amounts(&purchase), [1000, 0, 600, 0]);
         w.advice_answered("00");
         assert_eq!(w.amounts(&purchase), [1000, 0, 0, 0]);
+    });
+}
+
+/// Thousands are answered long before their time is over: their deadlines are not kept, and those of the few that are not answered are.
+#[test]
+fn deadlines_of_what_is_answered_are_not_kept() {
+    long_story(|w| {
+        let mut silent = Vec::new();
+        for number in 0..4 * TIMEOUTS_MIN {
+            let purchase = w.purchase(1000);
+            if number % TIMEOUTS_MIN == 7 {
+                let relayed = w.relay(&purchase);
+                silent.push(relayed.at(37).to_owned());
+            } else {
+                w.approved(&purchase);
+            }
+            assert!(w.core.links[0].deadlines() <= TIMEOUTS_MIN + 2 * (silent.len() + 1));
+            w.pass(SECOND / 1000);
+        }
+        w.pass(15 * SECOND);
+        for rrn in silent {
+            let answer = w.answer();
+            assert_eq!((answer.code(), answer.at(37)), ("68", &*rrn));
+            w.advice_answered("00");
+        }
+        w.no_answer();
+        assert_eq!(w.core.links[0].next_timeout(), None);
     });
 }
