@@ -31,6 +31,9 @@ const WAIT_MAX: u64 = 50_000_000;
 const SECOND: u64 = 1_000_000_000;
 const MILLISECOND: u64 = 1_000_000;
 
+/// What is due within so many nanoseconds leaves together: a load that wakes for each message takes the processor that it measures.
+const TOGETHER: u64 = 100_000;
+
 /// How long DE7 is used before the calendar is asked again, in nanoseconds.
 const WIRE_TIME_AGE_MAX: u64 = 100_000_000;
 
@@ -69,11 +72,19 @@ struct Pace {
     interval: f64,
     /// Messages that were due so far.
     number: u64,
+    /// Nothing is sent before.
+    not_before: u64,
 }
 
 impl Pace {
+    /// When the next message is due.
     fn next(&self) -> u64 {
         self.begin + (self.number as f64 * self.interval) as u64
+    }
+
+    /// When it is sent.
+    fn next_sent(&self) -> u64 {
+        self.next().max(self.not_before)
     }
 }
 
@@ -128,6 +139,7 @@ impl Worker {
                     begin: begin + (interval * number as f64 / config.threads as f64) as u64,
                     interval,
                     number: 0,
+                    not_before: 0,
                 }
             }),
             connections,
@@ -203,9 +215,10 @@ impl Worker {
     /// Hands out the messages whose time has come, in turn over the connections.
     fn send_due(&mut self, moment: Moment) {
         let Some(pace) = &mut self.pace else { return };
-        if !moment.sends {
+        if !moment.sends || moment.now < pace.next_sent() {
             return;
         }
+        pace.not_before = moment.now + TOGETHER;
         let count = self.connections.len();
         let first = pace.number;
         while pace.next() <= moment.now {
@@ -229,7 +242,7 @@ impl Worker {
             }
         }
         if let Some(pace) = self.pace.filter(|_| now < self.times.end) {
-            until = until.min(pace.next());
+            until = until.min(pace.next_sent());
         }
         let left = until.saturating_sub(now);
         let passing = |result: Result<usize, rustix::io::Errno>| match result {
