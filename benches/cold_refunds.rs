@@ -110,9 +110,11 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
+    // One for all parts: each has STANs of its own, but no more than 10,000 before those of the next.
+    let merchant = Merchant::new("TERM0001", "MERCHANT0000000").with_currency("978");
     let mut first = 0;
     let mut part = |name: &str| -> Result<Value, Box<dyn Error>> {
-        let refunds = runtime.block_on(refunds(node.address(), options, first))?;
+        let refunds = runtime.block_on(refunds(node.address(), &merchant, options, first))?;
         first += options.refunds;
         Ok(
             json!({"part": name, "originals": options.originals, "refunds": options.refunds,
@@ -206,9 +208,13 @@ struct Times {
     hot: Vec<f64>,
 }
 
-async fn refunds(node: SocketAddr, options: &Options, first: u64) -> Result<Times, Box<dyn Error>> {
+async fn refunds(
+    node: SocketAddr,
+    merchant: &Merchant,
+    options: &Options,
+    first: u64,
+) -> Result<Times, Box<dyn Error>> {
     let terminal = Terminal::connect(node, Spec::iso87_ascii(), Framing::LEN2).await?;
-    let merchant = Merchant::new("TERM0001", "MERCHANT0000000").with_currency("978");
     let mut recent = Vec::new();
     for _ in 0..HOT {
         let purchase = merchant.purchase(&Card::visa(), AMOUNT);
@@ -220,7 +226,7 @@ async fn refunds(node: SocketAddr, options: &Options, first: u64) -> Result<Time
         hot: Vec::new(),
     };
     for number in first..first + options.refunds {
-        let cold = old(&merchant, scattered(number) % options.originals);
+        let cold = old(merchant, scattered(number) % options.originals);
         times.cold.push(request(&terminal, &cold).await?);
         let of = &recent[(number % HOT) as usize];
         let hot = request(&terminal, &merchant.refund(of, 1)).await?;
