@@ -31,10 +31,13 @@ pub(super) struct Link {
     timeouts: VecDeque<(u64, u32, Key)>,
     /// The issuer signed off.
     signed_off: bool,
+    /// Which connection was picked last, and for which turn: many messages come in one millisecond. Nothing, once the connections
+    /// have changed.
+    picked: Option<(Turn, u64)>,
 }
 
 /// What decides over which connection a message goes.
-#[derive(Copy, Clone, Debug)]
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub(super) struct Turn {
     number: u64,
     /// When the message came, unix milliseconds.
@@ -114,6 +117,7 @@ impl Link {
             requests: 0,
             timeouts: VecDeque::new(),
             signed_off: false,
+            picked: None,
         }
     }
 
@@ -137,15 +141,20 @@ impl Link {
     ///
     /// Every connection draws a number for the message, and the highest wins (rendezvous hashing); what came up after the
     /// message did not take part. So nothing has to be kept per message.
-    pub(super) fn pick(&self, turn: Turn) -> Option<u64> {
+    pub(super) fn pick(&mut self, turn: Turn) -> Option<u64> {
         if self.signed_off {
             return None;
         }
+        if let Some((last, connection)) = self.picked
+            && last == turn
+        {
+            return Some(connection);
+        }
         let ready = self.connections.iter().filter(|known| known.ready);
         // Where none was up before the message, all take part.
-        ready
-            .max_by_key(|known| (known.since <= turn.came, turn.draw(known.id)))
-            .map(|known| known.id)
+        let highest = ready.max_by_key(|known| (known.since <= turn.came, turn.draw(known.id)))?;
+        self.picked = Some((turn, highest.id));
+        Some(highest.id)
     }
 
     pub(super) fn expect(&mut self, stan: Stan, pending: Pending) {
@@ -273,6 +282,7 @@ impl Core {
         self.now = now;
         let gone = &mut self.links[link];
         gone.connections.retain(|known| known.id != connection);
+        gone.picked = None;
         gone.pending.retain(
             |pending| !matches!(pending, Pending::Network(probe) if probe.connection == connection),
         );
@@ -380,7 +390,9 @@ impl Core {
     /// A connection may carry traffic.
     fn came_up(&mut self, link: usize, connection: u64) {
         let now = self.now_ms();
-        if let Some(known) = self.links[link].connection(connection) {
+        let up = &mut self.links[link];
+        up.picked = None;
+        if let Some(known) = up.connection(connection) {
             known.ready = true;
             known.since = now;
         }

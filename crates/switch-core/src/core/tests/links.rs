@@ -191,6 +191,33 @@ fn one_of_several_connections_is_enough() {
 }
 
 #[test]
+fn a_connection_that_comes_up_takes_part_in_the_same_millisecond() {
+    let setup = |config: &mut CoreConfig| config.links[0].sign_on = false;
+    story_with(setup, |w| {
+        let mut over_the_new_one = 0;
+        for round in 1..=20 {
+            let new = BANK_A + 1000 * round;
+            for connection in [BANK_A, new] {
+                if connection == new {
+                    w.connect(0, new);
+                }
+                let purchase = w.purchase(100);
+                w.send(&purchase);
+                let (picked, relayed) = w.issuer_gets_over();
+                assert!([BANK_A, connection].contains(&picked), "{picked}");
+                over_the_new_one += usize::from(picked == new);
+                w.issuer_sends_over(picked, &issuer_answer(&relayed, "00"));
+                assert_eq!(w.answer().code(), "00");
+            }
+            w.disconnect(new);
+            w.pass(1_000);
+        }
+        // Each draws anew in each millisecond.
+        assert!((1..20).contains(&over_the_new_one), "{over_the_new_one}");
+    });
+}
+
+#[test]
 fn no_number_comes_again_however_often_the_node_starts_in_one_second() {
     story(|w| {
         w.pause = 0;
