@@ -51,9 +51,9 @@ use self::waits::Passes;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 
-/// Inputs of more than so many microseconds make a turn of their own: where thousands of connections are ready, what the first have
-/// asked for is not kept back until the last are read.
-const TURN_MAX: u64 = 5_000;
+/// Inputs of more than so many microseconds make a turn of their own: the store and the issuers are at work on what the first
+/// connections have asked for while others are read.
+const TURN_MAX: u64 = 500;
 
 /// What all tasks of a node share.
 pub(crate) struct Engine {
