@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::hot::Hot;
+use super::hot::{Hot, Judged};
 use crate::store::Query;
 use crate::{Key, Transaction};
 
@@ -23,7 +23,8 @@ impl HotIndex {
 
     /// As after a commit, in a checkpoint period.
     pub fn commit(&self, record: &Arc<Transaction>, period: u32) {
-        self.0.commit(record, period, None, record.version == 1);
+        self.0
+            .commit(record, period, Judged::default(), record.version == 1);
     }
 
     /// As after the checkpoint that ends a period, but for what it writes.

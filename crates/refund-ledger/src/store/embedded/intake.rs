@@ -24,17 +24,20 @@ use std::sync::{Arc, PoisonError, RwLockReadGuard, TryLockError};
 
 use foldhash::{HashMap, HashSet};
 
-use super::hot::{Bucket, fetch};
+use super::hot::{Bucket, Judged, fetch};
 use super::journal::{BATCH_BYTES_MAX, Batch, PAYLOAD_BYTES_MAX};
-use super::shared::{COMMITS_WAITING_MAX, Shared, expected_before, holds, lock};
+use super::shared::{COMMITS_WAITING_MAX, Progress, Shared, expected_before, holds, lock};
 use crate::store::{Completion, Item};
 use crate::{AdviceKey, Change, Event, Key, Transaction, Working, Writer};
 
 /// Items of one round at most. More go into the next.
 const ITEMS_MAX: usize = 8192;
 
-/// Items whose records are asked for ahead of their judgement.
+/// Items that are asked for ahead.
 const AHEAD: usize = 16;
+
+/// Changes that memory is asked for ahead of, when they are applied.
+const CHANGES_AHEAD: usize = 24;
 
 /// What waits for the commit thread.
 #[derive(Default)]
@@ -68,8 +71,8 @@ pub(crate) struct Round {
     deferred_keys: HashSet<Key>,
     batch: Batch,
     items: Vec<Item>,
-    /// For every transaction that an item changes, in order, what the version before is counted as.
-    before: Vec<Option<Bucket>>,
+    /// For every transaction that an item changes, in order, what that was judged on.
+    before: Vec<Judged>,
     /// Conflicts.
     answers: Vec<Completion>,
     /// What is told at the end.
@@ -165,11 +168,12 @@ impl Round {
         let next = self.taken.get(first..).unwrap_or_default();
         self.coming.clear();
         for item in next.iter().rev() {
-            fetch(item.event.changes.as_slice());
-            item.next.transactions().for_each(|record| fetch(&**record));
+            ask_for(item);
+        }
+        for item in next.iter().rev() {
             self.coming.extend(item.event.transactions());
         }
-        shared.hot.ahead(&self.coming);
+        shared.hot.ahead_of_judgement(&self.coming);
         next.len()
     }
 
@@ -211,11 +215,9 @@ impl Round {
     pub(crate) fn end(&mut self, shared: &Shared, outcome: Outcome) {
         if let Outcome::Durable { applied, bytes } = outcome {
             let mut progress = lock(&shared.progress);
-            let mut before = self.before.drain(..);
-            for item in self.items.drain(..) {
-                shared.apply(&mut progress, &item.event, &item.next, &mut before);
-                self.told.push(Completion::Committed { item });
-            }
+            self.apply(shared, &mut progress);
+            let committed = |item| Completion::Committed { item };
+            self.told.extend(self.items.drain(..).map(committed));
             self.told.append(&mut self.answers);
             progress.meta.applied = applied;
             progress.journal_bytes = progress.journal_bytes.saturating_add(bytes);
@@ -238,6 +240,35 @@ impl Round {
         });
         shared.complete(&mut self.told);
     }
+
+    /// Brings what is durable into memory. What was touched when the items were judged may have left the processor's caches while the
+    /// batch was written: it is asked for again, some items ahead.
+    fn apply(&mut self, shared: &Shared, progress: &mut Progress) {
+        self.items.iter().take(AHEAD).for_each(ask_for);
+        self.before
+            .iter()
+            .take(CHANGES_AHEAD)
+            .for_each(Judged::ahead);
+        let mut before = self.before.as_slice();
+        for (number, item) in self.items.iter().enumerate() {
+            let ahead = self.items.get(number.saturating_add(AHEAD));
+            ahead.into_iter().for_each(ask_for);
+            let changes = item.event.transactions().count();
+            let ahead = CHANGES_AHEAD..CHANGES_AHEAD.saturating_add(changes);
+            let ahead = before.get(ahead).unwrap_or_default();
+            ahead.iter().for_each(Judged::ahead);
+            let (found, rest) = before.split_at_checked(changes).unwrap_or_default();
+            shared.apply(progress, &item.event, &item.next, found);
+            before = rest;
+        }
+        self.before.clear();
+    }
+}
+
+/// Asks for what is read of an item: its changes, and the records as they will be.
+fn ask_for(item: &Item) {
+    fetch(item.event.changes.as_slice());
+    item.next.transactions().for_each(|record| fetch(&**record));
 }
 
 impl Reader<'_> {
@@ -332,50 +363,46 @@ impl Judge {
         round.items.push(item);
     }
 
-    fn judge(
-        &self,
-        reader: &mut Reader<'_>,
-        event: &Event,
-        before: &mut Vec<Option<Bucket>>,
-    ) -> Verdict {
+    fn judge(&self, reader: &mut Reader<'_>, event: &Event, before: &mut Vec<Judged>) -> Verdict {
         let mut verdict = Verdict::Accepted;
         for change in &event.changes {
-            let present = match change {
-                Change::Create(made) => self.standing(reader, made.key),
-                Change::Update { key, .. } => self.standing(reader, *key),
-                Change::CreateAdvice(made) => Some((self.advice(reader.shared, made.key), None)),
-                Change::UpdateAdvice { key, .. } => Some((self.advice(reader.shared, *key), None)),
+            let key = match change {
+                Change::Create(made) => Ok(made.key),
+                Change::Update { key, .. } => Ok(*key),
+                Change::CreateAdvice(made) => Err(made.key),
+                Change::UpdateAdvice { key, .. } => Err(*key),
                 Change::Number { .. } => continue,
             };
-            let Some((version, bucket)) = present else {
-                return Verdict::Unread;
+            let version = match key {
+                Ok(key) => {
+                    let Some(found) = self.standing(reader, key) else {
+                        return Verdict::Unread;
+                    };
+                    before.push(found);
+                    found.version
+                }
+                Err(advice) => self.advice(reader.shared, advice),
             };
             if version != expected_before(change) {
                 verdict = Verdict::Conflict;
-            }
-            if let Change::Create(_) | Change::Update { .. } = change {
-                before.push(bucket);
             }
         }
         verdict
     }
 
-    /// The version of a record once everything under way is applied, 0 where there is none, and what it is counted as. `None`
-    /// where only the cold store can tell, and cannot be read now.
-    fn standing(&self, reader: &mut Reader<'_>, key: Key) -> Option<(u32, Option<Bucket>)> {
+    /// What there is of a record once everything under way is applied. `None` where only the cold store can tell, and cannot be read now.
+    fn standing(&self, reader: &mut Reader<'_>, key: Key) -> Option<Judged> {
         if let Some(known) = self.transactions.get(&key) {
-            return Some((known.version, Some(known.bucket)));
+            return Some(Judged::default().with(known.version, known.bucket));
         }
         let hot = &reader.shared.hot;
-        if let Some((version, bucket)) = hot.standing(key) {
-            return Some((version, Some(bucket)));
-        }
-        if hot.is_complete(0) && !self.dropping.contains(&key) {
-            return Some((0, None));
+        let found = hot.standing(key);
+        if found.version > 0 || hot.is_complete(0) && !self.dropping.contains(&key) {
+            return Some(found);
         }
         let record = reader.read(key)?;
-        Some(record.map_or((0, None), |record| {
-            (record.version, Some(Bucket::of(&record)))
+        Some(record.map_or(found, |record| {
+            found.with(record.version, Bucket::of(&record))
         }))
     }
 

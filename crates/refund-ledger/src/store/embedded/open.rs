@@ -13,7 +13,7 @@ use foldhash::HashSet;
 use super::checkpoint::Checkpointer;
 use super::cold::{Cold, ColdError};
 use super::disk::{Disk, LockError, RealDisk, RealLock};
-use super::hot::Bucket;
+use super::hot::Judged;
 use super::journal::{Journal, JournalError, JournalOptions, LedgerId};
 use super::meta::{Importing, Meta};
 use super::open_error::OpenError;
@@ -326,19 +326,19 @@ fn apply(
             }
         };
         if let Some(record) = shared.hot.get(key) {
-            before.push(Some(Bucket::of(&record)));
+            before.push(Judged::of(&record));
             working.put(record);
         } else if is_new {
-            before.push(None);
+            before.push(Judged::default());
         } else if let Some(record) = shared
             .cold
             .get(key)
             .map_err(|error| Misfit::Cold(error.to_string()))?
         {
-            before.push(Some(Bucket::of(&record)));
+            before.push(Judged::of(&record));
             working.put(record);
         } else {
-            before.push(None);
+            before.push(Judged::default());
         }
     }
     for key in event.advices() {
@@ -347,7 +347,7 @@ fn apply(
         }
     }
     working.apply(event).map_err(Misfit::Apply)?;
-    shared.apply(progress, event, &working, &mut before.into_iter());
+    shared.apply(progress, event, &working, &before);
     Ok(())
 }
 

@@ -155,7 +155,7 @@ impl Checkpointer {
         for record in &old {
             // What is under way counts on it, and what comes must wait until it is gone for good.
             let goes = lock(&shared.judge).drops(record.key, || {
-                shared.hot.standing(record.key).is_none()
+                shared.hot.standing(record.key).version == 0
                     || shared.hot.remove_clean(record.key, record.version)
             });
             if goes {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use super::EmbeddedOptions;
 use super::cold::{Cold, ColdError};
-use super::hot::{Bucket, Counts, Hot};
+use super::hot::{Bucket, Counts, Hot, Judged};
 use super::intake::{Intake, Judge};
 use super::meta::{self, Sent};
 use crate::store::{Completion, Item, Query, StoreError, Waker};
@@ -248,25 +248,26 @@ impl Shared {
         advices.get(&key).map(|entry| entry.advice.clone())
     }
 
-    /// Takes note of an event that is durable: its records are seen from now on. `before` says for each transaction that it
-    /// changes, in order, what the version before is counted as.
+    /// Takes note of an event that is durable: its records are seen from now on. `found` says for each transaction that it
+    /// changes, in order, what its change was judged on.
     pub(crate) fn apply(
         &self,
         progress: &mut Progress,
         event: &Event,
         next: &Working,
-        before: &mut dyn Iterator<Item = Option<Bucket>>,
+        found: &[Judged],
     ) {
         progress.meta.last_event = progress.meta.last_event.max(event.at);
+        let mut found = found.iter().copied();
         for change in &event.changes {
             match change {
                 Change::Create(made) => {
-                    let before = before.next().flatten();
-                    self.apply_transaction(progress, made.key, next, before, true);
+                    let found = found.next().unwrap_or_default();
+                    self.apply_transaction(progress, made.key, next, found, true);
                 }
                 Change::Update { key, .. } => {
-                    let before = before.next().flatten();
-                    self.apply_transaction(progress, *key, next, before, false);
+                    let found = found.next().unwrap_or_default();
+                    self.apply_transaction(progress, *key, next, found, false);
                 }
                 Change::CreateAdvice(made) => self.apply_advice(progress, made.key, next),
                 Change::UpdateAdvice { key, .. } => self.apply_advice(progress, *key, next),
@@ -288,13 +289,13 @@ impl Shared {
         progress: &mut Progress,
         key: Key,
         next: &Working,
-        base: Option<Bucket>,
+        found: Judged,
         created: bool,
     ) {
         let Some(record) = next.get(key) else {
             return;
         };
-        let (before, first) = self.hot.commit(record, progress.epoch, base, created);
+        let (before, first) = self.hot.commit(record, progress.epoch, found, created);
         progress.counts.moved(before, Some(Bucket::of(record)));
         progress.meta.newest_created = progress.meta.newest_created.max(record.created);
         progress.changed = progress.changed.saturating_add(usize::from(first));

@@ -73,7 +73,7 @@ fn load(shared: &Shared, tombstones: bool) -> Result<bool, ColdError> {
 fn keep(shared: &Shared, keys: &mut Vec<u128>) -> Result<(), ColdError> {
     let _gate = shared.gate.read().unwrap_or_else(PoisonError::into_inner);
     for key in keys.drain(..).map(Key::from_value) {
-        if shared.hot.standing(key).is_none()
+        if shared.hot.standing(key).version == 0
             && let Some(record) = shared.cold.get(key)?
         {
             shared.hot.cache(&record);

@@ -50,7 +50,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use self::ahead::fetch;
+pub(crate) use self::ahead::{Judged, fetch};
 pub(crate) use self::counts::{Bucket, Counts};
 
 /// What one part may take in memory, in bytes: some 100,000 records, whose table is made anew in under a millisecond.
@@ -142,9 +142,12 @@ impl Hot {
         self.part(spot)?.get(spot, key, &self.interned)
     }
 
-    /// The version of a record, and what it is counted as, for less than the record.
-    pub(crate) fn standing(&self, key: Key) -> Option<(u32, Bucket)> {
-        self.look(key, |_, known| (known.version, known.bucket))
+    /// What a change of a record is judged on, for less than the record.
+    pub(crate) fn standing(&self, key: Key) -> Judged {
+        let spot = self.hash.of_key(key);
+        self.part(spot).map_or_else(Judged::default, |part| {
+            part.found(spot, key, &self.interned)
+        })
     }
 
     pub(crate) fn entry(&self, key: Key) -> Option<Entry> {
@@ -189,25 +192,27 @@ impl Hot {
         self.unloaded.store(created, Ordering::SeqCst);
     }
 
-    /// Puts a record in that was just made durable. `base` is what the cold store's record is counted as, where the record is not in memory;
-    /// `created` says that it is a new record, if in the place of another. Gives what the version before was counted as, and
+    /// Puts a record in that was just made durable. `found` is what the change was judged on: of a record that is not in memory, it says what the
+    /// cold store's is counted as. `created` says that it is a new record, if in the place of another. Gives what the version before was counted as, and
     /// whether it is the record's first change in the checkpoint period `epoch`.
     pub(crate) fn commit(
         &self,
         record: &Arc<Transaction>,
         epoch: u32,
-        base: Option<Bucket>,
+        found: Judged,
         created: bool,
     ) -> (Option<Bucket>, bool) {
         let spot = self.hash.of_key(record.key);
         let Some(mut part) = self.part(spot) else {
             return (None, false);
         };
-        let old = part.before(spot, record.key, &self.interned);
+        let old = part
+            .before_at(found.number, record.key)
+            .or_else(|| part.before(spot, record.key, &self.interned));
         let dirty = epoch_code(epoch);
         let (cold, before) = match &old {
             Some(old) => (old.meta.cold, Some(old.bucket)),
-            None => (base, base),
+            None => (found.bucket, found.bucket),
         };
         if created || before.is_none() {
             part.fresh.note(record.key, epoch);

@@ -97,9 +97,11 @@ pub(super) struct Loose {
     pub(super) record: Arc<Transaction>,
     pub(super) meta: Meta,
     pub(super) key: Key,
-    version: u32,
+    pub(super) version: u32,
     pub(super) bucket: Bucket,
     rrn: Option<Rrn>,
+    /// What the record takes, in bytes.
+    cost: u32,
 }
 
 const _: () = assert!(size_of::<Option<Loose>>() == 64);
@@ -112,6 +114,7 @@ impl Loose {
             version: record.version,
             bucket: Bucket::of(&record),
             rrn: called(&record),
+            cost: cost(&record),
             record,
         }
     }
@@ -167,7 +170,7 @@ impl Shard {
 
     /// The number of the record of a key.
     #[inline]
-    fn seek(&self, spot: Spot, key: Key, interned: &Interned) -> Option<u64> {
+    pub(super) fn seek(&self, spot: Spot, key: Key, interned: &Interned) -> Option<u64> {
         let is_it = |number: &u64| match self.loose(*number) {
             Some(loose) => loose.key == key,
             None => *number & LOOSE == 0 && is_of(self.slab.get(Id(*number)), key, interned),
@@ -229,13 +232,8 @@ impl Shard {
     #[inline]
     pub(super) fn before(&self, spot: Spot, key: Key, interned: &Interned) -> Option<Before> {
         let read = |number: u64| {
-            if let Some(loose) = self.loose(number) {
-                return (loose.key == key).then_some(Before {
-                    number,
-                    meta: loose.meta,
-                    bucket: loose.bucket,
-                    rrn: loose.rrn,
-                });
+            if self.loose(number).is_some() {
+                return self.before_at(number, key);
             }
             let bytes = self.slab.get(Id(number));
             let (bucket, rrn) = standing(bytes, key, interned)?;
@@ -251,6 +249,18 @@ impl Shard {
             return found;
         }
         read(*self.crowd.get(&(spot.hash(), key))?)
+    }
+
+    /// The same of a record that is not packed and may have this number.
+    #[inline]
+    pub(super) fn before_at(&self, number: u64, key: Key) -> Option<Before> {
+        let loose = self.loose(number).filter(|loose| loose.key == key)?;
+        Some(Before {
+            number,
+            meta: loose.meta,
+            bucket: loose.bucket,
+            rrn: loose.rrn,
+        })
     }
 
     /// All records of a spot, and few others.
@@ -390,9 +400,11 @@ impl Shard {
         let Some(Some(loose)) = self.loose.get_mut(place) else {
             return false;
         };
-        let bytes = self.loose_bytes.saturating_add(cost(record));
-        self.loose_bytes = bytes.saturating_sub(cost(&loose.record));
+        let cost = cost(record);
+        let bytes = self.loose_bytes.saturating_add(cost as usize);
+        self.loose_bytes = bytes.saturating_sub(loose.cost as usize);
         // Its key stays.
+        loose.cost = cost;
         loose.meta = meta;
         loose.version = record.version;
         loose.bucket = Bucket::of(record);
@@ -402,7 +414,7 @@ impl Shard {
     }
 
     fn keep(&mut self, loose: Loose) -> u64 {
-        self.loose_bytes = self.loose_bytes.saturating_add(cost(&loose.record));
+        self.loose_bytes = self.loose_bytes.saturating_add(loose.cost as usize);
         match self.vacant.pop() {
             Some(place) => {
                 if let Some(slot) = self.loose.get_mut(place as usize) {
@@ -424,7 +436,7 @@ impl Shard {
         }
         let place = number ^ LOOSE;
         if let Some(loose) = self.loose.get_mut(place as usize).and_then(Option::take) {
-            self.loose_bytes = self.loose_bytes.saturating_sub(cost(&loose.record));
+            self.loose_bytes = self.loose_bytes.saturating_sub(loose.cost as usize);
             self.vacant.push(place as u32);
         }
         if self.loose.len() > LOOSE_KEPT && self.loose.len() == self.vacant.len() {
@@ -497,7 +509,7 @@ impl Shard {
 
 /// What a record that is not packed takes, in bytes.
 #[expect(clippy::arithmetic_side_effects, reason = "sizes of what is in memory")]
-fn cost(record: &Transaction) -> usize {
+fn cost(record: &Transaction) -> u32 {
     const COUNTS: usize = size_of::<[usize; 2]>(); // of an Arc
     let mut bytes = COUNTS + size_of::<Transaction>();
     let card = record.card.as_ref();
@@ -508,5 +520,5 @@ fn cost(record: &Transaction) -> usize {
     if let Some(extra) = answer.and_then(|answer| answer.extra.as_deref()) {
         bytes += COUNTS + size_of::<Sealed>() + extra.elsewhere();
     }
-    bytes
+    u32::try_from(bytes).unwrap_or(u32::MAX)
 }
