@@ -24,9 +24,10 @@ use std::sync::{Arc, PoisonError, RwLockReadGuard, TryLockError};
 
 use foldhash::{HashMap, HashSet};
 
-use super::hot::{Bucket, Judged, fetch};
+use super::hot::{Bucket, Judged};
 use super::journal::{BATCH_BYTES_MAX, Batch, PAYLOAD_BYTES_MAX};
 use super::shared::{COMMITS_WAITING_MAX, Progress, Shared, expected_before, holds, lock};
+use crate::fetch;
 use crate::store::{Completion, Item};
 use crate::{AdviceKey, Change, Event, Key, Transaction, Working, Writer};
 

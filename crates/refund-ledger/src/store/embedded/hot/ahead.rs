@@ -1,26 +1,18 @@
 //! Memory that is needed soon, asked for ahead: the processor fetches what many records need at once, and not one piece after the other
 //! as they are looked up.
 //!
-//! Plain reads would not do: a lock, which each look-up takes, waits for the reads before it.
-//!
 //! A change is judged and, once it is durable, applied. What the judgement found says where: so the record is asked for again and changed without a look-up.
-#![allow(
-    unsafe_code,
-    reason = "there is no safe way yet to say that memory is needed soon; it reads nothing, and no address is wrong for it"
-)]
 
 use super::hash::Spot;
 use super::intern::Interned;
 use super::shard::{LOOSE, Shard};
 use super::slab::Id;
 use super::{Bucket, Hot};
+use crate::fetch::{LINE, fetch, fetch_line};
 use crate::{Key, Transaction};
 
 /// Records that are asked for at a time: what they need fits the nearest cache.
 const AHEAD: usize = 16;
-
-/// Bytes that memory comes in.
-const LINE: usize = 64;
 
 /// How far the way to a record is known: each step reads what the one before has asked for.
 #[derive(Copy, Clone)]
@@ -186,24 +178,4 @@ impl Shard {
             near,
         })
     }
-}
-
-/// Asks for all of a value.
-#[inline]
-pub(crate) fn fetch<T: ?Sized>(value: &T) {
-    let begin = std::ptr::from_ref(value).cast::<u8>();
-    for offset in (0..size_of_val(value)).step_by(LINE) {
-        fetch_line(begin.wrapping_add(offset));
-    }
-}
-
-#[inline]
-fn fetch_line(at: *const u8) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: it is a hint, which reads nothing and fails nowhere.
-    unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(at.cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = at;
 }

@@ -50,7 +50,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use self::ahead::{Judged, fetch};
+pub(crate) use self::ahead::Judged;
 pub(crate) use self::counts::{Bucket, Counts};
 
 /// What one part may take in memory, in bytes: some 100,000 records, whose table is made anew in under a millisecond.
