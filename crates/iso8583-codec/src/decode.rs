@@ -57,6 +57,37 @@ impl<'a> Message<'a> {
         Ok(())
     }
 
+    /// Reads a frame up to element `de`, of 2 to 64, for whoever wants to know of that one before the message is read: `false` where
+    /// that fails, and in a dialect that has no quick way. What stands behind it is not looked at, and is not in the message.
+    ///
+    /// ```
+    /// use iso8583_codec::{Message, Spec};
+    ///
+    /// let mut message = Message::unread(Spec::iso87_ascii());
+    /// let begun = b"0800822000000000000004000000000000001121090000000123";
+    /// assert!(message.read_to(begun, 11) && !message.has(70));
+    /// assert_eq!(message.stan()?.map(|stan| stan.value()), Some(123));
+    /// assert!(!message.read_to(&begun[..50], 11));
+    /// # Ok::<(), iso8583_codec::FieldError>(())
+    /// ```
+    #[inline]
+    pub fn read_to(&mut self, frame: &'a [u8], de: u8) -> bool {
+        self.begin(frame);
+        self.try_index_to(de).is_some()
+    }
+
+    fn try_index_to(&mut self, de: u8) -> Option<()> {
+        let (mti, first, _, head) = self.quick_head()?;
+        let upto = u64::MAX.wrapping_shr(64_u32.wrapping_sub(u32::from(de)));
+        let first = first & !1 & upto;
+        let end = self.walk::<0>(first, head)?;
+        if end > self.frame().len() {
+            return None;
+        }
+        self.found(mti, u128::from(first), end as u16);
+        Some(())
+    }
+
     /// Notes where each element starts; `false` if anything is wrong.
     #[inline(never)]
     fn index(&mut self) -> bool {
@@ -66,8 +97,31 @@ impl<'a> Message<'a> {
     #[inline]
     fn try_index(&mut self) -> Option<()> {
         let frame = self.frame();
-        let (mti, first, second, head) = match self.spec().head {
-            HeadEncoding::Other => return self.index_other(),
+        if self.spec().head == HeadEncoding::Other {
+            return self.index_other();
+        }
+        let (mti, first, second, head) = self.quick_head()?;
+        // The bit of the second map itself is no element.
+        let first = first & !1;
+        let mut end = self.walk::<0>(first, head)?;
+        let mut present = u128::from(first);
+        if second != 0 {
+            end = self.walk::<64>(second, end)?;
+            present |= u128::from(second) << 64;
+        }
+        if end != frame.len() || end > FRAME_BYTES_MAX {
+            return None;
+        }
+        self.found(mti, present, end as u16);
+        Some(())
+    }
+
+    /// MTI and bitmaps, and where the elements begin.
+    #[inline(always)]
+    fn quick_head(&self) -> Option<(Mti, u64, u64, usize)> {
+        let frame = self.frame();
+        Some(match self.spec().head {
+            HeadEncoding::Other => return None,
             HeadEncoding::Characters => {
                 let mti = Mti::new(frame.first_chunk()?)?;
                 let (maps, _) = frame.get(4..)?.as_chunks::<16>();
@@ -89,20 +143,7 @@ impl<'a> Message<'a> {
                     (mti, first, map(maps.get(1)?), 18)
                 }
             }
-        };
-        // The bit of the second map itself is no element.
-        let first = first & !1;
-        let mut end = self.walk::<0>(first, head)?;
-        let mut present = u128::from(first);
-        if second != 0 {
-            end = self.walk::<64>(second, end)?;
-            present |= u128::from(second) << 64;
-        }
-        if end != frame.len() || end > FRAME_BYTES_MAX {
-            return None;
-        }
-        self.found(mti, present, end as u16);
-        Some(())
+        })
     }
 
     /// Steps over the elements of one map, the lowest bit being element `BASE + 1`, from `at` on. Fixed elements are not

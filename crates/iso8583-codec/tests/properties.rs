@@ -86,6 +86,10 @@ fn relay(message: &Message<'_>, spec: &Spec) -> BytesMut {
 
 /// Any call on what was decoded: nothing may panic, and every offset lies in the frame.
 fn poke(spec: &Spec, frame: &[u8]) -> Result<(), TestCaseError> {
+    let mut begun = Message::unread(spec);
+    if begun.read_to(frame, 11) {
+        poke_message(&begun)?;
+    }
     let error = match spec.decode(frame) {
         Ok(message) => return poke_message(&message),
         Err(error) => error,
@@ -173,6 +177,26 @@ proptest! {
             prop_assert_eq!(text.as_deref(), Some(value.as_slice()), "{}", de);
         }
         prop_assert_eq!(relay(&message, spec), frame);
+    }
+
+    #[test]
+    fn what_is_read_to_an_element_is_the_message_up_to_it((spec, mti, elements) in any_message(), de in 2..=64u8, cut in any::<Index>()) {
+        let frame = encode(spec, mti, &elements);
+        let whole = spec.decode(&frame).expect("just encoded");
+        let mut message = Message::unread(spec);
+        prop_assert!(message.read_to(&frame, de));
+        prop_assert_eq!(message.mti(), mti);
+        prop_assert!(message.elements().eq(elements.keys().copied().filter(|read| *read <= de)));
+        for read in message.elements() {
+            prop_assert_eq!(message.raw(read), whole.raw(read));
+        }
+        // Of a part of it, whatever is read is there.
+        let cut = &frame[..cut.index(frame.len())];
+        if message.read_to(cut, de) {
+            for read in message.elements() {
+                prop_assert_eq!(message.raw(read), whole.raw(read));
+            }
+        }
     }
 
     #[test]

@@ -7,19 +7,51 @@ use iso8583_framing::{Deframer, FrameError, Framing, Step, Tpdu};
 /// Most bytes of one read.
 pub(crate) const READ_BYTES: usize = 64 * 1024;
 
+/// Messages that are delivered together at most: whoever deals with them may ask for the memory that all of them need, and what that
+/// is fits the nearest cache.
+pub(crate) const TOGETHER: usize = 8;
+
 /// What came.
 pub(crate) enum Incoming<'a> {
-    /// A message, and the TPDU that it came with.
-    Message {
-        body: Cow<'a, [u8]>,
-        tpdu: Option<Tpdu>,
-    },
+    /// Messages, in the order in which they came.
+    Messages(&'a [Arrived<'a>]),
     /// The head of a message over the limit; the rest is skipped.
     Oversize {
         head: &'a [u8],
         bytes: usize,
         tpdu: Option<Tpdu>,
     },
+}
+
+/// A message, and the TPDU that it came with.
+#[derive(Default)]
+pub(crate) struct Arrived<'a> {
+    pub(crate) body: Cow<'a, [u8]>,
+    pub(crate) tpdu: Option<Tpdu>,
+}
+
+/// Whole messages that are not delivered yet.
+#[derive(Default)]
+struct Gathered<'a> {
+    messages: [Arrived<'a>; TOGETHER],
+    count: usize,
+}
+
+impl<'a> Gathered<'a> {
+    fn push(&mut self, message: Arrived<'a>, deliver: &mut impl FnMut(Incoming<'_>)) {
+        self.messages[self.count] = message;
+        self.count += 1;
+        if self.count == TOGETHER {
+            self.deliver(deliver);
+        }
+    }
+
+    fn deliver(&mut self, deliver: &mut impl FnMut(Incoming<'_>)) {
+        if self.count > 0 {
+            deliver(Incoming::Messages(&self.messages[..self.count]));
+            self.count = 0;
+        }
+    }
 }
 
 /// Where bytes are read to: one for all connections, since what one read brings is dealt with before the next.
@@ -112,6 +144,18 @@ impl Frames {
         input: &[u8],
         deliver: &mut impl FnMut(Incoming<'_>),
     ) -> Result<(usize, bool), FrameError> {
+        let mut gathered = Gathered::default();
+        let taken = self.gather(input, &mut gathered, deliver);
+        gathered.deliver(deliver);
+        taken
+    }
+
+    fn gather<'a>(
+        &mut self,
+        input: &'a [u8],
+        gathered: &mut Gathered<'a>,
+        deliver: &mut impl FnMut(Incoming<'_>),
+    ) -> Result<(usize, bool), FrameError> {
         let framing = self.deframer.framing();
         let header = framing.header_len();
         let mut at = 0;
@@ -125,15 +169,16 @@ impl Frames {
                 Step::Message { body, consumed } => {
                     let tpdu = framing.tpdu_of(&input[at..at + consumed]);
                     let body = Cow::Borrowed(body);
-                    deliver(Incoming::Message { body, tpdu });
+                    gathered.push(Arrived { body, tpdu }, deliver);
                     at += consumed;
                 }
                 Step::Rebuilt { body, consumed } => {
                     let (body, tpdu) = (Cow::Owned(body), None);
-                    deliver(Incoming::Message { body, tpdu });
+                    gathered.push(Arrived { body, tpdu }, deliver);
                     at += consumed;
                 }
                 Step::Oversize { len, consumed } => {
+                    gathered.deliver(deliver);
                     let head = &input[at + header..at + consumed];
                     let (bytes, tpdu) = (len, framing.tpdu_of(&input[at..at + consumed]));
                     deliver(Incoming::Oversize { head, bytes, tpdu });
@@ -160,6 +205,11 @@ mod tests {
 
     const MAX_FRAME: usize = 300;
 
+    fn whole(Arrived { body, tpdu }: &Arrived<'_>) -> Vec<u8> {
+        let tpdu = tpdu.as_ref().map_or(&[][..], |tpdu| &tpdu.0);
+        [tpdu, body].concat()
+    }
+
     /// What is delivered, and what the last read left.
     fn taken(
         framing: Framing,
@@ -171,15 +221,11 @@ mod tests {
         let mut last = None;
         for read in reads {
             input.room(&frames)[..read.len()].copy_from_slice(read);
-            let taken = frames.take(&mut input, read.len(), &mut |incoming| {
-                delivered.push(match incoming {
-                    Incoming::Message { body, tpdu } => {
-                        let mut message = tpdu.map_or(Vec::new(), |tpdu| tpdu.0.to_vec());
-                        message.extend_from_slice(&body);
-                        message
-                    }
-                    Incoming::Oversize { bytes, .. } => format!("{bytes} bytes").into_bytes(),
-                });
+            let taken = frames.take(&mut input, read.len(), &mut |incoming| match incoming {
+                Incoming::Messages(messages) => delivered.extend(messages.iter().map(whole)),
+                Incoming::Oversize { bytes, .. } => {
+                    delivered.push(format!("{bytes} bytes").into_bytes());
+                }
             })?;
             last = Some(taken);
         }

@@ -10,7 +10,7 @@ use tokio::time::{sleep, timeout};
 
 use super::Engine;
 use super::connection::{End, Rules};
-use super::frames::Incoming;
+use super::frames::{Incoming, TOGETHER};
 use super::outbox::Outbox;
 use crate::config::Address;
 
@@ -67,14 +67,20 @@ async fn carry(engine: &Arc<Engine>, line: &Line) -> bool {
     };
     let carried = engine.carry(connection, |core, outbox, incoming, now| {
         heard = true;
-        let frame = match &incoming {
-            Incoming::Message { body, tpdu } => {
-                outbox.heard(body, *tpdu);
-                body.as_ref()
+        match incoming {
+            Incoming::Messages(messages) => {
+                let mut frames = [&[][..]; TOGETHER];
+                for (frame, arrived) in frames.iter_mut().zip(messages) {
+                    outbox.heard(&arrived.body, arrived.tpdu);
+                    *frame = &arrived.body;
+                }
+                let frames = &frames[..messages.len()];
+                core.link_frames(line.link, connection, frames, now);
             }
-            Incoming::Oversize { head, .. } => *head,
-        };
-        core.link_frame(line.link, connection, frame, now);
+            Incoming::Oversize { head, .. } => {
+                core.link_frame(line.link, connection, head, now);
+            }
+        }
     });
     let end = carried.await;
     drop(guard);

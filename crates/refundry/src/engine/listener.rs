@@ -9,7 +9,7 @@ use metrics::{Counter, Gauge, counter, gauge};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::connection::{End, Rules};
-use super::frames::Incoming;
+use super::frames::{Arrived, Incoming};
 use super::outbox::Outbox;
 use super::return_path::ReturnPath;
 use super::{Engine, Stage};
@@ -124,9 +124,11 @@ async fn serve(
     let connection = engine.register(stream, rules, Outbox::new(rules.framing));
     tracing::debug!(listener = %name, connection, "connected");
     let carried = engine.carry(connection, |core, outbox, incoming, now| match incoming {
-        Incoming::Message { body, tpdu } => {
-            let path = ReturnPath::new(connection, outbox.number(tpdu));
-            core.terminal_frame(path.0, index, &body, now);
+        Incoming::Messages(messages) => {
+            for Arrived { body, tpdu } in messages {
+                let path = ReturnPath::new(connection, outbox.number(*tpdu));
+                core.terminal_frame(path.0, index, body, now);
+            }
         }
         Incoming::Oversize { head, bytes, tpdu } => {
             let path = ReturnPath::new(connection, outbox.number(tpdu));

@@ -34,6 +34,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
+use refund_ledger::fetch;
 use refund_ledger::store::Store;
 use switch_core::{Core, OperationError, Output};
 use tokio::net::TcpStream;
@@ -54,6 +55,9 @@ use crate::metrics::Metrics;
 /// Inputs of more than so many microseconds make a turn of their own: the store and the issuers are at work on what the first
 /// connections have asked for while others are read.
 const TURN_MAX: u64 = 500;
+
+/// How many messages ahead of the one that is handed out memory is asked for.
+const OUTPUTS_AHEAD: usize = 4;
 
 /// What all tasks of a node share.
 pub(crate) struct Engine {
@@ -334,6 +338,24 @@ impl Engine {
     }
 }
 
+/// Asks for the memory that handing out a message needs: it was written when its request or answer came, a thousand others ago.
+fn ask_ahead(output: &Output, connections: &Table<Box<Connection>>) {
+    if let Output::ToTerminal {
+        connection,
+        message,
+    }
+    | Output::ToLink {
+        connection,
+        message,
+    } = output
+    {
+        fetch(&**message);
+        if let Some(connection) = connections.get(ReturnPath(*connection).connection()) {
+            fetch(&connection.outbox);
+        }
+    }
+}
+
 impl State {
     /// Hands out what the core says.
     fn hand_out(&mut self) {
@@ -352,7 +374,14 @@ impl State {
                 let _ = operator.try_send(operated);
             }
         }
-        for output in core.outputs() {
+        let mut outputs = core.outputs();
+        loop {
+            if let Some(output) = outputs.as_slice().get(OUTPUTS_AHEAD) {
+                ask_ahead(output, connections);
+            }
+            let Some(output) = outputs.next() else {
+                break;
+            };
             let (number, message) = match output {
                 Output::ToTerminal {
                     connection,

@@ -43,6 +43,13 @@ impl<T> Table<T> {
         }
     }
 
+    pub(crate) fn get(&self, number: u64) -> Option<&T> {
+        match &self.slots[self.slot(number)] {
+            Some((found, value)) if *found == number => Some(value),
+            _ => None,
+        }
+    }
+
     pub(crate) fn get_mut(&mut self, number: u64) -> Option<&mut T> {
         let slot = self.slot(number);
         match &mut self.slots[slot] {

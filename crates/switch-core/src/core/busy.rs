@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use foldhash::{HashMap, HashMapExt};
 use refund_ledger::store::{By, Query};
-use refund_ledger::{Key, MerchantKey, Stan};
+use refund_ledger::{Key, MerchantKey, Stan, fetch};
 
 use super::own::timeless;
 use super::work::Task;
@@ -57,6 +57,13 @@ impl Busy {
         let number = place(key.merchant(), key.stan());
         self.counts[number] != 0
             && (self.places[number].is_of(key) || self.is_elsewhere(number, key))
+    }
+
+    /// Asks for the memory of the place of a key.
+    pub(super) fn ahead(&self, key: Key) {
+        let number = place(key.merchant(), key.stan());
+        fetch(&self.counts[number]);
+        fetch(&self.places[number]);
     }
 
     /// Whether a key whose place is another's is busy.

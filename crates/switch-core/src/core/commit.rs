@@ -88,7 +88,12 @@ impl Core {
         self.now = now;
         let mut completions = std::mem::take(&mut self.completions);
         self.store.completed(&mut completions);
-        for completion in completions.drain(..) {
+        let mut coming = completions.drain(..);
+        loop {
+            self.ask_ahead(coming.as_slice());
+            let Some(completion) = coming.next() else {
+                break;
+            };
             match completion {
                 Completion::Committed { item } => self.committed(item),
                 Completion::Conflict { item, present } => self.conflict(item, &present),
@@ -107,6 +112,7 @@ impl Core {
             }
             self.run_ready();
         }
+        drop(coming);
         self.completions = completions;
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use iso8583_codec::{Message, Places, Spec};
-use refund_ledger::{Issuer, Key, LATE_MS, Reason, Stan, Transaction, Working};
+use refund_ledger::{Issuer, Key, LATE_MS, Reason, Stan, Transaction, Working, fetch};
 
 use super::frame::{Frame, Room};
 use super::link::{Pending, Turn};
@@ -158,6 +158,16 @@ impl Flight {
             || spec
                 .decode(&self.sent)
                 .is_ok_and(|sent| outward::belongs(answer, &sent))
+    }
+
+    /// Asks for the memory that its answer needs beside it.
+    pub(super) fn ahead(&self) {
+        if let Some(first) = self.waiters.first() {
+            fetch(&*first.frame);
+        }
+        if let Some(record) = &self.record {
+            fetch(&**record);
+        }
     }
 
     pub(super) fn is_late(&self) -> bool {

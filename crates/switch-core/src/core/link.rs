@@ -6,6 +6,7 @@ use iso8583_codec::{Message, Mti};
 use refund_ledger::store::Recovered;
 use refund_ledger::{AdviceKey, Key, Stan, WireTime, decide};
 
+use super::ahead::ANSWERS_AHEAD;
 use super::answered::decided;
 use super::stans::Stans;
 use super::work::{After, Outcome, Work};
@@ -129,6 +130,14 @@ impl Link {
     /// Requests that wait for their answer.
     pub(super) fn in_flight(&self) -> usize {
         self.requests
+    }
+
+    /// The request that a STAN stands for.
+    pub(super) fn request_of(&self, stan: u32) -> Option<Key> {
+        match self.pending.get(stan) {
+            Some(Pending::Request(key)) => Some(key),
+            _ => None,
+        }
     }
 
     /// The next STAN and DE 7.
@@ -297,6 +306,16 @@ impl Core {
         lost.into_iter().for_each(|key| self.response_timeout(key));
         self.advices_lost(link, connection);
         self.run_ready();
+    }
+
+    /// Frames came from an issuer together, in this order: as [`Core::link_frame`] for each, for less.
+    pub fn link_frames(&mut self, link: usize, connection: u64, frames: &[&[u8]], now: u64) {
+        for frames in frames.chunks(ANSWERS_AHEAD) {
+            self.ask_ahead_of_answers(link, frames);
+            for frame in frames {
+                self.link_frame(link, connection, frame, now);
+            }
+        }
     }
 
     /// A frame came from an issuer, without its header.

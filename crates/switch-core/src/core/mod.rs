@@ -1,5 +1,6 @@
 //! The core: its state, what goes in, what comes out.
 
+mod ahead;
 mod answered;
 mod ask;
 mod busy;

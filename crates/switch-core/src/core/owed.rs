@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use refund_ledger::fetch;
+
 use super::slab::{Slab, place};
 
 /// What was asked within so many microseconds counts as asked at once.
@@ -52,6 +54,18 @@ impl<T> Owed<T> {
             None => self.batch_of.push(batch),
         }
         number
+    }
+
+    pub(super) fn get(&self, number: u64) -> Option<&T> {
+        self.things.get(number)
+    }
+
+    /// Asks for the memory of what has this number.
+    pub(super) fn ahead(&self, number: u64) {
+        self.things.ahead(number);
+        if let Some(batch) = self.batch_of.get(place(number)) {
+            fetch(batch);
+        }
     }
 
     pub(super) fn remove(&mut self, number: u64) -> Option<T> {

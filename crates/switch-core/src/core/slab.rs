@@ -1,5 +1,7 @@
 //! Things by numbers that are given out here, without a search.
 
+use refund_ledger::fetch;
+
 /// Holds things under way; places are used again.
 pub(super) struct Slab<T> {
     places: Vec<Place<T>>,
@@ -44,6 +46,19 @@ impl<T> Slab<T> {
         u64::from(self.turn) << 32 | u64::from(free)
     }
 
+    pub(super) fn get(&self, number: u64) -> Option<&T> {
+        let held = self.places.get(place(number))?;
+        let thing = held.thing.as_ref()?;
+        (u64::from(held.turn) == number >> 32).then_some(thing)
+    }
+
+    /// Asks for the memory of what has this number.
+    pub(super) fn ahead(&self, number: u64) {
+        if let Some(held) = self.places.get(place(number)) {
+            fetch(held);
+        }
+    }
+
     pub(super) fn remove(&mut self, number: u64) -> Option<T> {
         let held = self.places.get_mut(place(number))?;
         if u64::from(held.turn) != number >> 32 || held.thing.is_none() {
@@ -83,9 +98,11 @@ mod tests {
         let mut slab = Slab::new();
         let (one, two) = (slab.insert(1), slab.insert(2));
         assert_eq!((slab.remove(one), slab.remove(one)), (Some(1), None));
+        assert_eq!((slab.get(one), slab.get(two)), (None, Some(&2)));
         let three = slab.insert(3);
         // The place is the same, the number is not.
         assert_eq!(slab.places.len(), 2);
+        assert_eq!((slab.get(one), slab.get(three)), (None, Some(&3)));
         assert_eq!((slab.remove(one), slab.len()), (None, 2));
         assert_eq!((slab.remove(three), slab.remove(two)), (Some(3), Some(2)));
         assert!(slab.is_empty() && slab.remove(u64::MAX).is_none());

@@ -1,0 +1,101 @@
+//! What is about to be dealt with, asked for before its turn.
+//!
+//! A transaction lies still for a thousand others between two of its steps, and what belongs to it has left the caches by then: the
+//! request, the flight and their bytes, the records, which the store's threads have touched last. Where many things come at
+//! once, the way to each is gone in stages, a few things ahead of the one that is dealt with: each stage reads what the one before has
+//! asked for, and asks for what that leads to. Nothing is changed, so that it makes no difference to what follows.
+
+use iso8583_codec::Message;
+use refund_ledger::fetch;
+use refund_ledger::store::{Completion, Item};
+
+use super::Core;
+use super::commit::Committing;
+use super::flight::Flight;
+use super::work::{After, Work};
+
+/// How many completions ahead each stage is. What is asked for between the first and the last stays in the nearest cache.
+const LISTS_AHEAD: usize = 9;
+const BLOCKS_AHEAD: usize = 6;
+const CONTENTS_AHEAD: usize = 3;
+
+/// How many answers are asked for at a time.
+pub(super) const ANSWERS_AHEAD: usize = 8;
+
+impl Core {
+    /// Asks for what the completions after the next one need.
+    pub(super) fn ask_ahead(&self, coming: &[Completion]) {
+        if let Some(Completion::Committed { item }) = coming.get(LISTS_AHEAD) {
+            fetch(item.event.changes.as_slice());
+            self.committing.ahead(item.id);
+        }
+        if let Some(Completion::Committed { item }) = coming.get(BLOCKS_AHEAD) {
+            self.ask_for_blocks(item);
+        }
+        if let Some(Completion::Committed { item }) = coming.get(CONTENTS_AHEAD)
+            && let Some(committing) = self.committing.get(item.id)
+        {
+            self.ask_for_contents(committing);
+        }
+    }
+
+    fn ask_for_blocks(&self, item: &Item) {
+        // The count of who has it, and its key.
+        item.next
+            .transactions()
+            .for_each(|record| fetch(&record.key));
+        let Some(committing) = self.committing.get(item.id) else {
+            return;
+        };
+        fetch(&*committing.task);
+        if let Some(flight) = self.flight_of(&committing.after) {
+            fetch(flight);
+        }
+        committing.keys.iter().for_each(|key| self.busy.ahead(key));
+    }
+
+    fn ask_for_contents(&self, committing: &Committing) {
+        if let Work::Ask(asking) = &committing.task.work {
+            fetch(&**asking);
+        }
+        if let After::Finish { key } = &committing.after
+            && let Some(flight) = self.flights.get(key)
+            && let Some(record) = &flight.record
+        {
+            // The last to have this version: it goes with the flight.
+            fetch(&**record);
+        }
+    }
+
+    /// Asks for what the answers among these frames of an issuer need, at most [`ANSWERS_AHEAD`]: the flights, then what hangs on
+    /// them.
+    pub(super) fn ask_ahead_of_answers(&self, link: usize, frames: &[&[u8]]) {
+        if frames.len() < 2 {
+            return;
+        }
+        let known = &self.links[link];
+        let mut answer = Message::unread(self.config.links[link].spec);
+        let mut flights = [None; ANSWERS_AHEAD];
+        for (flight, frame) in flights.iter_mut().zip(frames) {
+            if answer.read_to(frame, 11)
+                && let Ok(Some(stan)) = answer.stan()
+                && let Some(key) = known.request_of(stan.value())
+            {
+                *flight = self.flights.get(&key).map(|flight| &**flight);
+            }
+            if let Some(flight) = flight {
+                fetch(*flight);
+            }
+        }
+        flights.into_iter().flatten().for_each(Flight::ahead);
+    }
+
+    /// The flight that is begun or ended by what follows a commit.
+    fn flight_of<'a>(&'a self, after: &'a After) -> Option<&'a Flight> {
+        match after {
+            After::Relay(flight, _) => Some(flight),
+            After::Finish { key } => self.flights.get(key).map(|flight| &**flight),
+            _ => None,
+        }
+    }
+}
