@@ -92,9 +92,9 @@ impl Key {
         time: WireTime,
     ) -> Key {
         let terminal = hash(realm, terminal) >> 36;
-        let time = time.0 & WireTime::NONE.0;
+        let [high, time] = Key::name_of(merchant, stan, time);
         Key {
-            high: merchant.0 << 24 | u64::from(stan.0 & 0xF_FFFF) << 4 | time >> 30,
+            high,
             low: time << 34 | u64::from(class.0 & 7) << 31 | terminal << 3,
         }
     }
@@ -120,7 +120,21 @@ impl Key {
         }
     }
 
+    /// Merchant, STAN and DE 7, as two words: what [`Key::name_of`] gives.
+    #[inline]
+    pub(crate) fn name(self) -> [u64; 2] {
+        [self.high, self.low >> 34]
+    }
+
+    /// The first two words of the keys of this merchant, STAN and DE 7, without what else they hold.
+    pub(crate) fn name_of(merchant: MerchantKey, stan: Stan, time: WireTime) -> [u64; 2] {
+        let time = time.0 & WireTime::NONE.0;
+        let high = merchant.0 << 24 | u64::from(stan.0 & 0xF_FFFF) << 4 | time >> 30;
+        [high, time & ((1 << 30) - 1)]
+    }
+
     /// The merchant part.
+    #[inline]
     pub fn merchant(self) -> MerchantKey {
         MerchantKey(self.high >> 24)
     }

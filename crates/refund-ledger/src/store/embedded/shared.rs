@@ -158,6 +158,7 @@ impl<T> Queue<T> {
 }
 
 /// A panic elsewhere leaves nothing half done behind these locks that a reader could not bear.
+#[inline]
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

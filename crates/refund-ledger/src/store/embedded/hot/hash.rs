@@ -25,16 +25,20 @@ impl KeyHash {
     }
 
     /// Of what records share that a message with STAN and DE 7 may mean: merchant, STAN and DE 7.
+    #[inline]
     pub(super) fn of_key(self, key: Key) -> Spot {
-        self.of_name(key.merchant(), key.stan(), key.time())
+        self.of_words(key.name())
     }
 
     /// As [`of_key`](KeyHash::of_key).
     pub(super) fn of_name(self, merchant: MerchantKey, stan: Stan, time: WireTime) -> Spot {
-        let mut hasher = self.build_hasher();
-        hasher.write_u64(merchant.value() << 20 ^ u64::from(stan.0));
-        hasher.write_u64(time.0);
-        Spot(hasher.finish() & Spot::MASK)
+        self.of_words(Key::name_of(merchant, stan, time))
+    }
+
+    #[inline]
+    fn of_words(self, words: [u64; 2]) -> Spot {
+        let hash = words.into_iter().fold(self.seed, folded);
+        Spot(hash & Spot::MASK)
     }
 
     /// Of a name by DE 37.
@@ -54,10 +58,12 @@ impl Spot {
     const BITS: u32 = PART_BITS + HASH_BITS;
     const MASK: u64 = u64::MAX << (64 - Self::BITS);
 
+    #[inline]
     pub(super) fn part(self) -> usize {
         (self.0 >> (64 - PART_BITS)) as usize
     }
 
+    #[inline]
     pub(super) fn hash(self) -> u32 {
         (self.0 >> (64 - Self::BITS)) as u32 & ((1 << HASH_BITS) - 1)
     }
@@ -83,6 +89,13 @@ impl BuildHasher for KeyHash {
     }
 }
 
+/// One word more in a hash: every bit of both is in the high and in the low half of a product.
+#[inline]
+fn folded(state: u64, word: u64) -> u64 {
+    let product = u128::from(state ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    (product >> 64) as u64 ^ product as u64
+}
+
 /// See [`KeyHash`].
 #[derive(Debug)]
 pub(crate) struct KeyHasher {
@@ -100,10 +113,9 @@ impl Hasher for KeyHasher {
         }
     }
 
+    #[inline]
     fn write_u64(&mut self, word: u64) {
-        let product =
-            u128::from(self.state ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835);
-        self.state = (product >> 64) as u64 ^ product as u64;
+        self.state = folded(self.state, word);
     }
 
     fn write_u128(&mut self, word: u128) {

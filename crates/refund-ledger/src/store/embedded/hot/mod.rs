@@ -193,8 +193,8 @@ impl Hot {
     }
 
     /// Puts a record in that was just made durable. `found` is what the change was judged on: of a record that is not in memory, it says what the
-    /// cold store's is counted as. `created` says that it is a new record, if in the place of another. Gives what the version before was counted as, and
-    /// whether it is the record's first change in the checkpoint period `epoch`.
+    /// cold store's is counted as. `created` says that it is a new record, if in the place of another; otherwise it is called as it was. Gives what the
+    /// version before was counted as, and whether it is the record's first change in the checkpoint period `epoch`.
     pub(crate) fn commit(
         &self,
         record: &Arc<Transaction>,
@@ -206,35 +206,27 @@ impl Hot {
         let Some(mut part) = self.part(spot) else {
             return (None, false);
         };
-        let old = part
-            .before_at(found.number, record.key)
-            .or_else(|| part.before(spot, record.key, &self.interned));
         let dirty = epoch_code(epoch);
-        let (cold, before) = match &old {
-            Some(old) => (old.meta.cold, Some(old.bucket)),
-            None => (found.bucket, found.bucket),
-        };
+        if !created && let Some((meta, bucket)) = part.advance(spot, found.number, record, dirty) {
+            return (Some(bucket), part.is_first(record.key, meta, epoch));
+        }
+        let old = part.before(spot, record.key, created, &self.interned);
+        let before = old.as_ref().map(|old| old.bucket).or(found.bucket);
         if created || before.is_none() {
             part.fresh.note(record.key, epoch);
         }
-        let meta = Meta {
-            dirty,
-            cold,
-            taken: false,
-        };
         let Some(old) = old else {
+            let meta = Meta {
+                dirty,
+                cold: found.bucket,
+                taken: false,
+            };
             self.put(&mut part, spot, None, record, meta);
             return (before, true);
         };
-        let first = old.meta.dirty != dirty;
-        if first && !old.meta.taken && old.meta.dirty == epoch_code(epoch.wrapping_sub(1)) {
-            part.late.push(record.key);
-        }
-        if !part.exchange(&old, record, meta) {
-            self.put(&mut part, spot, Some(&old), record, meta);
-        } else if old.rrn != called(record) {
-            self.rename(record.key, spot, old.rrn, called(record));
-        }
+        let first = part.is_first(record.key, old.meta, epoch);
+        let meta = old.meta.changed(dirty);
+        self.put(&mut part, spot, Some((&old, created)), record, meta);
         (before, first)
     }
 
@@ -256,21 +248,25 @@ impl Hot {
         record.clone()
     }
 
-    /// Keeps a record, its name by DE 37 and the sum of bytes in step.
+    /// Keeps a record, its name by DE 37 and the sum of bytes in step. `old`: what it takes the place of, and whether that was
+    /// another record.
     fn put(
         &self,
         part: &mut Shard,
         spot: Spot,
-        old: Option<&Before>,
+        old: Option<(&Before, bool)>,
         record: &Arc<Transaction>,
         meta: Meta,
     ) {
         if old.is_none() && is_timeless(record.key) {
             self.timeless.fetch_add(1, Ordering::SeqCst);
         }
-        part.put(spot, old, record, meta, &self.interned);
+        part.put(spot, old.map(|(old, _)| old), record, meta, &self.interned);
         self.tell_of(part);
-        let (old, new) = (old.and_then(|old| old.rrn), called(record));
+        if let Some((_, false)) = old {
+            return; // its name stays
+        }
+        let (old, new) = (old.and_then(|(old, _)| old.rrn), called(record));
         if old != new {
             self.rename(record.key, spot, old, new);
         }

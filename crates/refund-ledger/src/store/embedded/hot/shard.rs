@@ -8,7 +8,7 @@ use super::counts::Bucket;
 use super::fresh::Fresh;
 use super::hash::Spot;
 use super::intern::Interned;
-use super::pack::{head, is_of, pack, standing, unpack};
+use super::pack::{head, is_of, pack, standing, unpack, unpack_of};
 use super::slab::{Id, Slab};
 use super::table::Table;
 use crate::{Key, Kind, Rrn, Sealed, Transaction};
@@ -40,6 +40,15 @@ impl Meta {
     /// Never [`FREE`](super::slab::FREE): the highest bit is clear.
     pub(super) fn byte(self) -> u8 {
         self.dirty & 3 | self.cold.map_or(0, Bucket::code) << 2 | u8::from(self.taken) << 6
+    }
+
+    /// Of the next version of a record, in the period of this code.
+    pub(super) fn changed(self, dirty: u8) -> Meta {
+        Meta {
+            dirty,
+            cold: self.cold,
+            taken: false,
+        }
     }
 
     pub(super) fn from_byte(byte: u8) -> Meta {
@@ -84,9 +93,11 @@ impl Known {
 /// A record that is about to change: what its next version needs to know of it.
 pub(super) struct Before {
     number: u64,
+    /// Where the number stands in the index; none in a crowd.
+    at: Option<usize>,
     pub(super) meta: Meta,
     pub(super) bucket: Bucket,
-    /// Of purchases.
+    /// Of purchases that make room for another of their name.
     pub(super) rrn: Option<Rrn>,
 }
 
@@ -100,7 +111,7 @@ pub(super) struct Loose {
     pub(super) version: u32,
     pub(super) bucket: Bucket,
     rrn: Option<Rrn>,
-    /// What the record takes, in bytes.
+    /// See [`cost`].
     cost: u32,
 }
 
@@ -217,9 +228,7 @@ impl Shard {
             if let Some(loose) = self.loose(number) {
                 return (loose.key == key).then(|| loose.record.clone());
             }
-            // Read at once: it is another's as seldom as two hashes meet.
-            let record = unpack(self.slab.get(Id(number)), interned);
-            (record.key == key).then(|| Arc::new(record))
+            unpack_of(self.slab.get(Id(number)), key, interned)
         };
         let found = self.index.find(spot.hash()).find_map(read);
         if found.is_some() || self.crowd.is_empty() {
@@ -228,39 +237,76 @@ impl Shard {
         read(*self.crowd.get(&(spot.hash(), key))?)
     }
 
-    /// What is known of the record of a key before it changes.
+    /// What is known of the record of a key before it changes, or before `another` takes its place.
     #[inline]
-    pub(super) fn before(&self, spot: Spot, key: Key, interned: &Interned) -> Option<Before> {
-        let read = |number: u64| {
-            if self.loose(number).is_some() {
-                return self.before_at(number, key);
+    pub(super) fn before(
+        &self,
+        spot: Spot,
+        key: Key,
+        another: bool,
+        interned: &Interned,
+    ) -> Option<Before> {
+        let read = |at: Option<usize>, number: u64| {
+            if let Some(loose) = self.loose(number) {
+                return (loose.key == key).then_some(Before {
+                    number,
+                    at,
+                    meta: loose.meta,
+                    bucket: loose.bucket,
+                    rrn: loose.rrn.filter(|_| another),
+                });
             }
             let bytes = self.slab.get(Id(number));
-            let (bucket, rrn) = standing(bytes, key, interned)?;
+            let (bucket, rrn) = standing(bytes, key, another, interned)?;
             Some(Before {
                 number,
+                at,
                 meta: Meta::from_byte(*bytes.first()?),
                 bucket,
                 rrn,
             })
         };
-        let found = self.index.find(spot.hash()).find_map(read);
+        let mut all = self.index.find_at(spot.hash());
+        let found = all.find_map(|(at, number)| read(Some(at), number));
         if found.is_some() || self.crowd.is_empty() {
             return found;
         }
-        read(*self.crowd.get(&(spot.hash(), key))?)
+        read(None, *self.crowd.get(&(spot.hash(), key))?)
     }
 
-    /// The same of a record that is not packed and may have this number.
+    /// Puts the next version of a record in the place of the one before, if neither is packed: what was known of that. `number`: the one
+    /// that it had, perhaps.
     #[inline]
-    pub(super) fn before_at(&self, number: u64, key: Key) -> Option<Before> {
-        let loose = self.loose(number).filter(|loose| loose.key == key)?;
-        Some(Before {
-            number,
-            meta: loose.meta,
-            bucket: loose.bucket,
-            rrn: loose.rrn,
-        })
+    pub(super) fn advance(
+        &mut self,
+        spot: Spot,
+        number: u64,
+        record: &Arc<Transaction>,
+        dirty: u8,
+    ) -> Option<(Meta, Bucket)> {
+        if !self.has_room() && !record.is_open() {
+            return None;
+        }
+        let is_it = |number: &u64| {
+            let loose = self.loose(*number);
+            loose.is_some_and(|loose| loose.key == record.key)
+        };
+        let number = match is_it(&number) {
+            true => number,
+            false => self.index.find(spot.hash()).find(is_it)?,
+        };
+        let loose = self.loose.get_mut((number ^ LOOSE) as usize)?.as_mut()?;
+        let before = (loose.meta, loose.bucket);
+        // Its key stays, and what it is called.
+        let cost = cost(record);
+        let bytes = self.loose_bytes.saturating_add(cost as usize);
+        self.loose_bytes = bytes.saturating_sub(loose.cost as usize);
+        loose.cost = cost;
+        loose.meta = loose.meta.changed(dirty);
+        loose.version = record.version;
+        loose.bucket = Bucket::of(record);
+        loose.record.clone_from(record);
+        Some(before)
     }
 
     /// All records of a spot, and few others.
@@ -305,7 +351,7 @@ impl Shard {
         let place = (known.number ^ LOOSE) as usize;
         match self.loose.get(place).filter(|_| known.is_loose()) {
             Some(Some(loose)) => loose.record.clone(),
-            _ => Arc::new(unpack(self.slab.get(Id(known.number)), interned)),
+            _ => unpack(self.slab.get(Id(known.number)), interned),
         }
     }
 
@@ -343,7 +389,10 @@ impl Shard {
             self.pack(record, meta, interned)
         };
         match old {
-            Some(old) => self.renumber(spot, record.key, old.number, number),
+            Some(old) => match old.at {
+                Some(at) => self.index.set(at, number),
+                None => self.renumber(spot, record.key, old.number, number),
+            },
             None => {
                 self.len = self.len.saturating_add(1);
                 if !self.index.insert(spot.hash(), number) {
@@ -385,32 +434,21 @@ impl Shard {
         self.changed.get_mut(usize::from(dirty).checked_sub(1)?)
     }
 
-    /// Whether records that move may stay as they are.
-    fn has_room(&self) -> bool {
-        self.loose_bytes < self.loose_bytes_max
+    /// Whether a change is the first of its record in the period `epoch`; `meta`: of the version before. What the checkpoint that is being
+    /// made has not come upon is noted for it.
+    #[inline]
+    pub(super) fn is_first(&mut self, key: Key, meta: Meta, epoch: u32) -> bool {
+        let first = meta.dirty != epoch_code(epoch);
+        if first && !meta.taken && meta.dirty == epoch_code(epoch.wrapping_sub(1)) {
+            self.late.push(key);
+        }
+        first
     }
 
-    /// Puts a record that moves in the place of `old`, if neither is packed; whether it did.
+    /// Whether records that move may stay as they are.
     #[inline]
-    pub(super) fn exchange(&mut self, old: &Before, record: &Arc<Transaction>, meta: Meta) -> bool {
-        if !self.has_room() && !record.is_open() {
-            return false;
-        }
-        let place = (old.number ^ LOOSE) as usize;
-        let Some(Some(loose)) = self.loose.get_mut(place) else {
-            return false;
-        };
-        let cost = cost(record);
-        let bytes = self.loose_bytes.saturating_add(cost as usize);
-        self.loose_bytes = bytes.saturating_sub(loose.cost as usize);
-        // Its key stays.
-        loose.cost = cost;
-        loose.meta = meta;
-        loose.version = record.version;
-        loose.bucket = Bucket::of(record);
-        loose.rrn = called(record);
-        loose.record = record.clone();
-        true
+    fn has_room(&self) -> bool {
+        self.loose_bytes < self.loose_bytes_max
     }
 
     fn keep(&mut self, loose: Loose) -> u64 {
@@ -508,6 +546,7 @@ impl Shard {
 }
 
 /// What a record that is not packed takes, in bytes.
+#[inline]
 #[expect(clippy::arithmetic_side_effects, reason = "sizes of what is in memory")]
 fn cost(record: &Transaction) -> u32 {
     const COUNTS: usize = size_of::<[usize; 2]>(); // of an Arc

@@ -45,15 +45,32 @@ impl Table {
     /// The numbers of a hash.
     #[inline]
     pub(super) fn find(&self, hash: u32) -> impl Iterator<Item = u64> {
-        let slots = self.slots.get(self.place(hash)..).unwrap_or_default();
+        self.find_at(hash).map(|(_, number)| number)
+    }
+
+    /// The numbers of a hash, and where they stand until one is inserted or removed.
+    #[inline]
+    pub(super) fn find_at(&self, hash: u32) -> impl Iterator<Item = (usize, u64)> {
+        let begin = self.place(hash);
+        let slots = self.slots.get(begin..).unwrap_or_default();
         let first = u64::from(hash) << NUMBER_BITS;
         // No entry of the hash is so high, and every empty place is.
         let end = first | NUMBER_MAX;
-        let mut upto = slots.iter().take_while(move |entry| **entry < end);
+        let mut upto = slots
+            .iter()
+            .enumerate()
+            .take_while(move |(_, entry)| **entry < end);
         std::iter::from_fn(move || {
-            let same = upto.find(|entry| **entry >= first)?;
-            Some(same & NUMBER_MAX)
+            let (at, same) = upto.find(|(_, entry)| **entry >= first)?;
+            Some((begin + at, same & NUMBER_MAX))
         })
+    }
+
+    /// Puts a number in the place of the one that stands there.
+    #[inline]
+    pub(super) fn set(&mut self, at: usize, number: u64) {
+        let entry = &mut self.slots[at];
+        *entry = *entry & !NUMBER_MAX | number;
     }
 
     /// Where the numbers of a hash begin.
@@ -140,6 +157,7 @@ impl Table {
     }
 
     /// Where the entries of a hash begin, if nothing lower stands there.
+    #[inline]
     fn place(&self, hash: u32) -> usize {
         ((u64::from(hash) * self.places as u64) >> HASH_BITS) as usize
     }

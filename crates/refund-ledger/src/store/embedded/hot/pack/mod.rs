@@ -11,7 +11,7 @@ use crate::{Class, Column, Kind, VoidState};
 mod read;
 mod write;
 
-pub(super) use self::read::{head, is_of, standing, unpack};
+pub(super) use self::read::{head, is_of, standing, unpack, unpack_of};
 pub(super) use self::write::pack;
 
 /// A number in the flags.

@@ -42,9 +42,27 @@ pub(in super::super) fn head(bytes: &[u8], interned: &Interned) -> Head {
 }
 
 /// The record that was packed.
-pub(in super::super) fn unpack(bytes: &[u8], interned: &Interned) -> Transaction {
-    let record = Unpacker::new(bytes, interned).record();
+pub(in super::super) fn unpack(bytes: &[u8], interned: &Interned) -> Arc<Transaction> {
+    let mut unpacker = Unpacker::new(bytes, interned);
+    let head = unpacker.head();
+    let record = head.and_then(|head| unpacker.record(head));
     record.expect("it was packed with what is interned here")
+}
+
+/// The same, if it is of this key.
+pub(in super::super) fn unpack_of(
+    bytes: &[u8],
+    key: Key,
+    interned: &Interned,
+) -> Option<Arc<Transaction>> {
+    let mut unpacker = Unpacker::new(bytes, interned);
+    let head = unpacker.head();
+    let head = head.expect("it was packed with what is interned here");
+    if head.key != key {
+        return None;
+    }
+    let record = unpacker.record(head);
+    Some(record.expect("it was packed with what is interned here"))
 }
 
 /// Whether a packed record is the one of this key.
@@ -53,10 +71,12 @@ pub(in super::super) fn is_of(bytes: &[u8], key: Key, interned: &Interned) -> bo
     found.expect("it was packed with what is interned here").0 == key
 }
 
-/// What the packed record of this key is counted as, and of a purchase the DE 37 that it is called by; `None` where it is another's.
+/// What the packed record of this key is counted as, and, of a purchase and where it is to be `named`, the DE 37 that it is called by;
+/// `None` where it is another's.
 pub(in super::super) fn standing(
     bytes: &[u8],
     key: Key,
+    named: bool,
     interned: &Interned,
 ) -> Option<(Bucket, Option<Rrn>)> {
     let mut unpacker = Unpacker::new(bytes, interned);
@@ -66,7 +86,7 @@ pub(in super::super) fn standing(
     if found != key {
         return None;
     }
-    let standing = unpacker.standing(kind);
+    let standing = unpacker.standing(kind, named);
     Some(standing.expect("it was packed with what is interned here"))
 }
 
@@ -104,10 +124,10 @@ impl<'a> Unpacker<'a> {
     }
 
     /// What stands behind the key.
-    fn standing(&mut self, kind: Kind) -> Option<(Bucket, Option<Rrn>)> {
+    fn standing(&mut self, kind: Kind, named: bool) -> Option<(Bucket, Option<Rrn>)> {
         let (status, void) = self.states()?;
         let bucket = Bucket::of_parts(kind, status, void);
-        if kind != Kind::Purchase {
+        if !named || kind != Kind::Purchase {
             return Some((bucket, None));
         }
         self.cursor.number()?;
@@ -141,6 +161,7 @@ impl<'a> Unpacker<'a> {
         }))
     }
 
+    #[inline]
     fn head(&mut self) -> Option<Head> {
         let kind = self.begin()?;
         let flags = self.flags;
@@ -227,8 +248,9 @@ impl<'a> Unpacker<'a> {
         Some((Key::from_value(key), Stan(stan as u32), WireTime(time)))
     }
 
-    fn record(&mut self) -> Option<Transaction> {
-        let head = self.head()?;
+    /// The record behind its head.
+    #[inline]
+    fn record(&mut self, head: Head) -> Option<Arc<Transaction>> {
         let request = self.request(&head)?;
         let flags = head.flags;
         let card = match flags.has(CARD) {
@@ -263,7 +285,7 @@ impl<'a> Unpacker<'a> {
             true => self.cursor.array()?,
             false => [0, 0],
         };
-        Some(Transaction {
+        Some(Arc::new(Transaction {
             key: head.key,
             version: head.version,
             kind: head.kind,
@@ -283,9 +305,10 @@ impl<'a> Unpacker<'a> {
             moved: head.moved,
             advices,
             reused,
-        })
+        }))
     }
 
+    #[inline]
     fn request(&mut self, head: &Head) -> Option<Request> {
         let flags = self.flags;
         let (stan, time) = (head.stan, head.time);
@@ -339,6 +362,7 @@ impl<'a> Unpacker<'a> {
         })
     }
 
+    #[inline]
     fn card(&mut self) -> Option<Card> {
         let key = KeyId(self.cursor.number()? as u32);
         let bytes = self.cursor.array()?;
@@ -353,6 +377,7 @@ impl<'a> Unpacker<'a> {
         })
     }
 
+    #[inline]
     fn issuer(&mut self, request: &Request) -> Option<Issuer> {
         let link = self.link()?;
         let mti = self.number_if(ISSUER_MTI)?;
@@ -371,6 +396,7 @@ impl<'a> Unpacker<'a> {
         })
     }
 
+    #[inline]
     fn books(&mut self, request: &Request) -> Option<Books> {
         let mut amount = || self.cursor.number().map(MinorUnits);
         Some(match self.flags.get(BOOKS) {
@@ -389,6 +415,7 @@ impl<'a> Unpacker<'a> {
         })
     }
 
+    #[inline]
     fn answer(&mut self, usual: bool) -> Option<Answer> {
         let (reason, code) = match usual {
             true => (Reason::Approved, *b"00"),
@@ -415,6 +442,7 @@ impl<'a> Unpacker<'a> {
         })
     }
 
+    #[inline]
     fn number_if(&mut self, part: Part) -> Option<Option<u64>> {
         match self.flags.has(part) {
             true => self.cursor.number().map(Some),
@@ -422,6 +450,7 @@ impl<'a> Unpacker<'a> {
         }
     }
 
+    #[inline]
     fn institution_if(&mut self, part: Part) -> Option<Option<Institution>> {
         match self.flags.has(part) {
             true => self.institution().map(Some),
@@ -429,6 +458,7 @@ impl<'a> Unpacker<'a> {
         }
     }
 
+    #[inline]
     fn code(&mut self, part: Part) -> Option<[u8; 6]> {
         match self.flags.get(part) {
             USUAL => Some(*b"000000"),
@@ -437,6 +467,7 @@ impl<'a> Unpacker<'a> {
         }
     }
 
+    #[inline]
     fn link(&mut self) -> Option<Name> {
         match self.cursor.get::<1>()? as u8 {
             u8::MAX => {
@@ -448,6 +479,7 @@ impl<'a> Unpacker<'a> {
         }
     }
 
+    #[inline]
     fn institution(&mut self) -> Option<Institution> {
         match self.cursor.get::<1>()? as u8 {
             u8::MAX => {
