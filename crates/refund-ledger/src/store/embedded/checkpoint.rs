@@ -133,7 +133,7 @@ impl Checkpointer {
     }
 
     fn checkpoint(&mut self, shared: &Shared, at_step: AtStep<'_>) -> Result<(), ColdError> {
-        let (noted, epoch, advices) = {
+        let (noted, epoch, advices, changed) = {
             let mut progress = lock(&shared.progress);
             progress.writing = std::mem::take(&mut progress.changed);
             progress.journal_bytes = 0;
@@ -141,13 +141,13 @@ impl Checkpointer {
             // Zero means clean.
             progress.epoch = epoch.checked_add(1).unwrap_or(1);
             let advices = std::mem::take(&mut progress.changed_advices);
-            (progress.meta.clone(), epoch, advices)
+            (progress.meta.clone(), epoch, advices, progress.writing)
         };
         while shared.cold.is_behind() && self.merging.is_some() && !shared.is_stopping() {
             self.merge(shared)?;
         }
         let mut changes = shared.cold.change();
-        let mut records = shared.cold.records();
+        let mut records = shared.cold.records(changed);
         let mut live = shared.cold.live();
         let mut take = |record: &Transaction, cold: Option<Bucket>| {
             records.put(record);

@@ -315,12 +315,12 @@ impl Cold {
         self.runs.is_behind()
     }
 
-    /// Begins to write records.
-    pub(crate) fn records(&self) -> Records<'_> {
+    /// Begins to write records, with room for so many.
+    pub(crate) fn records(&self, room: usize) -> Records<'_> {
         Records {
             sorted: &self.sorted,
             runs: &self.runs,
-            gathered: Gathered::default(),
+            gathered: Gathered::with_room(room),
         }
     }
 
@@ -334,7 +334,7 @@ impl Cold {
         let (manifest, inputs) = merging.finish()?;
         self.commit_runs(self.change(), manifest)?;
         self.sync()?;
-        self.runs.remove(&inputs)
+        self.runs.remove(inputs)
     }
 
     /// Begins changes.

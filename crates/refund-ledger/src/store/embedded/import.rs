@@ -122,7 +122,7 @@ impl Import {
 
     fn write(&mut self, records: &[Arc<Transaction>]) -> Result<(), ColdError> {
         let mut changes = self.cold.change();
-        let mut run = self.cold.records();
+        let mut run = self.cold.records(0);
         let mut live = self.cold.live();
         let mut progress = self.progress;
         let mut counts = self.counts;

@@ -148,7 +148,7 @@ impl Checkpointer {
         old.sort_unstable_by_key(|record| record.key);
         old.dedup_by_key(|record| record.key);
         let mut changes = shared.cold.change();
-        let mut removed = shared.cold.records();
+        let mut removed = shared.cold.records(old.len());
         let mut live = shared.cold.live();
         let gate = shared.gate.write().unwrap_or_else(PoisonError::into_inner);
         let mut counts = Counts::default();

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Disk, DiskFile, Fault, LockError, RealDisk, SimulatedDisk};
+use super::{Disk, DiskFile, Fault, GIVEN_BACK, LockError, RealDisk, SimulatedDisk, give_back};
 
 /// What both disks must do alike.
 fn check(disk: &impl Disk, dir: &Path) {
@@ -30,7 +30,11 @@ fn check(disk: &impl Disk, dir: &Path) {
     let mut file = disk.open(&second, false).unwrap();
     assert!(file.write_at(0, b"x").is_err(), "opened for reading alone");
     drop(file);
+    let mut file = disk.open(&second, true).unwrap();
+    file.preallocate(3 * GIVEN_BACK + 5).unwrap();
     disk.remove(&second).unwrap();
+    give_back(&mut file);
+    assert_eq!(file.len().unwrap(), 5);
     assert!(disk.list(dir).unwrap().is_empty());
 
     let lock = disk.lock(&dir.join("lock")).unwrap();

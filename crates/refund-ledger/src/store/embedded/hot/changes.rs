@@ -14,8 +14,8 @@ use super::intern::Interned;
 use super::pack::unpack;
 use super::shard::{LOOSE, Meta, Shard, epoch_code};
 use super::slab::Id;
-use super::{Bucket, Hot};
-use crate::{Key, Sealed, Transaction};
+use super::{Bucket, Hot, fetch};
+use crate::{Key, Transaction};
 
 /// Records taken from a part, and places looked at, before its lock is let go.
 const TAKEN: usize = 16;
@@ -192,7 +192,7 @@ impl Shard {
             at.loose = at.loose.saturating_add(1);
         }
         let places = places.get(..found).unwrap_or_default();
-        self.touch(places, &spot_of);
+        self.ask_for(places, &spot_of);
         for place in places {
             self.take_loose(*place, interned, &spot_of, take);
         }
@@ -212,21 +212,15 @@ impl Shard {
         true
     }
 
-    /// Reads a little of all that is needed of these records: so the processor waits for memory once for all of them, and not for
-    /// each on its own.
-    fn touch(&self, places: &[usize], spot_of: impl Fn(Key) -> Spot) {
-        let mut touched = 0_u64;
+    /// Asks for all that is needed of these records: so the processor waits for memory once for all of them, and not for each on its own.
+    fn ask_for(&self, places: &[usize], spot_of: impl Fn(Key) -> Spot) {
         for place in places {
             if let Some(Some(loose)) = self.loose.get(*place) {
-                let record = &loose.record;
-                let card = record.card.as_ref().and_then(|card| card.sealed.as_ref());
-                let sealed = card.map(Sealed::as_bytes).unwrap_or_default();
-                touched ^= record.moved ^ record.request.content ^ record.books.approved.0;
-                touched ^= u64::from(sealed.last().copied().unwrap_or(0));
-                touched ^= self.index.touch(spot_of(loose.key).hash());
+                fetch(&*loose.record);
+                let slot = self.index.slot(spot_of(loose.key).hash());
+                slot.into_iter().for_each(fetch);
             }
         }
-        std::hint::black_box(touched);
     }
 
     /// Takes a record that is not packed, and packs it unless it is open.

@@ -78,11 +78,6 @@ impl Table {
         self.slots.get(self.place(hash))
     }
 
-    /// Reads where the numbers of a hash begin, so that what looks there soon need not wait for memory. What it gives means nothing.
-    pub(super) fn touch(&self, hash: u32) -> u64 {
-        self.slots.get(self.place(hash)).copied().unwrap_or(0)
-    }
-
     /// Enters a number, unless there are [`SAME_MAX`] of that hash; whether it did.
     pub(super) fn insert(&mut self, hash: u32, number: u64) -> bool {
         if (self.used + 1) * 8 > self.places * 7 {

@@ -35,8 +35,8 @@ use super::disk::{Disk, DiskFile, LockError};
 /// Usual length of a segment file: 64 MiB.
 pub const SEGMENT_BYTES: u64 = 64 << 20;
 
-/// Files kept for use as a next segment. More are removed.
-const SPARES_MAX: usize = 2;
+/// Files kept for use as a next segment, as many as are filled while a checkpoint is made and until the next. More are removed.
+const SPARES_MAX: usize = 4;
 
 /// How a journal is opened.
 #[derive(Debug, Clone, Copy)]

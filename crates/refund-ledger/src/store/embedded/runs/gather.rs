@@ -30,6 +30,14 @@ struct Place {
 }
 
 impl Gathered {
+    /// Has room for so many.
+    pub(crate) fn with_room(entries: usize) -> Gathered {
+        Gathered {
+            pieces: Vec::new(),
+            places: Vec::with_capacity(entries),
+        }
+    }
+
     /// The next entry; see [`Entry`](super::Entry). `record` appends the record; none: there is none of this key any more.
     pub(crate) fn put(
         &mut self,
@@ -61,6 +69,7 @@ impl Gathered {
     /// Gives all to a run, in the order of their keys.
     pub(crate) fn write(mut self, run: &mut NewRun) -> Result<(), ColdError> {
         self.places.sort_unstable_by_key(|place| place.key);
+        run.expect(self.places.len());
         for places in self.places.chunks(TOUCHED) {
             // The processor waits for memory once for all of them, and not for each on its own.
             let first = |place| {

@@ -25,7 +25,7 @@ mod write;
 use self::layout::{Named, failed, number_of, path_of, rrn_name, time_hash};
 use self::segment::Segment;
 use super::cold::ColdError;
-use super::disk::AnyDisk;
+use super::disk::{AnyDisk, give_back};
 use super::fields::Fields;
 
 pub(crate) use self::dates::Dates;
@@ -295,6 +295,7 @@ impl Runs {
             runs: self.clone(),
             writer: None,
             written: Vec::new(),
+            expected: 0,
         }
     }
 
@@ -398,11 +399,18 @@ impl Runs {
     }
 
     /// Removes the files of `runs`, which no manifest names any more.
-    pub(crate) fn remove(&self, runs: &[Arc<Run>]) -> Result<(), ColdError> {
-        let mut segments = runs.iter().flat_map(|run| &run.segments);
-        segments
+    pub(crate) fn remove(&self, runs: Vec<Arc<Run>>) -> Result<(), ColdError> {
+        let segments = || runs.iter().flat_map(|run| &run.segments);
+        segments()
             .try_for_each(|segment| self.disk.remove(segment.path()))
-            .map_err(failed)
+            .map_err(failed)?;
+        // What is still read stays until it is not.
+        let runs = runs.into_iter().filter_map(Arc::into_inner);
+        let segments = runs
+            .flat_map(|run| run.segments)
+            .filter_map(Arc::into_inner);
+        segments.for_each(|mut segment| give_back(&mut *segment.from.file));
+        Ok(())
     }
 
     /// Removes files that the manifest does not name: what was being written when all ended.

@@ -14,9 +14,16 @@ pub(crate) struct NewRun {
     pub(super) runs: Arc<Runs>,
     pub(super) writer: Option<Writer>,
     pub(super) written: Vec<Arc<Segment>>,
+    /// Entries that will come, as far as that is known.
+    pub(super) expected: usize,
 }
 
 impl NewRun {
+    /// Says how many entries will come.
+    pub(crate) fn expect(&mut self, entries: usize) {
+        self.expected = entries;
+    }
+
     /// The next entry, and its bytes as they stand in a block.
     pub(crate) fn put(&mut self, entry: &Entry<'_>, bytes: &[u8]) -> Result<(), ColdError> {
         let file_entries = self.runs.file_entries;
@@ -28,7 +35,10 @@ impl NewRun {
             let number = self.runs.next_file.fetch_add(1, Ordering::Relaxed);
             let path = path_of(&self.runs.dir, number);
             let file = self.runs.disk.create(&path).map_err(failed)?;
-            self.writer = Some(Writer::new(Named { file, path, number }));
+            let room = self
+                .expected
+                .min(usize::try_from(file_entries).unwrap_or(usize::MAX));
+            self.writer = Some(Writer::new(Named { file, path, number }, room));
         }
         self.writer
             .as_mut()

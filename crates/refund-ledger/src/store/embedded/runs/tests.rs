@@ -51,7 +51,7 @@ fn merge(runs: &Arc<Runs>, mut merging: Merging, keys: usize) -> Vec<u8> {
     let (manifest, inputs) = merging.finish().unwrap();
     let noted = runs.note(&manifest);
     runs.install(manifest);
-    runs.remove(&inputs).unwrap();
+    runs.remove(inputs).unwrap();
     noted
 }
 
@@ -459,4 +459,35 @@ fn everything_in_a_large_file_is_found() {
         assert!(found.contains(key));
     }
     assert_eq!(runs.check(&mut |_| Ok(())).unwrap(), Vec::<String>::new());
+}
+
+/// Files give back what they take little by little when they are removed, but not while somebody reads them.
+#[test]
+fn what_is_still_read_stays_until_it_is_not() {
+    let disk = disk();
+    let sizes = Sizes {
+        merged_runs: 2,
+        ..Sizes::default()
+    };
+    let runs = open(&disk, None, sizes).unwrap();
+    let record = vec![7; 4000];
+    let entry = |key: u128| Entry {
+        key,
+        rrn: None,
+        date: 1,
+        record: Some(&record),
+    };
+    for first in 0..2 {
+        let entries: Vec<_> = (0..800).map(|at| entry(2 * at + first)).collect();
+        write(&runs, &entries, 800 * (1 + first as u64));
+    }
+    let mut reader = runs.from(0).unwrap();
+    merge(&runs, runs.merge_due().unwrap().unwrap(), 100);
+    let mut read = 0;
+    let mut count = |entry: Entry<'_>, _: &[u8]| {
+        read += usize::from(entry.record == Some(&record));
+        Ok(())
+    };
+    while reader.next(&mut count).unwrap() {}
+    assert_eq!(read, 1600);
 }

@@ -6,11 +6,8 @@ use super::layout::{
 };
 use crate::store::embedded::cold::ColdError;
 
-/// Bytes given to the disk at a time.
+/// Bytes given to the disk and synced at a time: more would hold up the journal, which is on the same disk.
 const WRITE_BYTES: usize = 256 << 10;
-
-/// Bytes synced at a time: many at once would hold up the journal, which is on the same disk.
-const SYNC_BYTES: u64 = 4 << 20;
 
 /// A file that is being written. Entries come in the order of their keys.
 pub(super) struct Writer {
@@ -18,7 +15,6 @@ pub(super) struct Writer {
     /// What is not written yet, and where it will stand.
     buffer: Vec<u8>,
     at: u64,
-    synced: u64,
     /// Where in the buffer the present block begins, and its first key.
     begin: usize,
     block_first: u128,
@@ -38,6 +34,15 @@ pub(super) struct Lists {
 }
 
 impl Lists {
+    fn with_room(entries: usize) -> Lists {
+        Lists {
+            // By DE 7 and, of purchases, by DE 37.
+            names: Vec::with_capacity(entries.saturating_mul(2)),
+            filter: Vec::with_capacity(entries),
+            ..Lists::default()
+        }
+    }
+
     /// Takes note of an entry of the block `block`.
     pub(super) fn note(&mut self, entry: &Entry<'_>, block: u32) {
         let block = u64::from(block);
@@ -126,14 +131,14 @@ impl Lists {
 }
 
 impl Writer {
-    pub(super) fn new(to: Named) -> Writer {
+    /// `room`: entries that will come, as far as that is known.
+    pub(super) fn new(to: Named, room: usize) -> Writer {
         let mut writer = Writer {
             buffer: Vec::with_capacity(WRITE_BYTES.saturating_add(2 * BLOCK_BYTES)),
             at: 0,
-            synced: 0,
             begin: 0,
             block_first: 0,
-            lists: Lists::default(),
+            lists: Lists::with_room(room),
             to,
         };
         writer.sealed(|buffer, number| buffer.extend(header_of(number)));
@@ -197,11 +202,7 @@ impl Writer {
         self.at = self.at.saturating_add(self.begin as u64);
         self.buffer.drain(..self.begin);
         self.begin = 0;
-        if self.at.saturating_sub(self.synced) >= SYNC_BYTES {
-            self.to.file.sync_data().map_err(failed)?;
-            self.synced = self.at;
-        }
-        Ok(())
+        self.to.file.sync_data().map_err(failed)
     }
 
     /// Writes the tables and makes all durable; gives the file.
@@ -222,7 +223,6 @@ impl Writer {
         self.buffer.extend(tail_of(offset, length));
         self.begin = self.buffer.len();
         self.write(0)?;
-        self.to.file.sync_data().map_err(failed)?;
         Ok(self.to)
     }
 }
