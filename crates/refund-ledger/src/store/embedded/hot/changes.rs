@@ -14,8 +14,8 @@ use super::intern::Interned;
 use super::pack::unpack;
 use super::shard::{LOOSE, Meta, Shard, epoch_code};
 use super::slab::Id;
-use super::{Bucket, Hot, fetch};
-use crate::{Key, Transaction};
+use super::{Bucket, Hot};
+use crate::{Key, Transaction, fetch};
 
 /// Records taken from a part, and places looked at, before its lock is let go.
 const TAKEN: usize = 16;
