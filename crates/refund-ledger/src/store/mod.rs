@@ -286,6 +286,9 @@ pub trait Store: Send + Sync {
     /// What a query names, from memory only; `None`: ask with [`Request::Find`]. `since` as in [`Store::peek`].
     fn peek_all(&self, query: Query, since: u64) -> Option<Found>;
 
+    /// These records are looked at soon, or found not to be there: an engine may ask for the memory that it takes. Changes nothing.
+    fn ahead(&self, _keys: &[Key]) {}
+
     /// Takes requests, in order; empties `requests`. Never waits for a disk or a network.
     fn submit(&self, requests: &mut Vec<Request>);
 

@@ -9,7 +9,7 @@ use metrics::{Counter, Gauge, counter, gauge};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::connection::{End, Rules};
-use super::frames::{Arrived, Incoming};
+use super::frames::{Arrived, Incoming, TOGETHER};
 use super::outbox::Outbox;
 use super::return_path::ReturnPath;
 use super::{Engine, Stage};
@@ -125,10 +125,12 @@ async fn serve(
     tracing::debug!(listener = %name, connection, "connected");
     let carried = engine.carry(connection, |core, outbox, incoming, now| match incoming {
         Incoming::Messages(messages) => {
-            for Arrived { body, tpdu } in messages {
+            let mut frames = [(0, &[][..]); TOGETHER];
+            for (frame, Arrived { body, tpdu }) in frames.iter_mut().zip(messages) {
                 let path = ReturnPath::new(connection, outbox.number(*tpdu));
-                core.terminal_frame(path.0, index, body, now);
+                *frame = (path.0, body);
             }
+            core.terminal_frames(index, &frames[..messages.len()], now);
         }
         Incoming::Oversize { head, bytes, tpdu } => {
             let path = ReturnPath::new(connection, outbox.number(tpdu));

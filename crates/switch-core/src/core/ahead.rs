@@ -6,12 +6,14 @@
 //! asked for, and asks for what that leads to. Nothing is changed, so that it makes no difference to what follows.
 
 use iso8583_codec::Message;
-use refund_ledger::fetch;
 use refund_ledger::store::{Completion, Item};
+use refund_ledger::{Key, fetch};
 
 use super::Core;
 use super::commit::Committing;
+use super::find::named_key;
 use super::flight::Flight;
+use super::terminal::Asking;
 use super::work::{After, Work};
 
 /// How many completions ahead each stage is. What is asked for between the first and the last stays in the nearest cache.
@@ -19,8 +21,37 @@ const LISTS_AHEAD: usize = 9;
 const BLOCKS_AHEAD: usize = 6;
 const CONTENTS_AHEAD: usize = 3;
 
-/// How many answers are asked for at a time.
+/// How many answers are asked for at a time, and how many requests.
 pub(super) const ANSWERS_AHEAD: usize = 8;
+pub(super) const REQUESTS_AHEAD: usize = 8;
+
+/// Names of up to `N` records.
+struct Keys<const N: usize> {
+    keys: [Key; N],
+    count: usize,
+}
+
+impl<const N: usize> Default for Keys<N> {
+    fn default() -> Keys<N> {
+        Keys {
+            keys: [Key::from_value(0); N],
+            count: 0,
+        }
+    }
+}
+
+impl<const N: usize> Keys<N> {
+    fn push(&mut self, key: Key) {
+        if let Some(place) = self.keys.get_mut(self.count) {
+            *place = key;
+            self.count += 1;
+        }
+    }
+
+    fn as_slice(&self) -> &[Key] {
+        &self.keys[..self.count]
+    }
+}
 
 impl Core {
     /// Asks for what the completions after the next one need.
@@ -67,6 +98,24 @@ impl Core {
         }
     }
 
+    /// Asks for what requests that came together need, at most [`REQUESTS_AHEAD`]: the records of their own names and of those that they
+    /// give, and what says whether somebody writes them.
+    pub(super) fn ask_ahead_of_requests<'a>(
+        &self,
+        requests: impl Iterator<Item = &'a Box<Asking>>,
+    ) {
+        let mut keys = Keys::<{ 2 * REQUESTS_AHEAD }>::default();
+        for request in requests {
+            let asked = &request.asked;
+            [Some(asked.key), named_key(asked)]
+                .into_iter()
+                .flatten()
+                .for_each(|key| keys.push(key));
+        }
+        keys.as_slice().iter().for_each(|key| self.busy.ahead(*key));
+        self.store.ahead(keys.as_slice());
+    }
+
     /// Asks for what the answers among these frames of an issuer need, at most [`ANSWERS_AHEAD`]: the flights, then what hangs on
     /// them.
     pub(super) fn ask_ahead_of_answers(&self, link: usize, frames: &[&[u8]]) {
@@ -87,7 +136,13 @@ impl Core {
                 fetch(*flight);
             }
         }
-        flights.into_iter().flatten().for_each(Flight::ahead);
+        let flights = || flights.into_iter().flatten();
+        flights().for_each(Flight::ahead);
+        let mut originals = Keys::<ANSWERS_AHEAD>::default();
+        flights()
+            .filter_map(Flight::original)
+            .for_each(|original| originals.push(original));
+        self.store.ahead(originals.as_slice());
     }
 
     /// The flight that is begun or ended by what follows a commit.

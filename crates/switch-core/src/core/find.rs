@@ -109,15 +109,7 @@ impl Core {
     ) -> Result<Candidates, Interrupt> {
         let mut fitting = Candidates::default();
         for class in named_classes(asked) {
-            let request = &asked.request;
-            let key = Key::new(
-                asked.merchant,
-                request.realm.as_str(),
-                &request.terminal,
-                class,
-                stan,
-                time,
-            );
+            let key = key_of(asked, class, stan, time);
             for record in self.generations(key, 0, task)?.oldest_first() {
                 if let Some(candidate) = self.candidate(asked, record, task)? {
                     fitting.push(candidate);
@@ -173,6 +165,21 @@ impl Core {
             _ => None,
         }
     }
+}
+
+/// The name that DE 90 gives in full: nearly always that of the transaction that is meant.
+pub(super) fn named_key(asked: &Asked) -> Option<Key> {
+    let named = asked.named();
+    let (stan, time) = (Stan(named.stan?.value()), WireTime(named.time?.value()));
+    let class = named_classes(asked).next()?;
+    Some(key_of(asked, class, stan, time))
+}
+
+/// Another name of the same terminal.
+fn key_of(asked: &Asked, class: Class, stan: Stan, time: WireTime) -> Key {
+    let request = &asked.request;
+    let realm = request.realm.as_str();
+    Key::new(asked.merchant, realm, &request.terminal, class, stan, time)
 }
 
 /// Classes that DE 90 allows: that of its MTI, or both where it gives none.

@@ -170,6 +170,11 @@ impl Flight {
         }
     }
 
+    /// What its record refers to.
+    pub(super) fn original(&self) -> Option<Key> {
+        self.record.as_ref()?.original
+    }
+
     pub(super) fn is_late(&self) -> bool {
         self.state == FlightState::Late
     }

@@ -1,13 +1,15 @@
 //! What terminals send, and what they are answered without the ledger.
 
 use bytes::Bytes;
-use iso8583_codec::Message;
+use iso8583_codec::{FieldError, Message};
 use refund_ledger::{Key, Name, Reason, Rrn, Transaction, Working};
 
+use super::ahead::REQUESTS_AHEAD;
 use super::frame::Room;
 use super::work::Work;
 use super::{Core, Output};
 use crate::asked::{self, Asked, Malformed};
+use crate::config::ListenerConfig;
 use crate::dialect::Naming;
 use crate::dispatch::{self, ClassLabel, Intent};
 use crate::outward::{self, Stored};
@@ -19,6 +21,24 @@ pub(super) struct Asking {
     pub(super) asked: Asked,
     /// Nothing new is taken any more: only what is on record, or in flight, is answered.
     pub(super) known_only: bool,
+}
+
+/// A message that is no request for the ledger, or not one that it can be asked.
+enum Odd {
+    /// Nobody asked for a response.
+    Response,
+    /// `0800`.
+    Network,
+    /// Nothing that this switch knows.
+    Unsupported,
+    /// An element holds what it may not.
+    Invalid(FieldError),
+    /// What it does against the rules of its dialect.
+    Broken(String),
+    /// A needed element is missing or malformed.
+    Incomplete(ClassLabel, u8),
+    /// The same of DE 3, which is needed to tell what it is.
+    Malformed,
 }
 
 /// Who asked, and with which bytes.
@@ -63,31 +83,68 @@ impl Asker {
 impl Core {
     /// A frame came from a terminal, without its header. `listener` counts as in the configuration.
     pub fn terminal_frame(&mut self, connection: u64, listener: usize, frame: &[u8], now: u64) {
-        self.now = now;
-        let spec = self.config.listeners[listener].spec;
-        let mut message = Message::unread(spec);
-        match message.read(frame) {
-            Ok(()) => self.message(connection, listener, &message),
-            Err(error) => {
-                let name = self.config.listeners[listener].name;
-                tracing::warn!(listener = %name, connection, %error, bytes = frame.len(), "a message cannot be read");
-                let readable = error
-                    .partial()
-                    .filter(|message| !message.mti().is_response());
-                self.metrics.malformed(
-                    listener,
-                    if readable.is_some() {
-                        "format"
-                    } else {
-                        "unreadable"
-                    },
-                );
-                if let Some(message) = readable {
-                    self.answer_malformed(connection, listener, message);
-                }
+        self.frames::<1>(listener, &[(connection, frame)], now);
+    }
+
+    /// Frames came together, each over its connection, in this order: as [`Core::terminal_frame`] for each, for less.
+    pub fn terminal_frames(&mut self, listener: usize, frames: &[(u64, &[u8])], now: u64) {
+        for frames in frames.chunks(REQUESTS_AHEAD) {
+            match frames {
+                [_] => self.frames::<1>(listener, frames, now),
+                _ => self.frames::<REQUESTS_AHEAD>(listener, frames, now),
             }
         }
-        self.run_ready();
+    }
+
+    /// `N` frames at most: all are read, what they need is asked for, then one after the other is dealt with.
+    fn frames<const N: usize>(&mut self, listener: usize, frames: &[(u64, &[u8])], now: u64) {
+        self.now = now;
+        let spec = self.config.listeners[listener].spec;
+        let mut messages: [Message<'_>; N] = std::array::from_fn(|_| Message::unread(spec));
+        let mut understood = [const { None }; N];
+        for ((_, frame), (message, understood)) in
+            frames.iter().zip(messages.iter_mut().zip(&mut understood))
+        {
+            if message.read(frame).is_ok() {
+                *understood = Some(self.understand(listener, message));
+            }
+        }
+        if N > 1 {
+            self.ask_ahead_of_requests(understood.iter().flatten().flatten());
+        }
+        for ((connection, frame), (message, understood)) in
+            frames.iter().zip(messages.iter().zip(understood))
+        {
+            match understood {
+                Some(Ok(asking)) => self.request(*connection, listener, message, asking),
+                Some(Err(odd)) => self.answer_odd(*connection, listener, message, &odd),
+                None => self.cannot_be_read(*connection, listener, frame),
+            }
+            self.run_ready();
+        }
+    }
+
+    #[cold]
+    fn cannot_be_read(&mut self, connection: u64, listener: usize, frame: &[u8]) {
+        let ListenerConfig { name, spec, .. } = self.config.listeners[listener];
+        let Err(error) = spec.decode(frame) else {
+            return;
+        };
+        tracing::warn!(listener = %name, connection, %error, bytes = frame.len(), "a message cannot be read");
+        let readable = error
+            .partial()
+            .filter(|message| !message.mti().is_response());
+        self.metrics.malformed(
+            listener,
+            if readable.is_some() {
+                "format"
+            } else {
+                "unreadable"
+            },
+        );
+        if let Some(message) = readable {
+            self.answer_malformed(connection, listener, message);
+        }
     }
 
     /// The beginning of a message came that is longer than the listener takes: `format`, where it can be read, even where `head`
@@ -113,64 +170,69 @@ impl Core {
         )
     }
 
-    fn message(&mut self, connection: u64, listener: usize, message: &Message<'_>) {
-        let switches = self.config.listeners[listener].switches;
+    /// What a message is. Nothing follows from it yet.
+    #[inline]
+    fn understand(&mut self, listener: usize, message: &Message<'_>) -> Result<Box<Asking>, Odd> {
         let intent = self.intent(listener, message);
         if intent == Intent::Response {
-            tracing::info!(connection, mti = %message.mti(), "a response that nobody waits for");
-            self.metrics.malformed(listener, "response");
-            return;
+            return Err(Odd::Response);
         }
-        if let Err(error) = message.validate() {
-            tracing::warn!(connection, mti = %message.mti(), %error, "a message cannot be read");
-            self.metrics.malformed(listener, "format");
-            return self.answer_malformed(connection, listener, message);
-        }
+        message.validate().map_err(Odd::Invalid)?;
+        let config = &self.config.listeners[listener];
+        let switches = config.switches;
         if let Some(rules) = switches.and_then(|switches| switches.rules.as_deref())
             && let Some(broken) = rules.broken(message)
         {
-            tracing::warn!(connection, mti = %message.mti(), broken, "a message breaks a rule of its dialect");
-            self.metrics.malformed(listener, "format");
-            return self.answer_malformed(connection, listener, message);
+            return Err(Odd::Broken(broken));
         }
-        match intent {
-            Intent::Network => self.network(connection, listener, message),
-            Intent::Transaction(kind) => {
-                let realm = self.config.listeners[listener].realm;
-                let label = ClassLabel::of(kind);
-                let naming = switches.map_or(Naming::default(), |switches| switches.naming);
-                let mut asking = self.spare_askings.block(|| Asking::blank(realm));
-                let asked = &mut asking.asked;
-                match asked::read(message, kind, realm, naming, &self.vault, asked) {
-                    Ok(()) => self.request(connection, listener, message, asking),
-                    Err(Malformed { field }) => {
-                        self.spare_askings.keep(asking);
-                        tracing::info!(connection, mti = %message.mti(), field, "a needed element is missing or malformed");
-                        self.metrics.malformed(listener, "format");
-                        self.answer_now(connection, listener, message, label, Reason::Format);
-                    }
-                }
+        let kind = match intent {
+            Intent::Transaction(kind) => kind,
+            Intent::Network => return Err(Odd::Network),
+            Intent::Malformed => return Err(Odd::Malformed),
+            Intent::Unsupported | Intent::Response => return Err(Odd::Unsupported),
+        };
+        let realm = config.realm;
+        let naming = switches.map_or(Naming::default(), |switches| switches.naming);
+        let mut asking = self.spare_askings.block(|| Asking::blank(realm));
+        let asked = &mut asking.asked;
+        match asked::read(message, kind, realm, naming, &self.vault, asked) {
+            Ok(()) => Ok(asking),
+            Err(Malformed { field }) => {
+                self.spare_askings.keep(asking);
+                Err(Odd::Incomplete(ClassLabel::of(kind), field))
             }
-            Intent::Malformed => {
+        }
+    }
+
+    fn answer_odd(&mut self, connection: u64, listener: usize, message: &Message<'_>, odd: &Odd) {
+        let (label, reason) = match odd {
+            Odd::Response => {
+                tracing::info!(connection, mti = %message.mti(), "a response that nobody waits for");
+                return self.metrics.malformed(listener, "response");
+            }
+            Odd::Network => return self.network(connection, listener, message),
+            Odd::Unsupported => (ClassLabel::Other, Reason::Unsupported),
+            Odd::Invalid(error) => {
+                tracing::warn!(connection, mti = %message.mti(), %error, "a message cannot be read");
                 self.metrics.malformed(listener, "format");
-                self.answer_now(
-                    connection,
-                    listener,
-                    message,
-                    ClassLabel::Other,
-                    Reason::Format,
-                );
+                return self.answer_malformed(connection, listener, message);
             }
-            Intent::Unsupported | Intent::Response => {
-                self.answer_now(
-                    connection,
-                    listener,
-                    message,
-                    ClassLabel::Other,
-                    Reason::Unsupported,
-                );
+            Odd::Broken(broken) => {
+                tracing::warn!(connection, mti = %message.mti(), broken, "a message breaks a rule of its dialect");
+                self.metrics.malformed(listener, "format");
+                return self.answer_malformed(connection, listener, message);
             }
-        }
+            Odd::Incomplete(label, field) => {
+                tracing::info!(connection, mti = %message.mti(), field, "a needed element is missing or malformed");
+                self.metrics.malformed(listener, "format");
+                (*label, Reason::Format)
+            }
+            Odd::Malformed => {
+                self.metrics.malformed(listener, "format");
+                (ClassLabel::Other, Reason::Format)
+            }
+        };
+        self.answer_now(connection, listener, message, label, reason);
     }
 
     fn request(

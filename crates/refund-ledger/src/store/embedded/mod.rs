@@ -242,6 +242,10 @@ impl Store for EmbeddedStore {
         Some(Found::All(found))
     }
 
+    fn ahead(&self, keys: &[Key]) {
+        self.shared.hot.ahead(keys);
+    }
+
     fn submit(&self, requests: &mut Vec<Request>) {
         let is_read = |request: &Request| !matches!(request, Request::Commit(_));
         if requests.iter().any(is_read) {

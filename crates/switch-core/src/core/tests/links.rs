@@ -174,49 +174,6 @@ fn nothing_else_is_asked_of_a_switch() {
     });
 }
 
-/// More than are asked for ahead at a time; among them what belongs to nothing, and what can not be read.
-#[test]
-fn answers_that_come_together_are_dealt_with_one_by_one() {
-    story(|w| {
-        let requests: Vec<Msg> = (0..20)
-            .map(|_| {
-                let purchase = w.purchase(100);
-                w.send(&purchase);
-                w.issuer_gets()
-            })
-            .collect();
-        let spec = w.core.config.links[0].spec;
-        let mut frames: Vec<_> = requests
-            .iter()
-            .rev()
-            .zip(["00", "05"].into_iter().cycle())
-            .map(|(request, code)| issuer_answer(request, code).encode(spec))
-            .collect();
-        // Again, for another request, of a request that was never made, cut off.
-        frames.insert(2, frames[0].clone());
-        frames.insert(
-            3,
-            issuer_answer(&requests[0].with(41, "TERM0009"), "00").encode(spec),
-        );
-        frames.insert(
-            9,
-            issuer_answer(&requests[0].with(11, "999999"), "00").encode(spec),
-        );
-        frames.insert(11, frames[12][..40].into());
-        frames.insert(12, frames[13][..60].into());
-        frames.insert(13, [0xFF; 30][..].into());
-        let frames: Vec<&[u8]> = frames.iter().map(|frame| &frame[..]).collect();
-        w.core.link_frames(0, BANK_A, &frames, w.now);
-        w.settle();
-        for (request, code) in requests.iter().rev().zip(["00", "05"].into_iter().cycle()) {
-            let answer = w.answer();
-            assert_eq!((answer.at(41), answer.code()), (request.at(41), code));
-            assert_eq!(answer.at(37), request.at(37));
-        }
-        w.no_answer();
-    });
-}
-
 #[test]
 fn one_of_several_connections_is_enough() {
     story(|w| {

@@ -19,6 +19,7 @@ mod restart;
 mod reversals;
 mod scenarios;
 mod timeouts;
+mod together;
 mod tombstones;
 mod trouble;
 mod voids;

@@ -134,7 +134,13 @@ impl World {
 
     /// The oldest answer, if there is one.
     pub(crate) fn next_answer(&mut self) -> Option<Msg> {
-        self.answers.pop_front().map(|(_, _, answer)| answer)
+        self.next_answer_over().map(|(_, answer)| answer)
+    }
+
+    /// The same, with the connection that it went to.
+    pub(crate) fn next_answer_over(&mut self) -> Option<(u64, Msg)> {
+        let (connection, _, answer) = self.answers.pop_front()?;
+        Some((connection, answer))
     }
 
     #[track_caller]
