@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Entry;
+use super::bytes::Out;
 use super::counts::Bucket;
 use super::fresh::Fresh;
 use super::hash::Spot;
@@ -154,7 +155,7 @@ pub(super) struct Shard {
     pub(super) changed: [Vec<u64>; 3],
     /// What changed again before the checkpoint that is being made came upon it.
     pub(super) late: Vec<Key>,
-    scratch: Vec<u8>,
+    scratch: Out,
     /// What others were told that this part takes.
     pub(super) told: u64,
 }
@@ -174,7 +175,7 @@ impl Shard {
             fresh: Fresh::default(),
             changed: Default::default(),
             late: Vec::new(),
-            scratch: Vec::new(),
+            scratch: Out::default(),
             told: 0,
         }
     }
@@ -419,7 +420,7 @@ impl Shard {
     pub(super) fn pack(&mut self, record: &Transaction, meta: Meta, interned: &Interned) -> u64 {
         self.scratch.clear();
         pack(record, meta.byte(), interned, &mut self.scratch);
-        let number = self.slab.insert(&self.scratch).0;
+        let number = self.slab.insert(self.scratch.as_slice()).0;
         self.note_change(number, meta);
         number
     }
@@ -533,10 +534,11 @@ impl Shard {
         let ids: Vec<Id> = self.slab.ids(page, 0).collect();
         for id in &ids {
             self.scratch.clear();
-            self.scratch.extend_from_slice(self.slab.get(*id));
-            let key = head(&self.scratch, interned).key;
-            let meta = Meta::from_byte(self.scratch.first().copied().unwrap_or(0));
-            let new = self.slab.insert(&self.scratch);
+            self.scratch.slice(self.slab.get(*id));
+            let bytes = self.scratch.as_slice();
+            let key = head(bytes, interned).key;
+            let meta = Meta::from_byte(bytes.first().copied().unwrap_or(0));
+            let new = self.slab.insert(bytes);
             self.note_change(new.0, meta);
             self.slab.remove(*id);
             self.renumber(spot_of(key), key, id.0, new.0);

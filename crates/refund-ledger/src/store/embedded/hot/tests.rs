@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use fastrand::Rng;
 
+use super::bytes::Out;
 use super::pack::{head, is_of, pack, standing, unpack, unpack_of};
 use super::shard::LOOSE;
 use super::*;
@@ -78,9 +79,9 @@ fn purchase(number: u32, at: u64) -> Transaction {
 }
 
 fn packed(record: &Transaction, interned: &Interned) -> Vec<u8> {
-    let mut bytes = Vec::new();
+    let mut bytes = Out::default();
     pack(record, 0, interned, &mut bytes);
-    bytes
+    bytes.as_slice().to_vec()
 }
 
 #[test]
@@ -344,6 +345,9 @@ fn it_holds_what_a_map_holds() {
                     record.version = known.as_ref().map_or(1, |known| known.version + 1);
                     if random.bool() {
                         record.books.pending = MinorUnits(1);
+                    }
+                    if random.u8(..3) == 0 {
+                        record.void = VoidState::Done;
                     }
                     if random.u8(..10) == 0 {
                         record.answer.as_mut().unwrap().extra =

@@ -1,6 +1,6 @@
 //! Records to packed bytes.
 
-use super::super::bytes::{put, put_number, put_signed};
+use super::super::bytes::Out;
 use super::super::intern::{Acceptor, Interned};
 use super::*;
 use crate::digits::number as digits;
@@ -9,14 +9,9 @@ use crate::{
 };
 
 /// Appends a record with `meta` before it.
-pub(in super::super) fn pack(
-    record: &Transaction,
-    meta: u8,
-    interned: &Interned,
-    out: &mut Vec<u8>,
-) {
-    let begin = out.len();
-    out.extend_from_slice(&[0; FLAG_BYTES + 1]);
+pub(in super::super) fn pack(record: &Transaction, meta: u8, interned: &Interned, out: &mut Out) {
+    let begin = out.as_slice().len();
+    out.array(&[0; FLAG_BYTES + 1]);
     let mut packer = Packer {
         out,
         flags: Flags::default(),
@@ -27,12 +22,13 @@ pub(in super::super) fn pack(
     packer.rest(record);
     // The lowest byte is not of the flags.
     let front = packer.flags.0 << 8 | u64::from(meta);
-    let place = out.get_mut(begin..).and_then(<[u8]>::first_chunk_mut);
+    let place = out.as_mut_slice().get_mut(begin..);
+    let place = place.and_then(<[u8]>::first_chunk_mut);
     *place.expect("it was made above") = front.to_le_bytes();
 }
 
 struct Packer<'a> {
-    out: &'a mut Vec<u8>,
+    out: &'a mut Out,
     flags: Flags,
     interned: &'a Interned,
 }
@@ -46,15 +42,15 @@ impl Packer<'_> {
         flags.set(COLUMN, record.column as u64);
         flags.set(WAS_APPROVED, u64::from(record.was_approved));
         self.name(record);
-        put_number(self.out, u64::from(record.version));
+        self.out.number(u64::from(record.version));
         self.times(record);
         let rrn = &record.request.rrn.0;
         match digits(rrn) {
             Some(number) => {
                 self.flags.set(RRN, 1);
-                put::<5>(self.out, number);
+                self.out.low::<5>(number);
             }
-            None => self.out.extend_from_slice(rrn),
+            None => self.out.array(rrn),
         }
     }
 
@@ -71,22 +67,22 @@ impl Packer<'_> {
             .flags
             .some(ACCEPTOR, self.interned.number_of(&acceptor))
         {
-            Some(number) => put_number(self.out, u64::from(number)),
+            Some(number) => self.out.number(u64::from(number)),
             None => {
                 self.link(acceptor.realm);
-                self.out.extend_from_slice(&acceptor.merchant);
-                self.out.extend_from_slice(&acceptor.terminal);
-                put::<8>(self.out, (acceptor.key >> 64) as u64);
-                put::<8>(self.out, acceptor.key as u64);
+                self.out.array(&acceptor.merchant);
+                self.out.array(&acceptor.terminal);
+                self.out.low::<8>((acceptor.key >> 64) as u64);
+                self.out.low::<8>(acceptor.key as u64);
             }
         }
         let (stan, time) = (request.stan, request.time);
         if (record.key.stan(), record.key.time()) != (stan, time) {
             self.flags.set(KEY, FULL);
-            put::<8>(self.out, (record.key.value() >> 64) as u64);
-            put::<8>(self.out, record.key.value() as u64);
-            put_number(self.out, u64::from(stan.0));
-            put_number(self.out, time.0);
+            self.out.low::<8>((record.key.value() >> 64) as u64);
+            self.out.low::<8>(record.key.value() as u64);
+            self.out.number(u64::from(stan.0));
+            self.out.number(time.0);
             return;
         }
         let name = u64::from(stan.0) | time.0 << STAN_BITS;
@@ -94,10 +90,11 @@ impl Packer<'_> {
         let generation = record.key.value() & 7;
         if (Class(class as u8), generation) == (usual_class(record.kind), 0) {
             self.flags.set(KEY, USUAL);
-            put::<7>(self.out, name);
+            self.out.low::<7>(name);
         } else {
             self.flags.set(KEY, SHORT);
-            put::<8>(self.out, name | ((class << 3 | generation) as u64) << 54);
+            self.out
+                .low::<8>(name | ((class << 3 | generation) as u64) << 54);
         }
     }
 
@@ -105,17 +102,17 @@ impl Packer<'_> {
         let since = record.created.wrapping_sub(CREATED_BASE);
         if since >> (CREATED_BYTES * 8) == 0 {
             self.flags.set(CREATED, 1);
-            put::<CREATED_BYTES>(self.out, since);
+            self.out.low::<CREATED_BYTES>(since);
         } else {
-            put::<8>(self.out, since);
+            self.out.low::<8>(since);
         }
         if record.decided != 0 {
             self.flags.set(DECIDED, 1);
-            put_signed(self.out, record.decided.wrapping_sub(record.created));
+            self.out.signed(record.decided.wrapping_sub(record.created));
         }
         if record.moved != record.decided {
             self.flags.set(MOVED, 1);
-            put_signed(self.out, record.moved.wrapping_sub(record.created));
+            self.out.signed(record.moved.wrapping_sub(record.created));
         }
     }
 
@@ -146,20 +143,20 @@ impl Packer<'_> {
         flags.set(RRN_GIVEN, u64::from(*rrn_given));
         if *mti != MTI_USUAL {
             flags.set(MTI, 1);
-            put_number(self.out, u64::from(*mti));
+            self.out.number(u64::from(*mti));
         }
         self.code(PROCESSING_CODE, processing_code);
-        put_number(self.out, amount.0);
-        put_number(self.out, u64::from(currency.0));
+        self.out.number(amount.0);
+        self.out.number(u64::from(currency.0));
         if let Some(local) = local_time {
             // Zones differ by hours, mostly.
             let hour = local / 10_000;
             if u64::from(local % 10_000) == time.0 % 10_000 && hour <= 255 {
                 self.flags.set(LOCAL_TIME, USUAL);
-                self.out.push(hour as u8);
+                self.out.array(&[hour as u8]);
             } else {
                 self.flags.set(LOCAL_TIME, FULL);
-                put_number(self.out, u64::from(*local));
+                self.out.number(u64::from(*local));
             }
         }
         if let Some(local) = local_date {
@@ -167,18 +164,18 @@ impl Packer<'_> {
                 self.flags.set(LOCAL_DATE, USUAL);
             } else {
                 self.flags.set(LOCAL_DATE, FULL);
-                put_number(self.out, u64::from(*local));
+                self.out.number(u64::from(*local));
             }
         }
         if let Some(mode) = self.flags.some(ENTRY_MODE, *entry_mode) {
-            put_number(self.out, u64::from(mode));
+            self.out.number(u64::from(mode));
         }
         match condition {
             None => {}
             Some(0) => self.flags.set(CONDITION, USUAL),
             Some(condition) => {
                 self.flags.set(CONDITION, FULL);
-                self.out.push(*condition);
+                self.out.array(&[*condition]);
             }
         }
         if let Some(acquirer) = self.flags.some(ACQUIRER, *acquirer) {
@@ -188,9 +185,9 @@ impl Packer<'_> {
             self.institution(forwarder);
         }
         if let Some(replacement) = self.flags.some(REPLACEMENT, *replacement) {
-            put_number(self.out, replacement.0);
+            self.out.number(replacement.0);
         }
-        put::<8>(self.out, *content);
+        self.out.low::<8>(*content);
     }
 
     fn rest(&mut self, record: &Transaction) {
@@ -217,22 +214,22 @@ impl Packer<'_> {
             reused,
         } = record;
         if let Some(card) = self.flags.some(CARD, card.as_ref()) {
-            put_number(self.out, u64::from(card.digest.key.0));
-            self.out.extend_from_slice(&card.digest.bytes);
+            self.out.number(u64::from(card.digest.key.0));
+            self.out.array(&card.digest.bytes);
             self.flags.set(IN_DE2, u64::from(card.in_de2));
             if let Some(sealed) = self.flags.some(SEALED, card.sealed.as_ref()) {
                 self.sealed(sealed);
             }
         }
         if let Some(original) = original {
-            put::<8>(self.out, original.value() as u64);
+            self.out.low::<8>(original.value() as u64);
             let high = (original.value() >> 64) as u64;
             if original.merchant() == key.merchant() {
                 self.flags.set(ORIGINAL, SHORT);
-                put::<3>(self.out, high);
+                self.out.low::<3>(high);
             } else {
                 self.flags.set(ORIGINAL, FULL);
-                put::<8>(self.out, high);
+                self.out.low::<8>(high);
             }
         }
         if let Some(issuer) = self.flags.some(ISSUER, issuer.as_ref()) {
@@ -256,18 +253,18 @@ impl Packer<'_> {
             let amounts = [approved, settled, pending, taken, partial];
             amounts
                 .into_iter()
-                .for_each(|amount| put_number(self.out, amount.0));
+                .for_each(|amount| self.out.number(amount.0));
         }
         if *counted != MinorUnits::ZERO {
             self.flags.set(COUNTED, 1);
-            put_number(self.out, counted.0);
+            self.out.number(counted.0);
         }
         if let Some(answer) = answer {
             self.answer(answer);
         }
         if (*advices, *reused) != (0, 0) {
             self.flags.set(COUNTS, 1);
-            self.out.extend_from_slice(&[*advices, *reused]);
+            self.out.array(&[*advices, *reused]);
         }
     }
 
@@ -282,10 +279,10 @@ impl Packer<'_> {
         self.link(*link);
         if *mti != request.mti {
             self.flags.set(ISSUER_MTI, 1);
-            put_number(self.out, u64::from(*mti));
+            self.out.number(u64::from(*mti));
         }
-        put_number(self.out, u64::from(stan.0));
-        put_signed(self.out, time.0.wrapping_sub(request.time.0));
+        self.out.number(u64::from(stan.0));
+        self.out.signed(time.0.wrapping_sub(request.time.0));
         if Some(*acquirer) != request.acquirer {
             self.flags.set(ISSUER_ACQUIRER, 1);
             self.institution(*acquirer);
@@ -304,14 +301,14 @@ impl Packer<'_> {
             self.flags.set(ANSWER, USUAL);
         } else {
             self.flags.set(ANSWER, FULL);
-            self.out.push(*reason as u8);
-            self.out.extend_from_slice(code);
+            self.out.array(&[*reason as u8]);
+            self.out.array(code);
         }
         if let Some(approval) = approval {
             self.code(APPROVAL, approval);
         }
         if let Some(amount) = self.flags.some(ANSWER_AMOUNT, *amount) {
-            put_number(self.out, amount.0);
+            self.out.number(amount.0);
         }
         if let Some(extra) = self.flags.some(EXTRA, extra.as_deref()) {
             self.sealed(extra);
@@ -324,46 +321,46 @@ impl Packer<'_> {
             Some(0) => self.flags.set(part, USUAL),
             Some(number) => {
                 self.flags.set(part, SHORT);
-                put::<3>(self.out, number);
+                self.out.low::<3>(number);
             }
             None => {
                 self.flags.set(part, FULL);
-                self.out.extend_from_slice(code);
+                self.out.array(code);
             }
         }
     }
 
     fn link(&mut self, name: Name) {
         match self.interned.names.number_of(name) {
-            Some(number) => self.out.push(number),
+            Some(number) => self.out.array(&[number]),
             None => {
-                self.out.push(u8::MAX);
-                put_number(self.out, name.as_str().len() as u64);
-                self.out.extend_from_slice(name.as_str().as_bytes());
+                self.out.array(&[u8::MAX]);
+                self.out.number(name.as_str().len() as u64);
+                self.out.slice(name.as_str().as_bytes());
             }
         }
     }
 
     fn institution(&mut self, institution: Institution) {
         match self.interned.institutions.number_of(institution) {
-            Some(number) => self.out.push(number),
+            Some(number) => self.out.array(&[number]),
             None => {
-                self.out.extend_from_slice(&[u8::MAX, institution.digits()]);
-                put_number(self.out, institution.number());
+                self.out.array(&[u8::MAX, institution.digits()]);
+                self.out.number(institution.number());
             }
         }
     }
 
     fn sealed(&mut self, sealed: &Sealed) {
         let bytes = sealed.as_bytes();
-        put_number(self.out, bytes.len() as u64);
+        self.out.number(bytes.len() as u64);
         match bytes.split_first_chunk::<4>() {
             // Numbers of keys are small.
             Some((key, rest)) => {
-                put_number(self.out, u64::from(u32::from_be_bytes(*key)));
-                self.out.extend_from_slice(rest);
+                self.out.number(u64::from(u32::from_be_bytes(*key)));
+                self.out.slice(rest);
             }
-            None => self.out.extend_from_slice(bytes),
+            None => self.out.slice(bytes),
         }
     }
 }
