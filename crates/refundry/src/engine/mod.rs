@@ -1,7 +1,7 @@
 //! The edges of the switch: sockets, tasks and timers around the core.
 //!
 //! The **data plane** is one thread: the core, the sockets of terminals and issuers, what the store completed, the timer. What is ready
-//! makes a *turn*: each connection that has something to read gives it to the core, frame by frame; then, once for all of them, what
+//! makes a *turn*: each connection that has something to read gives it to the core, a few frames at a time; then, once for all of them, what
 //! was decided goes to the store, and what was said goes to the sockets, one write for each. Everything else (health, metrics,
 //! questions) runs on threads of its own and borrows the core for a moment.
 //!

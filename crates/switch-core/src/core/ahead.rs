@@ -87,14 +87,18 @@ impl Core {
 
     fn ask_for_contents(&self, committing: &Committing) {
         if let Work::Ask(asking) = &committing.task.work {
-            fetch(&**asking);
+            // Most of it was of use to the decision alone.
+            fetch(&asking.asker);
+            fetch(&asking.asked.pan);
         }
         if let After::Finish { key } = &committing.after
             && let Some(flight) = self.flights.get(key)
             && let Some(record) = &flight.record
         {
-            // The last to have this version: it goes with the flight.
-            fetch(&**record);
+            // The last to have this version: it goes with the flight, and with it what it holds.
+            fetch(&record.key);
+            fetch(&record.card);
+            fetch(&record.answer);
         }
     }
 

@@ -27,8 +27,9 @@ pub(super) struct Flight {
     pub(super) turn: Turn,
     /// Who waits for the answer.
     pub(super) waiters: Waiters,
-    /// Where the elements of the request of who asked first lie, so that it is not read again.
-    pub(super) places: Places,
+    /// Where the elements of the request of who asked first lie, so that it is not read again. Apart from the rest, of which each step
+    /// needs something.
+    pub(super) places: Box<Places>,
     /// The message as sent, to compare answers with.
     pub(super) sent: Frame,
     /// What a usual answer echoes of it, which is compared sooner; not of what was relayed before a restart.
@@ -112,7 +113,7 @@ impl Flight {
             stan: 0,
             turn: Turn::any(0),
             waiters: Waiters::default(),
-            places: Places::default(),
+            places: Box::default(),
             sent: Frame::default(),
             expected: None,
             sent_at: 0,
@@ -162,6 +163,7 @@ impl Flight {
 
     /// Asks for the memory that its answer needs beside it.
     pub(super) fn ahead(&self) {
+        fetch(&*self.places);
         if let Some(first) = self.waiters.first() {
             fetch(&*first.frame);
         }
