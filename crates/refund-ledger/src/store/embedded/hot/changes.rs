@@ -7,11 +7,18 @@
 //! - A record of the period has the period's code until it changes again, and no record gets that code any more.
 //! - Whoever changes one that has it, and is not marked as taken, notes the key, under the lock of its part.
 //!
+//! While the lock of a part is held, records are only marked and counted as held; they are written and packed without it, and what is packed takes the
+//! place of the record if that is still the same. Whoever serves waits for a part for some microseconds, also where this thread, which gives way to
+//! all others, is put off in the middle of it.
+//!
 //! When the cold store has all of it durably, whatever still has the code is as the cold store has it: it is clean, whichever it is.
 
+use std::sync::Arc;
+
+use super::bytes::Out;
 use super::hash::Spot;
 use super::intern::Interned;
-use super::pack::unpack;
+use super::pack::{pack, unpack};
 use super::shard::{LOOSE, Meta, Shard, epoch_code};
 use super::slab::Id;
 use super::{Bucket, Hot};
@@ -22,7 +29,7 @@ const TAKEN: usize = 16;
 const LOOKS: usize = 1024;
 
 /// Records that are called clean before the lock is let go.
-const CLEANED: usize = 4096;
+const CLEANED: usize = 256;
 
 /// Gets a record, and what the cold store's record of its key is counted as.
 pub(crate) type Take<'a> = &'a mut dyn FnMut(&Transaction, Option<Bucket>);
@@ -35,6 +42,20 @@ pub(crate) struct Changed {
     /// Parts that have more.
     left: usize,
     next: usize,
+    held: Vec<Held>,
+    /// Those of them that are not open, packed, one after the other.
+    packed: Out,
+}
+
+/// A record that was taken.
+#[derive(Debug)]
+struct Held {
+    record: Arc<Transaction>,
+    cold: Option<Bucket>,
+    /// Where it stands, with what is noted of it, if it is not packed.
+    place: Option<(usize, Meta)>,
+    /// The end of it among what is packed.
+    end: usize,
 }
 
 /// How far a part was gone through: first what is packed, then what is not, which is packed then.
@@ -54,6 +75,8 @@ impl Hot {
             parts: vec![At::default(); self.parts.len()],
             left: self.parts.len(),
             next: 0,
+            held: Vec::with_capacity(TAKEN),
+            packed: Out::default(),
         }
     }
 
@@ -63,17 +86,44 @@ impl Hot {
         // Another part each time: whoever waits for this one gets it.
         changed.next = number.wrapping_add(1) & self.parts.len().saturating_sub(1);
         let at = changed.parts.get_mut(number).filter(|at| !at.is_done);
-        if let (Some(at), Some(part)) = (at, self.parts.get(number)) {
-            let mut part = part.lock();
-            let spot_of = |key| self.hash.of_key(key);
-            let dirty = epoch_code(changed.epoch);
-            if !part.take_changed(at, dirty, &self.interned, spot_of, take) {
-                at.is_done = true;
-                changed.left = changed.left.saturating_sub(1);
-            }
-            let bytes = part.bytes();
-            self.tell(&mut part.told, bytes);
+        let (Some(at), Some(part)) = (at, self.parts.get(number)) else {
+            return changed.left > 0;
+        };
+        let spot_of = |key| self.hash.of_key(key);
+        let dirty = epoch_code(changed.epoch);
+        if !part
+            .lock()
+            .hold(at, dirty, &self.interned, spot_of, &mut changed.held)
+        {
+            at.is_done = true;
+            changed.left = changed.left.saturating_sub(1);
         }
+        for held in &mut changed.held {
+            take(&held.record, held.cold);
+            if let Some((_, meta)) = held.place
+                && !held.record.is_open()
+            {
+                let meta = meta.byte();
+                pack(&held.record, meta, &self.interned, &mut changed.packed);
+            }
+            held.end = changed.packed.as_slice().len();
+        }
+        if !changed.packed.as_slice().is_empty() {
+            let mut part = part.lock();
+            let mut begin = 0;
+            for held in &changed.held {
+                let packed = changed
+                    .packed
+                    .as_slice()
+                    .get(begin..held.end)
+                    .unwrap_or_default();
+                part.put_packed(held, packed, spot_of);
+                begin = held.end;
+            }
+            self.tell_of(&mut part);
+        }
+        changed.held.clear();
+        changed.packed.clear();
         changed.left > 0
     }
 
@@ -101,12 +151,11 @@ impl Hot {
     /// Notes that what changed up to the end of the period `epoch` is safe in the cold store.
     pub(crate) fn clean(&self, epoch: u32) {
         for part in &self.parts {
-            let mut goes_on = true;
+            let (mut goes_on, mut loose) = (true, 0);
             while goes_on {
                 let mut part = part.lock();
-                goes_on = part.clean(epoch_code(epoch));
-                let bytes = part.bytes();
-                self.tell(&mut part.told, bytes);
+                goes_on = part.clean(epoch_code(epoch), &mut loose);
+                self.tell_of(&mut part);
             }
         }
     }
@@ -155,16 +204,15 @@ impl Meta {
 }
 
 impl Shard {
-    /// See [`Hot::take_changed`].
-    fn take_changed(
+    /// Marks some more of the changes as taken and holds them; whether there are more.
+    fn hold(
         &mut self,
         at: &mut At,
         dirty: u8,
         interned: &Interned,
         spot_of: impl Fn(Key) -> Spot,
-        take: Take<'_>,
+        held: &mut Vec<Held>,
     ) -> bool {
-        let mut left = TAKEN;
         while !at.is_packed_done {
             let number = self
                 .changed_in(dirty)
@@ -174,13 +222,13 @@ impl Shard {
                 break;
             };
             at.packed = at.packed.saturating_add(1);
-            left =
-                left.saturating_sub(usize::from(self.take_packed(number, dirty, interned, take)));
-            if left == 0 {
+            held.extend(self.take_packed(number, dirty, interned));
+            if held.len() >= TAKEN {
                 return true;
             }
         }
         let (mut places, mut found) = ([0; TAKEN], 0);
+        let left = TAKEN.saturating_sub(held.len());
         let end = at.loose.saturating_add(LOOKS).min(self.loose.len());
         while found < left && at.loose < end {
             let loose = self.loose.get(at.loose).and_then(Option::as_ref);
@@ -192,24 +240,23 @@ impl Shard {
             at.loose = at.loose.saturating_add(1);
         }
         let places = places.get(..found).unwrap_or_default();
-        self.ask_for(places, &spot_of);
-        for place in places {
-            self.take_loose(*place, interned, &spot_of, take);
-        }
+        self.ask_for(places, spot_of);
+        held.extend(places.iter().filter_map(|place| self.take_loose(*place)));
         at.loose < self.loose.len()
     }
 
-    /// Whether there was a record of the period.
-    fn take_packed(&mut self, number: u64, dirty: u8, interned: &Interned, take: Take<'_>) -> bool {
-        let first = self.slab.first_of(Id(number));
-        let meta = first.map(Meta::from_byte);
-        let Some(meta) = meta.filter(|meta| meta.is_to_take(dirty)) else {
-            return false;
-        };
+    /// The packed record of a number, if it is of the period.
+    fn take_packed(&mut self, number: u64, dirty: u8, interned: &Interned) -> Option<Held> {
+        let meta = self.slab.first_of(Id(number)).map(Meta::from_byte);
+        let meta = meta.filter(|meta| meta.is_to_take(dirty))?;
         let record = unpack(self.slab.get(Id(number)), interned);
-        take(&record, meta.cold);
         *self.slab.first(Id(number)) = meta.taken_as(Bucket::of(&record)).byte();
-        true
+        Some(Held {
+            record,
+            cold: meta.cold,
+            place: None,
+            end: 0,
+        })
     }
 
     /// Asks for all that is needed of these records: so the processor waits for memory once for all of them, and not for each on its own.
@@ -223,30 +270,37 @@ impl Shard {
         }
     }
 
-    /// Takes a record that is not packed, and packs it unless it is open.
-    fn take_loose(
-        &mut self,
-        place: usize,
-        interned: &Interned,
-        spot_of: impl Fn(Key) -> Spot,
-        take: Take<'_>,
-    ) {
-        let Some(loose) = self.loose.get_mut(place).and_then(Option::as_mut) else {
+    /// A record that is not packed.
+    fn take_loose(&mut self, place: usize) -> Option<Held> {
+        let loose = self.loose.get_mut(place).and_then(Option::as_mut)?;
+        let cold = loose.meta.cold;
+        loose.meta = loose.meta.taken_as(loose.bucket);
+        Some(Held {
+            record: loose.record.clone(),
+            cold,
+            place: Some((place, loose.meta)),
+            end: 0,
+        })
+    }
+
+    /// Puts what is packed in the place of the record, unless that has changed since it was taken.
+    fn put_packed(&mut self, held: &Held, packed: &[u8], spot_of: impl Fn(Key) -> Spot) {
+        let Some((place, meta)) = held.place.filter(|_| !packed.is_empty()) else {
             return;
         };
-        take(&loose.record, loose.meta.cold);
-        loose.meta = loose.meta.taken_as(loose.bucket);
-        if !loose.record.is_open() {
-            let (record, meta) = (loose.record.clone(), loose.meta);
+        let loose = self.loose.get(place).and_then(Option::as_ref);
+        if loose.is_some_and(|loose| Arc::ptr_eq(&loose.record, &held.record)) {
             let old = place as u64 | LOOSE;
             self.release(old);
-            let number = self.pack(&record, meta, interned);
-            self.renumber(spot_of(record.key), record.key, old, number);
+            let number = self.insert(packed, meta);
+            let key = held.record.key;
+            self.renumber(spot_of(key), key, old, number);
         }
     }
 
-    /// Calls clean what has the code of a period; whether there may be more.
-    fn clean(&mut self, dirty: u8) -> bool {
+    /// Calls clean some of what has the code of a period: first what is packed, then what is not, from the place `from` on; whether there may be
+    /// more.
+    fn clean(&mut self, dirty: u8, from: &mut usize) -> bool {
         let mut changed = self
             .changed_in(dirty)
             .map(std::mem::take)
@@ -264,10 +318,13 @@ impl Shard {
                 .for_each(|of| *of = std::mem::take(&mut changed));
             return true;
         }
-        for loose in self.loose.iter_mut().flatten() {
-            if loose.meta.dirty == dirty {
-                loose.meta = loose.meta.clean();
-            }
+        let rest = self.loose.iter_mut().skip(*from).take(LOOKS).flatten();
+        for loose in rest.filter(|loose| loose.meta.dirty == dirty) {
+            loose.meta = loose.meta.clean();
+        }
+        *from = from.saturating_add(LOOKS);
+        if *from < self.loose.len() {
+            return true;
         }
         self.late = Vec::new();
         false

@@ -425,6 +425,13 @@ impl Shard {
         number
     }
 
+    /// Puts in what is packed.
+    pub(super) fn insert(&mut self, packed: &[u8], meta: Meta) -> u64 {
+        let number = self.slab.insert(packed).0;
+        self.note_change(number, meta);
+        number
+    }
+
     fn note_change(&mut self, number: u64, meta: Meta) {
         if let Some(changed) = self.changed_in(meta.dirty) {
             changed.push(number);

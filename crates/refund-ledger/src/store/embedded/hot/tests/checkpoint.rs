@@ -78,3 +78,32 @@ impl Hot {
         self.dirty_keys().contains(&key)
     }
 }
+
+/// Records are written while their part is not locked: what changes meanwhile stays, and is the next checkpoint's.
+#[test]
+fn what_changes_while_it_is_written_stays() {
+    let hot = Hot::new(1 << 20, None);
+    let mut record = purchase(1, 1000);
+    record.books = Books::default();
+    hot.commit(&Arc::new(record.clone()), 1, Judged::default(), true);
+    let mut next = record.clone();
+    next.version += 1;
+    next.moved += 1;
+    let mut changed = hot.changed(1);
+    let mut taken = Vec::new();
+    let mut take = |record: &Transaction, _: Option<Bucket>| {
+        taken.push(record.version);
+        hot.commit(&Arc::new(next.clone()), 2, Judged::default(), false);
+    };
+    while hot.take_changed(&mut changed, &mut take) {}
+    assert_eq!(taken, [record.version]);
+    assert!(hot.late().is_empty(), "the checkpoint has it");
+    hot.clean(1);
+    assert_eq!(*hot.get(record.key).unwrap(), next);
+    assert!(hot.entry(record.key).unwrap().is_dirty);
+    let mut changed = hot.changed(2);
+    let mut taken = Vec::new();
+    let mut take = |record: &Transaction, _: Option<Bucket>| taken.push(record.version);
+    while hot.take_changed(&mut changed, &mut take) {}
+    assert_eq!(taken, [next.version]);
+}
