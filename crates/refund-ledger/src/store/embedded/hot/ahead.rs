@@ -36,7 +36,7 @@ pub(crate) struct Judged {
     pub(super) near: Near,
 }
 
-/// See [`Found`]; 0 for what is not known.
+/// See [`Judged`]; 0 for what is not known.
 #[derive(Copy, Clone, Default, Debug)]
 pub(super) struct Near {
     /// In the table.
