@@ -83,39 +83,51 @@ impl Asker {
 impl Core {
     /// A frame came from a terminal, without its header. `listener` counts as in the configuration.
     pub fn terminal_frame(&mut self, connection: u64, listener: usize, frame: &[u8], now: u64) {
-        self.frames::<1>(listener, &[(connection, frame)], now);
+        self.now = now;
+        // In its place: what is made elsewhere is copied.
+        let mut message = Message::unread(self.config.listeners[listener].spec);
+        let messages = std::slice::from_mut(&mut message);
+        self.frames(listener, &[(connection, frame)], messages, &mut [None]);
     }
 
     /// Frames came together, each over its connection, in this order: as [`Core::terminal_frame`] for each, for less.
     pub fn terminal_frames(&mut self, listener: usize, frames: &[(u64, &[u8])], now: u64) {
+        let spec = self.config.listeners[listener].spec;
         for frames in frames.chunks(REQUESTS_AHEAD) {
-            match frames {
-                [_] => self.frames::<1>(listener, frames, now),
-                _ => self.frames::<REQUESTS_AHEAD>(listener, frames, now),
+            if let [(connection, frame)] = frames {
+                self.terminal_frame(*connection, listener, frame, now);
+                continue;
             }
+            self.now = now;
+            let mut messages: [_; REQUESTS_AHEAD] = std::array::from_fn(|_| Message::unread(spec));
+            let mut understood = [const { None }; REQUESTS_AHEAD];
+            self.frames(listener, frames, &mut messages, &mut understood);
         }
     }
 
-    /// `N` frames at most: all are read, what they need is asked for, then one after the other is dealt with.
-    fn frames<const N: usize>(&mut self, listener: usize, frames: &[(u64, &[u8])], now: u64) {
-        self.now = now;
-        let spec = self.config.listeners[listener].spec;
-        let mut messages: [Message<'_>; N] = std::array::from_fn(|_| Message::unread(spec));
-        let mut understood = [const { None }; N];
+    /// All are read, to as many places; what they need is asked for; then one after the other is dealt with.
+    #[inline]
+    fn frames<'a>(
+        &mut self,
+        listener: usize,
+        frames: &[(u64, &'a [u8])],
+        messages: &mut [Message<'a>],
+        understood: &mut [Option<Result<Box<Asking>, Odd>>],
+    ) {
         for ((_, frame), (message, understood)) in
-            frames.iter().zip(messages.iter_mut().zip(&mut understood))
+            frames.iter().zip(messages.iter_mut().zip(&mut *understood))
         {
             if message.read(frame).is_ok() {
                 *understood = Some(self.understand(listener, message));
             }
         }
-        if N > 1 {
+        if frames.len() > 1 {
             self.ask_ahead_of_requests(understood.iter().flatten().flatten());
         }
         for ((connection, frame), (message, understood)) in
             frames.iter().zip(messages.iter().zip(understood))
         {
-            match understood {
+            match understood.take() {
                 Some(Ok(asking)) => self.request(*connection, listener, message, asking),
                 Some(Err(odd)) => self.answer_odd(*connection, listener, message, &odd),
                 None => self.cannot_be_read(*connection, listener, frame),
