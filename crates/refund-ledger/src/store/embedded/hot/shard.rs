@@ -446,11 +446,13 @@ impl Shard {
     /// made has not come upon is noted for it.
     #[inline]
     pub(super) fn is_first(&mut self, key: Key, meta: Meta, epoch: u32) -> bool {
-        let first = meta.dirty != epoch_code(epoch);
-        if first && !meta.taken && meta.dirty == epoch_code(epoch.wrapping_sub(1)) {
+        if meta.dirty == epoch_code(epoch) {
+            return false;
+        }
+        if !meta.taken && meta.dirty == epoch_code(epoch.wrapping_sub(1)) {
             self.late.push(key);
         }
-        first
+        true
     }
 
     /// Whether records that move may stay as they are.

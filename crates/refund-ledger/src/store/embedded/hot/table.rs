@@ -51,18 +51,21 @@ impl Table {
     /// The numbers of a hash, and where they stand until one is inserted or removed.
     #[inline]
     pub(super) fn find_at(&self, hash: u32) -> impl Iterator<Item = (usize, u64)> {
-        let begin = self.place(hash);
-        let slots = self.slots.get(begin..).unwrap_or_default();
+        let mut at = self.place(hash);
         let first = u64::from(hash) << NUMBER_BITS;
         // No entry of the hash is so high, and every empty place is.
         let end = first | NUMBER_MAX;
-        let mut upto = slots
-            .iter()
-            .enumerate()
-            .take_while(move |(_, entry)| **entry < end);
         std::iter::from_fn(move || {
-            let (at, same) = upto.find(|(_, entry)| **entry >= first)?;
-            Some((begin + at, same & NUMBER_MAX))
+            loop {
+                let entry = self.slots.get(at).copied().unwrap_or(EMPTY);
+                if entry >= end {
+                    return None;
+                }
+                at += 1;
+                if entry >= first {
+                    return Some((at - 1, entry & NUMBER_MAX));
+                }
+            }
         })
     }
 
