@@ -90,11 +90,13 @@ pub struct SafConfig {
     pub in_flight_max: usize,
 }
 
-/// Bounds; beyond them a request is answered `system`.
+/// Bounds; beyond them, but for `in_hand_max`, a request is answered `system`.
 #[derive(Copy, Clone, Debug)]
 pub struct Limits {
     /// Requests that wait for the ledger, in all.
     pub waiting_max: usize,
+    /// Changes that the ledger has not answered, beyond which no more requests are asked for: [`crate::Core::has_enough`].
+    pub in_hand_max: usize,
     /// How long a request may wait, before it is read and for the ledger; microseconds. One that comes when the oldest change is
     /// under way for longer is not taken, nor one that needs a record from disk when the oldest read is.
     pub wait_max: u64,
@@ -106,6 +108,7 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             waiting_max: 65_536,
+            in_hand_max: 4_096,
             wait_max: 1_000_000,
             in_flight_max: 100_000,
         }

@@ -48,6 +48,8 @@ pub(crate) struct Moment {
     pub(crate) clock: u64,
     /// How long a request may wait, microseconds.
     pub(crate) wait_max: u64,
+    /// No more requests are to be read for now.
+    pub(crate) enough: bool,
 }
 
 /// Why a connection ended.
@@ -78,6 +80,10 @@ pub(crate) struct Connection {
     heard: Duration,
     /// There is more to read than was read.
     behind: Option<Behind>,
+    /// Not read, since there is enough to do, from this time of the node's clock on, microseconds.
+    held_since: Option<u64>,
+    /// To be called when there is room.
+    is_held: bool,
     /// Since when a frame is not whole.
     frame_began: Option<Duration>,
     /// The socket is full.
@@ -111,6 +117,8 @@ impl Connection {
             noted: false,
             heard: now,
             behind: None,
+            held_since: None,
+            is_held: false,
             frame_began: None,
             stuck: None,
             end: None,
@@ -127,6 +135,7 @@ impl Connection {
             running,
             clock,
             wait_max,
+            enough,
         }: Moment,
         input: &mut Input,
         spare: &mut Spare,
@@ -145,6 +154,16 @@ impl Connection {
         if self.stuck.is_some() && self.answers_first {
             return Poll::Pending;
         }
+        let behind = self.behind.as_mut();
+        // What is refused anyway makes room where it waits, and costs the ledger nothing.
+        let late = behind.is_some_and(|behind| behind.waited(clock, wait_max) > wait_max);
+        if self.answers_first && enough && !late {
+            self.held_since.get_or_insert(clock);
+            self.is_held = true;
+            return Poll::Pending;
+        }
+        let unread_since = self.held_since.take().unwrap_or(clock);
+        let held = clock.saturating_sub(unread_since);
         let mut reads = 0;
         loop {
             let mut buffer = ReadBuf::new(input.room(&self.frames));
@@ -161,6 +180,7 @@ impl Connection {
             let (frames, outbox) = (&mut self.frames, &mut self.outbox);
             let behind = self.behind.as_mut();
             let waited = behind.map_or(0, |behind| behind.waited(clock, wait_max));
+            let waited = waited.max(held);
             let deliver = &mut |incoming: Incoming<'_>| deliver(outbox, incoming, waited);
             let taken = frames.take(input, bytes, deliver);
             self.frame_began = match taken {
@@ -176,7 +196,7 @@ impl Connection {
                 self.behind = None;
                 continue;
             }
-            self.falls_behind(bytes, clock);
+            self.falls_behind(bytes, unread_since, clock);
             reads += 1;
             if self.answers_first || reads == ANSWER_READS_MAX {
                 // There is more, after the others.
@@ -186,14 +206,25 @@ impl Connection {
         }
     }
 
-    /// A read has brought as much as one may: more waits.
-    fn falls_behind(&mut self, bytes: usize, clock: u64) {
+    /// Whether it waits for [`resume`](Connection::resume).
+    pub(crate) fn is_held(&self) -> bool {
+        self.is_held
+    }
+
+    /// There is room for more requests.
+    pub(crate) fn resume(&mut self) {
+        self.is_held = false;
+        self.wake();
+    }
+
+    /// A read has brought as much as one may: more waits. Nothing was read from `unread_since` to `clock`.
+    fn falls_behind(&mut self, bytes: usize, unread_since: u64, clock: u64) {
         let counted = self.behind.as_mut();
         if counted.is_some_and(|behind| behind.read(bytes as u64)) {
             return;
         }
         let unread = rustix::io::ioctl_fionread(&self.stream).unwrap_or(0);
-        self.behind = Behind::new(self.behind, unread, clock);
+        self.behind = Behind::new(self.behind, unread, unread_since, clock);
     }
 
     /// Adds a message to what is to be written; whether that is to be noted. `tpdu`: of the message that it answers.
@@ -269,6 +300,10 @@ impl Connection {
                 return;
             }
         }
+        if self.held_since.is_some() {
+            // Nobody listens to it.
+            return;
+        }
         let silent = idle.map(|idle| self.heard + idle);
         let frame = self.frame_began.map(|began| began + limited(FRAME_TIMEOUT));
         if silent.into_iter().chain(frame).any(|end| now > end) {
@@ -291,5 +326,141 @@ impl Connection {
         if let Some(waker) = &self.waker {
             waker.wake_by_ref();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const WAIT_MAX: u64 = 1_000_000;
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// A connection with its peer, and what it has heard: how long each delivery had waited.
+    struct Pair {
+        connection: Connection,
+        peer: TcpStream,
+        input: Input,
+        spare: Spare,
+        heard: Vec<u64>,
+    }
+
+    impl Pair {
+        async fn new(answers_first: bool) -> Pair {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let peer = TcpStream::connect(listener.local_addr().unwrap()).await;
+            let (stream, _) = listener.accept().await.unwrap();
+            let framing = Framing::LEN2;
+            let rules = Rules {
+                framing,
+                max_frame: 4096,
+                idle_timeout: Some(Duration::from_secs(5)),
+                answers_first,
+            };
+            Pair {
+                connection: Connection::new(stream, rules, Outbox::new(framing), Duration::ZERO),
+                peer: peer.unwrap(),
+                input: Input::default(),
+                spare: Spare::default(),
+                heard: Vec::new(),
+            }
+        }
+
+        async fn sends(&mut self, messages: usize) {
+            let message = [&[1, 0][..], &[b'0'; 256]].concat();
+            let all = message.repeat(messages);
+            timeout(PATIENCE, self.peer.write_all(&all))
+                .await
+                .unwrap()
+                .unwrap();
+        }
+
+        fn poll(&mut self, context: &mut Context<'_>, clock: u64, enough: bool) -> Poll<End> {
+            let moment = Moment {
+                running: Duration::ZERO,
+                clock,
+                wait_max: WAIT_MAX,
+                enough,
+            };
+            let heard = &mut self.heard;
+            let mut deliver = |_: &mut Outbox, _: Incoming<'_>, waited| heard.push(waited);
+            self.connection.poll(
+                context,
+                moment,
+                &mut self.input,
+                &mut self.spare,
+                &mut deliver,
+            )
+        }
+
+        /// Polls until something was heard; how many deliveries there were.
+        async fn hears(&mut self, clock: u64, enough: bool) -> usize {
+            let before = self.heard.len();
+            let polling = std::future::poll_fn(|context| {
+                assert!(self.poll(context, clock, enough).is_pending(), "it ended");
+                match self.heard.len() > before {
+                    true => Poll::Ready(self.heard.len() - before),
+                    false => Poll::Pending,
+                }
+            });
+            timeout(PATIENCE, polling).await.expect("nothing was heard")
+        }
+
+        fn hears_nothing(&mut self, clock: u64) {
+            let before = self.heard.len();
+            let mut context = Context::from_waker(Waker::noop());
+            assert!(self.poll(&mut context, clock, true).is_pending());
+            assert_eq!(self.heard.len(), before);
+        }
+    }
+
+    #[tokio::test]
+    async fn where_there_is_enough_to_do_terminals_are_left_to_wait_and_issuers_are_heard() {
+        let mut terminal = Pair::new(true).await;
+        terminal.sends(1).await;
+        for clock in [1_000_000, 1_200_000] {
+            terminal.hears_nothing(clock);
+            assert!(terminal.connection.is_held());
+        }
+        // Nobody listened: it was not silent.
+        terminal.connection.check_time(Duration::from_secs(60));
+        terminal.connection.resume();
+        assert!(!terminal.connection.is_held());
+        terminal.hears(1_300_000, false).await;
+        assert_eq!(terminal.heard, [300_000]);
+        terminal.sends(1).await;
+        terminal.hears(1_400_000, false).await;
+        assert_eq!(terminal.heard, [300_000, 0]);
+        // Now it is.
+        terminal.connection.check_time(Duration::from_secs(60));
+        let mut context = Context::from_waker(Waker::noop());
+        let polled = terminal.poll(&mut context, 1_500_000, false);
+        assert!(matches!(polled, Poll::Ready(End::Idle)), "{polled:?}");
+
+        let mut issuer = Pair::new(false).await;
+        issuer.sends(1).await;
+        issuer.hears(1_000_000, true).await;
+        assert!(!issuer.connection.is_held());
+    }
+
+    #[tokio::test]
+    async fn what_has_waited_for_too_long_is_read_all_the_same() {
+        let mut terminal = Pair::new(true).await;
+        // More than one read brings, and what a socket holds in any case.
+        terminal.sends(2 * READ_BYTES / 258).await;
+        let stream = &terminal.connection.stream;
+        while rustix::io::ioctl_fionread(stream).unwrap() <= READ_BYTES as u64 {
+            tokio::task::yield_now().await;
+        }
+        terminal.hears(1_000_000, false).await;
+        terminal.hears_nothing(1_000_000 + WAIT_MAX);
+        assert!(terminal.connection.is_held());
+        terminal.connection.resume();
+        terminal.hears(1_000_001 + WAIT_MAX, true).await;
+        assert!(terminal.heard.last() > Some(&WAIT_MAX));
     }
 }

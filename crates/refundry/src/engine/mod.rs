@@ -78,6 +78,8 @@ struct State {
     connections: Table<Box<Connection>>,
     /// Connections with something to write.
     noted: Vec<u64>,
+    /// Connections that are not read, since there is enough to do.
+    held: Vec<u64>,
     input: Input,
     spare: Spare,
     passes: Passes,
@@ -157,6 +159,7 @@ impl Engine {
                 core,
                 connections: Table::default(),
                 noted: Vec::new(),
+                held: Vec::new(),
                 input: Input::default(),
                 spare: Spare::default(),
                 passes: Passes::default(),
@@ -220,6 +223,9 @@ impl Engine {
         }
         state.core.flush();
         state.hand_out();
+        if !state.held.is_empty() && !state.core.has_enough(now) {
+            state.resume();
+        }
     }
 
     /// Registers a connection under a number of its own.
@@ -247,6 +253,7 @@ impl Engine {
             let State {
                 core,
                 connections,
+                held,
                 input,
                 spare,
                 passes,
@@ -259,10 +266,12 @@ impl Engine {
                 running: *running,
                 clock: now,
                 wait_max: core.wait_max(),
+                enough: core.has_enough(now),
             };
             let Some(connection) = connections.get_mut(number) else {
                 return Poll::Ready(End::Closed);
             };
+            let was_held = connection.is_held();
             let mut any = false;
             let mut deliver = |outbox: &mut Outbox, incoming: Incoming<'_>, waited: u64| {
                 if !any {
@@ -275,6 +284,9 @@ impl Engine {
                 deliver(core, outbox, incoming, now);
             };
             let polled = connection.poll(context, moment, input, spare, &mut deliver);
+            if connection.is_held() && !was_held {
+                held.push(number);
+            }
             let since = match any {
                 true => *input_since.get_or_insert(now),
                 false => now,
@@ -408,6 +420,15 @@ impl State {
         for number in noted.drain(..) {
             if let Some(connection) = connections.get_mut(number) {
                 connection.write(*running, spare);
+            }
+        }
+    }
+
+    /// Whoever was held is read again, in the order in which it was held.
+    fn resume(&mut self) {
+        for number in self.held.drain(..) {
+            if let Some(connection) = self.connections.get_mut(number) {
+                connection.resume();
             }
         }
     }

@@ -7,13 +7,17 @@ const PASSES_APART: u64 = 50_000;
 /// waits on the peer's side is not seen here.
 const STANDING_PART: u64 = 10;
 
+/// What has waited for no longer than so small a part of that shows that a connection has caught up.
+const CAUGHT_UP_PART: u64 = 20;
+
 /// Of a connection that brings more than is read of it: when came what is read now.
 ///
 /// What is there unread at some moment came before it, and what follows behind it came after; so the bytes that wait are counted
 /// once, and again when they have been read. In between they count as having come evenly.
 ///
-/// Once something has waited for too long, everything has until there is nothing more to read: else the peer's queue would stay
-/// as long as it is, and so would every wait.
+/// Once something has waited for too long, everything has until what is read has hardly waited: else the peer's queue would stay
+/// as long as it is, and so would every wait. Until there is nothing more to read would be too long: while nothing is taken, those
+/// behind this thread have nothing to do.
 #[derive(Copy, Clone, Debug)]
 pub(crate) struct Behind {
     /// Between these times came the bytes that are read now, microseconds of the clock.
@@ -30,14 +34,20 @@ pub(crate) struct Behind {
 }
 
 impl Behind {
-    /// So many bytes are there unread; `before` is what was read until now.
-    pub(crate) fn new(before: Option<Behind>, bytes: u64, now: u64) -> Option<Behind> {
+    /// So many bytes are there unread; `before` is what was read until now, or there was none, and nothing was read between
+    /// `unread_since` and `now`.
+    pub(crate) fn new(
+        before: Option<Behind>,
+        bytes: u64,
+        unread_since: u64,
+        now: u64,
+    ) -> Option<Behind> {
         (bytes > 0).then_some(Behind {
-            from: before.map_or(now, |before| before.to),
+            from: before.map_or(unread_since, |before| before.to),
             to: now,
             bytes,
             left: bytes,
-            since: before.map_or(now, |before| before.since),
+            since: before.map_or(unread_since, |before| before.since),
             late: before.is_some_and(|before| before.late),
         })
     }
@@ -48,7 +58,8 @@ impl Behind {
         let after = (self.to - self.from).saturating_mul(read) / self.bytes;
         let waited = now.saturating_sub(self.from + after);
         let stands = now.saturating_sub(self.since) > most && waited > most / STANDING_PART;
-        self.late |= waited > most || stands;
+        let caught_up = waited <= most / CAUGHT_UP_PART;
+        self.late = waited > most || stands || self.late && !caught_up;
         if self.late {
             waited.max(most.saturating_add(1))
         } else {
@@ -128,7 +139,7 @@ mod tests {
     #[test]
     fn what_is_read_of_a_queue_has_waited_as_long_as_it_has() {
         let (begin, most) = (1_000, 10_000_000);
-        let mut behind = Behind::new(None, begin, begin);
+        let mut behind = Behind::new(None, begin, begin, begin);
         let mut read = 0;
         for now in (begin..1_000_000).step_by(100) {
             let waited = behind.as_mut().unwrap().waited(now, most);
@@ -139,29 +150,50 @@ mod tests {
             }
             read += 50;
             if !behind.as_mut().unwrap().read(50) {
-                behind = Behind::new(behind, now - read, now);
+                behind = Behind::new(behind, now - read, now, now);
             }
         }
-        assert!(Behind::new(behind, 0, 2_000_000).is_none());
+        assert!(Behind::new(behind, 0, 2_000_000, 2_000_000).is_none());
     }
 
     #[test]
-    fn whoever_is_late_is_late_until_everything_is_read() {
+    fn whoever_is_late_is_late_until_it_has_caught_up() {
         let most = 1_000_000;
-        let mut behind = Behind::new(None, 100, 0).unwrap();
+        let mut behind = Behind::new(None, 100, 0, 0).unwrap();
         assert_eq!(behind.waited(most, most), most);
         assert_eq!(behind.waited(most + 1, most), most + 1);
         assert!(!behind.read(100));
-        let mut next = Behind::new(Some(behind), 100, most + 1).unwrap();
-        next.read(99);
-        assert!(next.waited(most + 2, most) > most);
-        assert!(Behind::new(Some(next), 0, most + 2).is_none());
-        // New bytes every 150 ms, and never none: the queue stands.
-        let mut behind = Behind::new(None, 10, 0).unwrap();
+        let mut next = Behind::new(Some(behind), 100, most + 100_000, most + 100_000).unwrap();
+        assert!(next.waited(most + 100_000, most) > most);
+        // The second half of it came within the last 55 ms, and then 45.
+        next.from = most;
+        next.read(50);
+        assert!(next.waited(most + 105_000, most) > most);
+        assert!(Behind::new(Some(next), 0, most + 105_000, most + 105_000).is_none());
+        next.read(10);
+        assert_eq!(next.waited(most + 105_000, most), 45_000);
+        next.read(10);
+        assert_eq!(next.waited(most + 155_000, most), 85_000);
+    }
+
+    /// What is there after a pause came evenly in it.
+    #[test]
+    fn what_nobody_read_for_a_while_has_waited_since_then() {
+        let mut behind = Behind::new(None, 100, 1_000_000, 1_400_000).unwrap();
+        assert_eq!(behind.waited(1_400_000, 1_000_000), 400_000);
+        behind.read(50);
+        assert_eq!(behind.waited(1_410_000, 1_000_000), 210_000);
+    }
+
+    /// New bytes every 150 ms, and never none.
+    #[test]
+    fn a_queue_that_stands_is_late_sooner() {
+        let most = 1_000_000;
+        let mut behind = Behind::new(None, 10, 0, 0).unwrap();
         for now in (150_000..=900_000).step_by(150_000) {
             assert_eq!(behind.waited(now, most), 150_000);
             assert!(!behind.read(10));
-            behind = Behind::new(Some(behind), 10, now).unwrap();
+            behind = Behind::new(Some(behind), 10, now, now).unwrap();
             behind.from = now;
         }
         assert_eq!(behind.waited(most, most), 100_000);

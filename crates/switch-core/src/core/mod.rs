@@ -272,6 +272,13 @@ impl Core {
         self.config.limits.wait_max
     }
 
+    /// Whether the ledger has as much to do as is good for everybody: requests are better left where they are until it has answered
+    /// some of it. Not where it hangs: then they are to hear that they are not taken.
+    pub fn has_enough(&self, now: u64) -> bool {
+        let limits = &self.config.limits;
+        self.committing.len() >= limits.in_hand_max && self.committing.age(now) <= limits.wait_max
+    }
+
     /// No new requests from now on: they are answered `system`. What is in flight goes on.
     pub fn drain(&mut self) {
         self.draining = true;

@@ -239,6 +239,36 @@ fn what_would_wait_for_too_long_is_refused() {
     });
 }
 
+/// A ledger with much to do: what has not been read is better left where it is, until the ledger hangs.
+#[test]
+fn enough_is_known_before_it_is_too_much() {
+    let setup = |config: &mut CoreConfig| {
+        config.limits.in_hand_max = 2;
+        config.limits.wait_max = SECOND;
+    };
+    story_with(setup, |w| {
+        w.hold();
+        let mut enough = Vec::new();
+        for _ in 0..3 {
+            let purchase = w.purchase(100);
+            w.send(&purchase);
+            enough.push(w.core.has_enough(w.now));
+        }
+        assert_eq!(enough, [false, true, true]);
+        w.pass(SECOND);
+        assert!(w.core.has_enough(w.now));
+        w.pass(1);
+        assert!(!w.core.has_enough(w.now), "whoever asks must be told");
+        w.release();
+        for _ in 0..3 {
+            let relayed = w.issuer_gets();
+            w.issuer_answers(&relayed, "00");
+            assert_eq!(w.answer().code(), "00");
+        }
+        assert!(!w.core.has_enough(w.now));
+    });
+}
+
 /// Nobody came to read it for a second: what it asks for is not begun any more, and what is on record is answered.
 #[test]
 fn what_has_waited_for_too_long_is_refused() {
