@@ -124,7 +124,7 @@ pub trait DiskFile: Send + Sync + 'static {
 /// A [`Disk`] of whatever kind, for whoever needs no locks of it.
 pub(crate) trait AnyDisk: Send + Sync {
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
-    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
+    fn open(&self, path: &Path, writable: bool) -> io::Result<Box<dyn DiskFile>>;
     fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
     fn remove(&self, path: &Path) -> io::Result<()>;
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
@@ -135,8 +135,8 @@ impl<D: Disk> AnyDisk for D {
         Ok(Box::new(Disk::create(self, path)?))
     }
 
-    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(Disk::open(self, path, true)?))
+    fn open(&self, path: &Path, writable: bool) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(Disk::open(self, path, writable)?))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
@@ -153,9 +153,10 @@ impl<D: Disk> AnyDisk for D {
 }
 
 /// Bytes that a file gives back at a time: where what is free is told to the disk at once (`discard`), 100 MB hold up everything else for some 50 ms.
-const GIVEN_BACK: u64 = 1 << 20;
+pub(crate) const GIVEN_BACK: u64 = 1 << 20;
 
-/// Makes a file that has no name any more empty, little by little. What goes wrong is no loss: it is empty once it is closed.
+/// Cuts a file that has no name any more, little by little, to at most [`GIVEN_BACK`] bytes. What goes wrong is no loss: all of it is given
+/// back once the file is closed.
 pub(crate) fn give_back(file: &mut dyn DiskFile) {
     let mut len = file.len().unwrap_or(0);
     while len > GIVEN_BACK {

@@ -239,14 +239,17 @@ impl Runs {
         noted: Option<(u64, u32)>,
     ) -> Result<Arc<Segment>, ColdError> {
         let path = path_of(&self.dir, number);
-        let file = self.disk.open(&path).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => ColdError::Damaged {
-                file: path.clone(),
-                offset: 0,
-                what: "the file is missing",
-            },
-            _ => failed(error),
-        })?;
+        let file = self
+            .disk
+            .open(&path, false)
+            .map_err(|error| match error.kind() {
+                std::io::ErrorKind::NotFound => ColdError::Damaged {
+                    file: path.clone(),
+                    offset: 0,
+                    what: "the file is missing",
+                },
+                _ => failed(error),
+            })?;
         let named = Named { file, path, number };
         Segment::open(named, noted).map(Arc::new)
     }
@@ -400,16 +403,20 @@ impl Runs {
 
     /// Removes the files of `runs`, which no manifest names any more.
     pub(crate) fn remove(&self, runs: Vec<Arc<Run>>) -> Result<(), ColdError> {
-        let segments = || runs.iter().flat_map(|run| &run.segments);
-        segments()
-            .try_for_each(|segment| self.disk.remove(segment.path()))
-            .map_err(failed)?;
-        // What is still read stays until it is not.
-        let runs = runs.into_iter().filter_map(Arc::into_inner);
-        let segments = runs
-            .flat_map(|run| run.segments)
-            .filter_map(Arc::into_inner);
-        segments.for_each(|mut segment| give_back(&mut *segment.from.file));
+        let mut nameless = Vec::new();
+        for segment in runs.iter().flat_map(|run| &run.segments) {
+            // It can be opened to be cut as long as it has a name. Where it cannot, it goes in one piece.
+            let file = self.disk.open(segment.path(), true).ok();
+            self.disk.remove(segment.path()).map_err(failed)?;
+            nameless.push((segment.clone(), file));
+        }
+        drop(runs);
+        for (segment, file) in nameless {
+            // What is still read stays until it is not.
+            if let (Some(_), Some(mut file)) = (Arc::into_inner(segment), file) {
+                give_back(&mut *file);
+            }
+        }
         Ok(())
     }
 

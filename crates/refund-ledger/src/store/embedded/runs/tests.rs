@@ -8,7 +8,7 @@ use fastrand::Rng;
 
 use super::layout::{ENTRY_BYTES, INDEX, encode_entry, entry};
 use super::*;
-use crate::store::embedded::disk::{Disk, DiskFile, SimulatedDisk};
+use crate::store::embedded::disk::{Disk, DiskFile, GIVEN_BACK, SimulatedDisk};
 
 const DIR: &str = "cold/runs";
 
@@ -464,12 +464,10 @@ fn everything_in_a_large_file_is_found() {
 /// Files give back what they take little by little when they are removed, but not while somebody reads them.
 #[test]
 fn what_is_still_read_stays_until_it_is_not() {
-    let disk = disk();
     let sizes = Sizes {
         merged_runs: 2,
         ..Sizes::default()
     };
-    let runs = open(&disk, None, sizes).unwrap();
     let record = vec![7; 4000];
     let entry = |key: u128| Entry {
         key,
@@ -477,17 +475,32 @@ fn what_is_still_read_stays_until_it_is_not() {
         date: 1,
         record: Some(&record),
     };
-    for first in 0..2 {
-        let entries: Vec<_> = (0..800).map(|at| entry(2 * at + first)).collect();
-        write(&runs, &entries, 800 * (1 + first as u64));
+    for is_read in [true, false] {
+        let disk = disk();
+        let runs = open(&disk, None, sizes).unwrap();
+        for first in 0..2 {
+            let entries: Vec<_> = (0..800).map(|at| entry(2 * at + first)).collect();
+            write(&runs, &entries, 800 * (1 + first as u64));
+        }
+        let names = Disk::list(&disk, Path::new(DIR)).unwrap();
+        let files: Vec<_> = names
+            .iter()
+            .map(|name| Disk::open(&disk, &Path::new(DIR).join(name), false).unwrap())
+            .collect();
+        let reader = is_read.then(|| runs.from(0).unwrap());
+        merge(&runs, runs.merge_due().unwrap().unwrap(), 100);
+        let left: Vec<u64> = files.iter().map(|file| file.len().unwrap()).collect();
+        assert_eq!(left.len(), 2);
+        let are_cut = left.iter().all(|len| *len <= GIVEN_BACK);
+        assert_eq!(are_cut, !is_read, "{left:?}");
+        let mut read = 0;
+        let mut count = |entry: Entry<'_>, _: &[u8]| {
+            read += usize::from(entry.record == Some(&record));
+            Ok(())
+        };
+        if let Some(mut reader) = reader {
+            while reader.next(&mut count).unwrap() {}
+            assert_eq!(read, 1600);
+        }
     }
-    let mut reader = runs.from(0).unwrap();
-    merge(&runs, runs.merge_due().unwrap().unwrap(), 100);
-    let mut read = 0;
-    let mut count = |entry: Entry<'_>, _: &[u8]| {
-        read += usize::from(entry.record == Some(&record));
-        Ok(())
-    };
-    while reader.next(&mut count).unwrap() {}
-    assert_eq!(read, 1600);
 }
