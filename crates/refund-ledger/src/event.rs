@@ -168,6 +168,15 @@ impl Event {
 }
 
 impl Change {
+    /// The answer that it gives to a transaction.
+    pub(crate) fn answer(&self) -> Option<&Answer> {
+        match self {
+            Change::Create(made) => made.answer.as_ref(),
+            Change::Update { patch, .. } => patch.answer.as_ref(),
+            Change::CreateAdvice(_) | Change::UpdateAdvice { .. } | Change::Number { .. } => None,
+        }
+    }
+
     /// The DE 7 (MMDDhhmmss) and DE 11 that it puts to use, and toward which link; `next` are the records as it leaves them. None where it sends nothing new.
     pub fn sent(&self, next: &Working) -> Option<(Name, WireTime, Stan)> {
         let issuer = match self {

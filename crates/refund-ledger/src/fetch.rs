@@ -11,14 +11,17 @@
 /// Bytes that memory comes in.
 pub(crate) const LINE: usize = 64;
 
-/// Asks for all of a value, which is read or written soon. Reads nothing: it costs an instruction for each 64 bytes, and asks for
+/// Asks for all of a value, which is read or written soon. Reads nothing: it costs an instruction for each 64 bytes and one more, and asks for
 /// what is at hand already in vain.
 #[inline]
 pub fn fetch<T: ?Sized>(value: &T) {
     let begin = std::ptr::from_ref(value).cast::<u8>();
-    for offset in (0..size_of_val(value)).step_by(LINE) {
+    let bytes = size_of_val(value);
+    for offset in (0..bytes).step_by(LINE) {
         fetch_line(begin.wrapping_add(offset));
     }
+    // What does not begin where a line does ends in one more.
+    fetch_line(begin.wrapping_add(bytes.saturating_sub(1)));
 }
 
 /// Asks for the memory at an address, whatever is there.

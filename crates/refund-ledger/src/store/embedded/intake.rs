@@ -173,6 +173,10 @@ impl Round {
         }
         for item in next.iter().rev() {
             self.coming.extend(item.event.transactions());
+            let answers = item.event.changes.iter().filter_map(Change::answer);
+            answers
+                .filter_map(|answer| answer.extra.as_deref())
+                .for_each(fetch);
         }
         shared.hot.ahead_of_judgement(&self.coming);
         next.len()

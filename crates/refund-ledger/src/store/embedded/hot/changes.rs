@@ -98,6 +98,14 @@ impl Hot {
             at.is_done = true;
             changed.left = changed.left.saturating_sub(1);
         }
+        // What an answer carried stands elsewhere, and where is known only now that the records are at hand.
+        let answers = changed
+            .held
+            .iter()
+            .filter_map(|held| held.record.answer.as_ref());
+        answers
+            .filter_map(|answer| answer.extra.as_deref())
+            .for_each(fetch);
         for held in &mut changed.held {
             take(&held.record, held.cold);
             if let Some((_, meta)) = held.place
