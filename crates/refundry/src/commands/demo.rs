@@ -9,6 +9,7 @@ mod play;
 mod script;
 mod stage;
 mod table;
+mod till;
 mod words;
 
 use std::path::Path;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use iso8583_codec::mask;
 use refund_ledger::Reason;
@@ -12,7 +13,8 @@ use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
 use super::script::{Deed, Script, Step};
-use super::stage::{PATIENCE, Record, Stage, within};
+use super::stage::{BUSY, PATIENCE, Record, Stage, within};
+use super::till::Exchange;
 use super::words::words;
 use crate::Failure;
 
@@ -183,41 +185,42 @@ impl<'s> Player<'s> {
         messages: &[Message],
         outcome: &mut Outcome,
     ) -> Result<Option<Vec<u8>>, Failure> {
-        let mut answers = self.send(messages).await?;
+        let is_scripted = step
+            .expect
+            .iter()
+            .any(|code| code.as_bytes() == iso87_code(Reason::System));
+        let patience = if is_scripted { Duration::ZERO } else { BUSY };
+        let mut answers = self.send(messages, patience).await?;
         // In the order in which the script names the codes: which connection was the faster one is chance.
-        answers.sort_by_key(|(message, reply)| {
-            let code = reply.as_ref().map(Reply::code);
+        answers.sort_by_key(|exchange| {
+            let code = exchange.reply.as_ref().map(Reply::code);
             let place = step
                 .expect
                 .iter()
                 .position(|expected| Some(expected.as_str()) == code);
             (
                 place.unwrap_or(usize::MAX),
-                message.get(11).map(str::to_owned),
+                exchange.message.get(11).map(str::to_owned),
             )
         });
         let records = self.stage.records().await?;
-        for ((message, reply), expected) in answers.iter().zip(&step.expect) {
-            let line = self.judge(
-                step,
-                expected,
-                (message, reply.as_ref()),
-                &records,
-                &mut outcome.faults,
-            );
+        for (exchange, expected) in answers.iter().zip(&step.expect) {
+            let line = self.judge(step, expected, exchange, &records, &mut outcome.faults);
             outcome.lines.push(line);
         }
         Ok(answers
             .into_iter()
             .next()
-            .and_then(|(_, reply)| reply)
+            .and_then(|exchange| exchange.reply)
             .map(|reply| reply.frame().to_vec()))
     }
 
+    /// Sends the messages at the same moment, with this patience where the switch is busy.
     async fn send(
         &mut self,
         messages: &[Message],
-    ) -> Result<Vec<(Message, Option<Reply>)>, Failure> {
+        patience: Duration,
+    ) -> Result<Vec<Exchange>, Failure> {
         let start = Arc::new(Barrier::new(messages.len()));
         let mut requests = JoinSet::new();
         for (number, message) in messages.iter().enumerate() {
@@ -228,12 +231,12 @@ impl<'s> Player<'s> {
             );
             requests.spawn(async move {
                 start.wait().await;
-                let reply = terminal.request(&message).await;
-                (message, reply)
+                Exchange::begin(&terminal, message, patience).await
             });
         }
-        self.sent += messages.len();
-        Ok(requests.join_all().await)
+        let exchanges = requests.join_all().await;
+        self.sent += exchanges.iter().map(|each| each.times).sum::<usize>();
+        Ok(exchanges)
     }
 
     /// Compares one answer with what the script expects, and puts it into words.
@@ -241,7 +244,11 @@ impl<'s> Player<'s> {
         &self,
         step: &Step,
         expected: &str,
-        (message, reply): (&Message, Option<&Reply>),
+        Exchange {
+            message,
+            reply,
+            times,
+        }: &Exchange,
         records: &[Record],
         faults: &mut Vec<String>,
     ) -> Line {
@@ -285,10 +292,14 @@ impl<'s> Player<'s> {
                 faults.push("expected the same answer, byte for byte".to_owned());
             }
         }
+        let answer = match times {
+            1 => format!("{code} {meaning}"),
+            times => format!("{code} {meaning}, asked {times} times"),
+        };
         Line {
             amount,
             messages,
-            answer: format!("{code} {meaning}"),
+            answer,
         }
     }
 

@@ -23,10 +23,13 @@ use crate::metrics::Metrics;
 const CONFIGURATION: &str = include_str!("../../../../../fixtures/demo/switch.toml");
 
 /// How long is waited for what the script says must come.
-pub(super) const PATIENCE: Duration = Duration::from_secs(3);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a till goes on asking where the switch cannot take it now.
+pub(super) const BUSY: Duration = Duration::from_secs(20);
 
 /// How long the switch may take to sign on to the issuer.
-const SIGN_ON: Duration = Duration::from_secs(10);
+const SIGN_ON: Duration = Duration::from_secs(30);
 
 /// How often is looked.
 const GLANCE: Duration = Duration::from_millis(5);
