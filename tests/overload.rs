@@ -24,7 +24,10 @@ const WAIT_MAX: Duration = Duration::from_secs(1);
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_would_wait_for_too_long_is_answered_96() {
-    let site = Setup::new().response_timeout("60s").prepare().await;
+    let setup = Setup::new()
+        .response_timeout("60s")
+        .set("node.max_wait", "\"1s\"");
+    let site = setup.prepare().await;
     let Some(disk) = FaultyDisk::for_site(&site) else {
         return;
     };

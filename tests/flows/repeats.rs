@@ -45,7 +45,7 @@ async fn the_same_request_gets_the_equal_answer_and_is_not_sent_again() {
 
 #[tokio::test]
 async fn an_answer_from_the_issuer_or_the_ledger_is_stored_whatever_happens_then() {
-    let world = Setup::new().response_timeout("300ms").start().await;
+    let world = Setup::new().start().await;
     let (terminal, shop) = (world.terminal().await, merchant());
     let purchase = shop.purchase(&Card::visa(), 1_000);
     approved(&terminal, &purchase).await;

@@ -33,7 +33,7 @@ pub(crate) use setup::{Setup, Site, Wire, rules};
 pub(crate) const PATH: &str = env!("CARGO_BIN_EXE_refundry");
 
 /// Whatever is waited for comes by then, on a busy machine too.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How often a condition is looked at.
 const LOOK: Duration = Duration::from_millis(5);

@@ -85,7 +85,8 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    /// Terminals and issuer in `iso87-ascii`, and times that suit a test. The issuer has two seconds to answer, which is for ever.
+    /// Terminals and issuer in `iso87-ascii`, and times that suit a test: the issuer has two seconds to answer, which is for ever, and
+    /// a machine that stands still for a second is no overload.
     pub(crate) fn new() -> Setup {
         Setup {
             wire: Wire::ascii(),
@@ -97,6 +98,7 @@ impl Setup {
             second_realm: None,
         }
         .set("node.drain_timeout", "\"5s\"")
+        .set("node.max_wait", "\"30s\"")
         .set("issuer.bins", "[\"4\", \"51-55\", \"62\"]")
         .set("issuer.response_timeout", "\"2s\"")
         .set("issuer.reconnect_min", "\"20ms\"")

@@ -43,6 +43,8 @@ pub struct Node {
     pub data_dir: PathBuf,
     /// How long a stop may take.
     pub drain_timeout: Duration,
+    /// How long a request may wait before the switch comes to it.
+    pub max_wait: Duration,
     /// For how long a purchase of the same key is the same purchase.
     pub duplicate_window: Duration,
 }

@@ -21,6 +21,7 @@ pub(super) fn to_toml(config: &Config) -> String {
     out.string("acquirer_id", &config.node.acquirer_id);
     out.path("data_dir", &config.node.data_dir);
     out.duration("drain_timeout", config.node.drain_timeout);
+    out.duration("max_wait", config.node.max_wait);
     out.duration("duplicate_window", config.node.duplicate_window);
     for listen in &config.listen {
         show_listen(&mut out, listen);

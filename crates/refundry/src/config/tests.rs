@@ -223,6 +223,10 @@ fn wrong_values_say_what_was_expected() {
         "2: node.drain_timeout: expected a duration such as \"15s\" or \"10m\", in quotes, found the number 10",
     );
     check_table(
+        "[node]\nmax_wait = \"10ms\"",
+        "2: node.max_wait: expected a duration from \"100ms\" to \"60s\", found \"10ms\"",
+    );
+    check_table(
         "node = 1",
         "1: node: expected a table [node], found the number 1",
     );

@@ -56,7 +56,10 @@ pub(crate) fn core_config(config: &Config) -> CoreConfig {
             max_age: micros(config.saf.max_age),
             in_flight_max: SAF_IN_FLIGHT_MAX,
         },
-        limits: Limits::default(),
+        limits: Limits {
+            wait_max: micros(config.node.max_wait),
+            ..Limits::default()
+        },
     }
 }
 

@@ -1,5 +1,6 @@
 //! The tables of the configuration, key by key, with their defaults.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -43,6 +44,10 @@ const fn hours(hours: u64) -> Duration {
     minutes(hours * 60)
 }
 
+/// What `node.max_wait` may be: no disk answers in less than the shortest always, and nobody stands at a till for longer than the
+/// longest.
+const MAX_WAIT: RangeInclusive<Duration> = Duration::from_millis(100)..=seconds(60);
+
 /// `[node]`.
 pub(super) fn node(section: &Section<'_>, folder: &Path) -> Option<Node> {
     let name = section.or("name", rules::name, || "refundry-1".to_owned());
@@ -51,6 +56,11 @@ pub(super) fn node(section: &Section<'_>, folder: &Path) -> Option<Node> {
     });
     let data_dir = section.or("data_dir", rules::path, || PathBuf::from("refundry-data"));
     let drain_timeout = section.or("drain_timeout", rules::duration, || seconds(10));
+    let max_wait = section.or(
+        "max_wait",
+        |value| rules::duration_within(value, MAX_WAIT),
+        || seconds(1),
+    );
     let duplicate_window = section.or("duplicate_window", rules::duration, || hours(48));
     section.finish();
     Some(Node {
@@ -58,6 +68,7 @@ pub(super) fn node(section: &Section<'_>, folder: &Path) -> Option<Node> {
         acquirer_id: acquirer_id?,
         data_dir: folder.join(data_dir?),
         drain_timeout: drain_timeout?,
+        max_wait: max_wait?,
         duplicate_window: duplicate_window?,
     })
 }
