@@ -94,7 +94,7 @@ async fn whatever_is_wrong_is_noticed() {
         let mut config = config(&issuer, Spec::iso87_ascii(), Framing::LEN2);
         // Voids and repeats of what went wrong would be wrong as well.
         config.mix = "purchase=50,refund=50".parse().expect("a mix");
-        config.patience = Duration::from_millis(200);
+        config.patience = Duration::from_millis(1_500);
         let report = run(config).await;
         assert_eq!(report.unexpected, faults, "{rule}: {report}");
         assert_eq!(report.is_right(), faults == 0, "{rule}");
