@@ -231,7 +231,7 @@ impl<'s> Player<'s> {
             );
             requests.spawn(async move {
                 start.wait().await;
-                Exchange::begin(&terminal, message, patience).await
+                Exchange::with(&terminal, message, patience).await
             });
         }
         let exchanges = requests.join_all().await;

@@ -7,6 +7,9 @@ use simulators::{Message, Reply, Terminal};
 use switch_core::iso87_code;
 use tokio::time::{Instant, sleep};
 
+/// How long a till waits before it asks again.
+const PAUSE: Duration = Duration::from_millis(100);
+
 /// What one request came to.
 pub(super) struct Exchange {
     pub(super) message: Message,
@@ -19,7 +22,7 @@ pub(super) struct Exchange {
 impl Exchange {
     /// Sends a message, and the same again for as long as `patience` where the switch cannot take it now: on a machine whose disk or
     /// processors are away for a second it says so rather than let a customer wait, and puts nothing on record.
-    pub(super) async fn begin(
+    pub(super) async fn with(
         terminal: &Terminal,
         message: Message,
         patience: Duration,
@@ -41,9 +44,6 @@ impl Exchange {
         }
     }
 }
-
-/// How long a till waits before it asks again.
-const PAUSE: Duration = Duration::from_millis(100);
 
 fn is_busy(reply: &Reply) -> bool {
     reply.code().as_bytes() == iso87_code(Reason::System).as_slice()
@@ -72,7 +72,7 @@ mod tests {
         let terminal = Terminal::connect(issuer.address(), spec, framing).await;
         let merchant = Merchant::new("TILL0001", "COAT SHOP      ");
         let purchase = merchant.purchase(&Card::visa(), 100);
-        let exchange = Exchange::begin(&terminal.unwrap(), purchase, patience).await;
+        let exchange = Exchange::with(&terminal.unwrap(), purchase, patience).await;
         (exchange, issuer.books().seen().len())
     }
 
