@@ -10,6 +10,7 @@ use crate::general::leaf;
 use crate::message::Message;
 use crate::packed;
 use crate::presence;
+use crate::shape::Shape;
 use crate::spec::{FieldSpec, Format, Length, PrefixEncoding, Step, StepKind, ValueEncoding};
 
 /// Bytes that are looked at as one block.
@@ -323,10 +324,10 @@ impl Message<'_> {
     /// [`FieldError`] at the first byte, in the order of the elements, that does not fit.
     pub fn validate(&self) -> Result<(), FieldError> {
         let (spec, present) = (self.spec(), self.present());
-        let (first, second) = (present as u64, (present >> 64) as u64);
-        self.validate_half::<0>(first)?;
-        if second != 0 {
-            self.validate_half::<64>(second)?;
+        let [first, second] = self.shapes();
+        self.validate_half(first, present & u128::from(u64::MAX))?;
+        if present >> 64 != 0 {
+            self.validate_half(second, present >> 64 << 64)?;
         }
         if present & spec.other == 0 {
             Ok(())
@@ -370,54 +371,30 @@ impl Message<'_> {
         })
     }
 
-    /// Checks the elements from `BASE + 1` on, of which `present` are there; a half of all, since sixty-four bits are
-    /// much quicker to work with than twice as many.
+    /// Checks the elements of a half: run by run where these are known, else one by one.
     #[inline]
-    fn validate_half<const BASE: u8>(&self, present: u64) -> Result<(), FieldError> {
-        let spec = self.spec();
-        let mut left = present & (spec.checked >> BASE) as u64;
-        while left != 0 {
-            let de = BASE + 1 + left.trailing_zeros() as u8;
-            let up_to_this = left ^ (left - 1);
-            let check = spec.step(de).check;
-            let joined = (spec
-                .runs
-                .get(check.of_run() as usize)
-                .copied()
-                .unwrap_or_default()
-                >> BASE) as u64;
-            let (check, bytes, rest) = if joined & left & up_to_this == 0 {
-                (check, self.raw(de).unwrap_or_default(), !up_to_this)
-            } else {
-                let others = present & !joined & !up_to_this;
-                let stop = if others == 0 {
-                    self.end_of_half::<BASE>()
-                } else {
-                    self.start(BASE + 1 + others.trailing_zeros() as u8)
-                };
-                (
-                    check.of_run(),
-                    self.slice(self.start(de), stop),
-                    others | others.wrapping_neg(),
-                )
-            };
-            if !check.passes(bytes) {
-                self.validate_each(u128::from(left & !rest) << BASE)?;
-            }
-            left &= rest;
+    fn validate_half(&self, shape: &Shape, elements: u128) -> Result<(), FieldError> {
+        if !shape.is_known() {
+            return self.validate_each(elements & self.spec().checked);
         }
-        Ok(())
+        shape.runs.iter().try_for_each(|run| {
+            let start = self.noted(run.start) + usize::from(run.skipped);
+            if run.check.passes(self.slice(start, self.noted(run.end))) {
+                return Ok(());
+            }
+            let last = presence::bit(run.last);
+            let of_run = last | (last - presence::bit(run.first));
+            self.validate_each(elements & of_run)
+        })
     }
 
     /// Where the elements of the half that begins with `BASE + 1` end.
     #[inline]
     pub(crate) fn end_of_half<const BASE: u8>(&self) -> usize {
-        let beyond = if BASE == 0 {
-            self.present() >> 64 << 64
-        } else {
-            0
-        };
-        self.start(presence::first(beyond))
+        match self.present() >> 64 << 64 {
+            beyond if BASE == 0 && beyond != 0 => self.start(presence::first(beyond)),
+            _ => self.end(),
+        }
     }
 
     /// Checks elements one by one, to find the byte at fault.
@@ -458,6 +435,13 @@ pub(crate) fn fits_short<const N: usize>(format: Format, value: &[u8; N]) -> boo
         Format::Ans => Check::Free.passes_short(value),
         other => fits(other, value),
     }
+}
+
+/// Whether all characters of some words are digits.
+#[inline]
+pub(crate) fn are_digits<const N: usize>(words: [&[u8; 8]; N]) -> bool {
+    let wrong = |found, word: &[u8; 8]| found | DIGITS.lacks(u64::from_ne_bytes(*word));
+    words.into_iter().fold(0, wrong) & HIGH == 0
 }
 
 /// Whether text can be the hexadecimal digits of bytes.

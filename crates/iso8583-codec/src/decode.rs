@@ -5,8 +5,8 @@
 //!                                       ^ 2 .. 64   ascending, 65 .. 128
 //! ```
 //!
-//! There are two ways through: one without a look at anything that can wait, which notes where each element starts and
-//! finds at the end whether the sum was right; and, where that fails, a careful one that finds what is wrong and where.
+//! There are two ways through: one for messages whose bitmaps are known ([`Shape`]), which reads lengths, adds up where each element
+//! starts and finds at the end whether the sum was right; and, where that fails, a careful one that finds what is wrong and where.
 
 use crate::error::{DecodeError, DecodeErrorKind};
 use crate::general::{head, leaf};
@@ -14,6 +14,7 @@ use crate::message::Message;
 use crate::mti::Mti;
 use crate::packed;
 use crate::presence;
+use crate::shape::{Measure, RawMap, Shape, UNKNOWN};
 use crate::spec::{HeadEncoding, Spec, Step, StepKind};
 
 /// Most bytes of a message: its offsets are sixteen bits wide.
@@ -77,100 +78,153 @@ impl<'a> Message<'a> {
     }
 
     fn try_index_to(&mut self, de: u8) -> Option<()> {
-        let (mti, first, _, head) = self.quick_head()?;
+        let (spec, frame) = (self.spec(), self.frame());
+        let (mti, at) = self.quick_mti()?;
+        let (raw, mut end) = self.raw_map(at)?;
+        let map = match spec.shapes[0].find(raw) {
+            Some(shape) => shape.map,
+            None => self.map_of(raw)?,
+        };
+        if map & 1 == 1 {
+            (_, end) = self.raw_map(end)?;
+        }
         let upto = u64::MAX.wrapping_shr(64_u32.wrapping_sub(u32::from(de)));
-        let first = first & !1 & upto;
-        let end = self.walk::<0>(first, head)?;
-        if end > self.frame().len() {
-            return None;
-        }
-        self.found(mti, u128::from(first), end as u16);
-        Some(())
-    }
-
-    /// Notes where each element starts; `false` if anything is wrong.
-    #[inline(never)]
-    fn index(&mut self) -> bool {
-        self.try_index().is_some()
-    }
-
-    #[inline]
-    fn try_index(&mut self) -> Option<()> {
-        let frame = self.frame();
-        if self.spec().head == HeadEncoding::Other {
-            return self.index_other();
-        }
-        let (mti, first, second, head) = self.quick_head()?;
-        // The bit of the second map itself is no element.
-        let first = first & !1;
-        let mut end = self.walk::<0>(first, head)?;
-        let mut present = u128::from(first);
-        if second != 0 {
-            end = self.walk::<64>(second, end)?;
-            present |= u128::from(second) << 64;
-        }
-        if end != frame.len() || end > FRAME_BYTES_MAX {
-            return None;
+        let present = u128::from(map & !1 & upto);
+        for de in presence::Elements(present) {
+            self.note(usize::from(de).wrapping_sub(1), end as u16);
+            let bytes = element_bytes(spec, de, frame.get(end..)?).ok()?;
+            end = end.wrapping_add(bytes);
         }
         self.found(mti, present, end as u16);
         Some(())
     }
 
-    /// MTI and bitmaps, and where the elements begin.
-    #[inline(always)]
-    fn quick_head(&self) -> Option<(Mti, u64, u64, usize)> {
-        let frame = self.frame();
-        Some(match self.spec().head {
-            HeadEncoding::Other => return None,
-            HeadEncoding::Characters => {
-                let mti = Mti::new(frame.first_chunk()?)?;
-                let (maps, _) = frame.get(4..)?.as_chunks::<16>();
-                let first = packed::map_of_hex(maps.first()?)?;
-                if first & 1 == 0 {
-                    (mti, first, 0, 20)
-                } else {
-                    (mti, first, packed::map_of_hex(maps.get(1)?)?, 36)
-                }
-            }
-            HeadEncoding::Packed => {
-                let mti = mti_of_bcd(frame.first_chunk()?)?;
-                let (maps, _) = frame.get(2..)?.as_chunks::<8>();
-                let map = |bytes: &[u8; 8]| u64::from_be_bytes(*bytes).reverse_bits();
-                let first = map(maps.first()?);
-                if first & 1 == 0 {
-                    (mti, first, 0, 10)
-                } else {
-                    (mti, first, map(maps.get(1)?), 18)
-                }
-            }
-        })
+    /// Finds where each element starts; `false` if anything is wrong, or not known.
+    #[inline(never)]
+    fn index(&mut self) -> bool {
+        match self.spec().head {
+            HeadEncoding::Other => self.index_other().is_some(),
+            _ => self.try_index().is_some(),
+        }
     }
 
-    /// Steps over the elements of one map, the lowest bit being element `BASE + 1`, from `at` on. Fixed elements are not
-    /// compared with the end of the frame: once too far is always too far.
     #[inline]
-    fn walk<const BASE: usize>(&mut self, mut map: u64, mut at: usize) -> Option<usize> {
+    fn try_index(&mut self) -> Option<()> {
+        let frame = self.frame();
+        let [of_first, of_second] = &self.spec().shapes;
+        let (mti, at) = self.quick_mti()?;
+        let (raw, at) = self.raw_map(at)?;
+        let first = of_first.find(raw)?;
+        // The bit of the second map itself is no element.
+        let mut present = u128::from(first.map & !1);
+        let (second, end) = if first.map & 1 == 0 {
+            (&UNKNOWN[1], self.measure(first, at)?)
+        } else {
+            let (raw, at) = self.raw_map(at)?;
+            let second = of_second.find(raw)?;
+            present |= u128::from(second.map) << 64;
+            let middle = self.measure(first, at)?;
+            (second, self.measure(second, middle)?)
+        };
+        if end != frame.len() || end > FRAME_BYTES_MAX {
+            return None;
+        }
+        self.found(mti, present, end as u16);
+        self.found_shapes([first, second]);
+        Some(())
+    }
+
+    /// The message type indicator, and where the bitmap begins.
+    #[inline(always)]
+    fn quick_mti(&self) -> Option<(Mti, usize)> {
+        let frame = self.frame();
+        match self.spec().head {
+            HeadEncoding::Other => None,
+            HeadEncoding::Characters => Some((Mti::new(frame.first_chunk()?)?, 4)),
+            HeadEncoding::Packed => Some((mti_of_bcd(frame.first_chunk()?)?, 2)),
+        }
+    }
+
+    /// The half of a bitmap that begins at `at`, and where it ends.
+    #[inline(always)]
+    fn raw_map(&self, at: usize) -> Option<(RawMap, usize)> {
+        let rest = self.frame().get(at..)?;
+        let (first, rest) = rest.split_first_chunk()?;
+        let first = u64::from_ne_bytes(*first);
+        if self.spec().head == HeadEncoding::Packed {
+            return Some(([first, 0], at.wrapping_add(8)));
+        }
+        let second = u64::from_ne_bytes(*rest.first_chunk()?);
+        Some(([first, second], at.wrapping_add(16)))
+    }
+
+    /// The bits of half a bitmap, the lowest being the first.
+    #[inline(never)]
+    fn map_of(&self, [first, second]: RawMap) -> Option<u64> {
+        if self.spec().head == HeadEncoding::Packed {
+            return Some(u64::from_be_bytes(first.to_ne_bytes()).reverse_bits());
+        }
+        let mut text = [0; 16];
+        *text.first_chunk_mut()? = first.to_ne_bytes();
+        *text.last_chunk_mut()? = second.to_ne_bytes();
+        packed::map_of_hex(&text)
+    }
+
+    /// Finds where the elements of a half start that begins at `at`, and where it ends. Nothing fixed is compared with the end of the
+    /// frame: once too far is always too far.
+    #[inline]
+    fn measure(&mut self, shape: &Shape, mut at: usize) -> Option<usize> {
         let (spec, frame) = (self.spec(), self.frame());
-        while map != 0 {
-            let index = BASE.wrapping_add(map.trailing_zeros() as usize & 63);
-            map &= map.wrapping_sub(1);
-            self.note(index, at as u16);
-            // Most have a fixed width, which is found with one look.
-            let mut bytes = usize::from(*spec.widths.get(index)?);
-            if bytes == 0 {
-                let step = spec.steps.get(index)?;
-                bytes = match step.kind {
-                    StepKind::Fixed => 0,
-                    StepKind::Undefined | StepKind::Other => return None,
-                    _ => {
-                        let units = units(step, frame.get(at..)?)?;
-                        step.prefix_bytes().wrapping_add(step.value_bytes(units))
+        for part in &shape.parts {
+            let starts = part.offsets.map(|offset| offset.wrapping_add(at as u16));
+            self.note_some(usize::from(part.first), &starts);
+            at = at.wrapping_add(usize::from(part.bytes));
+            let bytes = match part.measure {
+                Measure::Not => continue,
+                Measure::TwoCharacters => {
+                    let [tens, ones] = *frame.get(at..)?.first_chunk()?;
+                    let (tens, ones) = (tens.wrapping_sub(b'0'), ones.wrapping_sub(b'0'));
+                    let units = usize::from(tens)
+                        .wrapping_mul(10)
+                        .wrapping_add(usize::from(ones));
+                    if tens > 9 || ones > 9 || units > usize::from(part.max) {
+                        return None;
                     }
-                };
-            }
+                    units.wrapping_add(2)
+                }
+                Measure::TwoDigits => {
+                    let units = bcd_value(*frame.get(at)?)?;
+                    if units > usize::from(part.max) {
+                        return None;
+                    }
+                    units.div_ceil(2).wrapping_add(1)
+                }
+                Measure::Step => {
+                    let step = spec.step(part.de);
+                    let units = units(step, frame.get(at..)?)?;
+                    step.prefix_bytes().wrapping_add(step.value_bytes(units))
+                }
+            };
             at = at.wrapping_add(bytes);
         }
+        self.note(usize::from(shape.end), at as u16);
         Some(at)
+    }
+
+    /// Keeps what the bitmaps of a message say that could be read, for those to come.
+    #[cold]
+    fn learn(&self) -> Option<()> {
+        let spec = self.spec();
+        let [of_first, of_second] = &spec.shapes;
+        let (_, at) = self.quick_mti()?;
+        let (raw, at) = self.raw_map(at)?;
+        let map = self.map_of(raw)?;
+        of_first.learn(spec, raw, map);
+        if map & 1 == 1 {
+            let (raw, _) = self.raw_map(at)?;
+            of_second.learn(spec, raw, self.map_of(raw)?);
+        }
+        Some(())
     }
 }
 
@@ -407,6 +461,7 @@ fn elements<'a>(
     match frame.len().saturating_sub(at) {
         0 => {
             message.found_far(third);
+            let _ = message.learn();
             Ok(message)
         }
         count => Err(DecodeError::new(

@@ -1,14 +1,5 @@
 //! Decimal digits by the word: eight characters are checked and converted with a handful of instructions.
 
-use crate::check;
-use crate::spec::Format;
-
-/// Whether every character is a digit.
-#[inline]
-pub(crate) fn all_digits(text: &[u8]) -> bool {
-    check::fits(Format::N, text)
-}
-
 /// Eight characters as a number; `None` if one of them is not a digit.
 #[inline]
 fn eight(chunk: [u8; 8]) -> Option<u64> {
@@ -93,6 +84,31 @@ pub(crate) fn bcd_number(packed: &[u8]) -> Option<u64> {
     (!wrong).then_some(value)
 }
 
+/// The number that sixteen packed digits write, the first in the highest nibble; `None` if one is no digit.
+#[inline]
+pub(crate) fn packed_number(word: u64) -> Option<u64> {
+    const LOW: u64 = 0x0F0F_0F0F_0F0F_0F0F;
+    const SIX: u64 = 0x0606_0606_0606_0606;
+    let (tens, ones) = ((word >> 4) & LOW, word & LOW);
+    // Six more than nine is sixteen.
+    if (tens.wrapping_add(SIX) | ones.wrapping_add(SIX)) & !LOW != 0 {
+        return None;
+    }
+    // Each step makes one number of two that stand side by side; no sum leaves its room.
+    let twos = tens.wrapping_mul(10).wrapping_add(ones);
+    let fours = ((twos >> 8) & 0x00FF_00FF_00FF_00FF)
+        .wrapping_mul(100)
+        .wrapping_add(twos & 0x00FF_00FF_00FF_00FF);
+    let eights = ((fours >> 16) & 0x0000_FFFF_0000_FFFF)
+        .wrapping_mul(10_000)
+        .wrapping_add(fours & 0x0000_FFFF_0000_FFFF);
+    Some(
+        (eights >> 32)
+            .wrapping_mul(100_000_000)
+            .wrapping_add(eights & 0xFFFF_FFFF),
+    )
+}
+
 /// A number below 10^8 as eight characters, the first in the lowest byte: the other way of [`eight`].
 #[inline]
 fn eight_characters(number: u64) -> u64 {
@@ -120,7 +136,11 @@ pub fn to_digits<const N: usize>(value: u64) -> [u8; N] {
 }
 
 #[cfg(test)]
-#[expect(clippy::indexing_slicing, reason = "a test may panic")]
+#[expect(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a test may panic"
+)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
@@ -143,7 +163,6 @@ mod tests {
                     text[place] = byte;
                     let what = format!("{byte:#04x} at {place} of {length}");
                     assert_eq!(number(&text), naive(&text), "{what}");
-                    assert_eq!(all_digits(&text), byte.is_ascii_digit(), "{what}");
                 }
             }
         }
@@ -163,6 +182,15 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn packed_digits(value in 0u64..10_000_000_000_000_000, place in 0..16u32, nibble in 0..16u64) {
+            let word = u64::from_str_radix(&value.to_string(), 16).unwrap();
+            prop_assert_eq!(packed_number(word), Some(value));
+            let changed = word & !(15 << (4 * place)) | nibble << (4 * place);
+            let expected = format!("{changed:x}").parse().ok();
+            prop_assert_eq!(packed_number(changed), expected);
+        }
+
         #[test]
         fn there_and_back(value in 0u64..10_000_000_000_000_000) {
             prop_assert_eq!(number(&to_digits::<16>(value)), Some(value));

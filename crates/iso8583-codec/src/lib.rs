@@ -69,6 +69,7 @@ mod original;
 mod packed;
 mod presence;
 mod record;
+mod shape;
 mod spec;
 mod spec_error;
 mod text;

@@ -3,20 +3,17 @@
 mod fault;
 mod other;
 mod places;
+mod typed;
 
 use std::fmt;
 
-use crate::check;
 use crate::decode;
-use crate::digits;
-use crate::error::FieldError;
 use crate::mti::Mti;
-use crate::original::OriginalData;
 use crate::packed;
 use crate::presence::{self, ElementSet, Elements};
-use crate::spec::{ELEMENTS, Format, Spec, StepKind, ValueEncoding};
+use crate::shape::{LANES, STARTS, Shape, UNKNOWN};
+use crate::spec::{ELEMENTS, Spec, StepKind, ValueEncoding};
 use crate::text::Text;
-use crate::value::{self, Currency, Pan, Rrn, Stan, TransmissionTime};
 
 pub use self::places::Places;
 
@@ -35,8 +32,10 @@ pub struct Message<'a> {
     end: u16,
     /// The elements above 128, the lowest bit being 129.
     far: u64,
-    /// Where each element starts, with its length prefix: by data element, less one. Only the present ones count.
-    starts: [u16; ELEMENTS],
+    /// What is known of each half of the bitmap.
+    shapes: [&'a Shape; 2],
+    /// Where each element starts, with its length prefix; which is whose, says its half's shape. Only those of present ones count.
+    starts: [u16; STARTS],
 }
 
 /// Where the value of an element lies, without its length prefix.
@@ -59,7 +58,8 @@ impl<'a> Message<'a> {
             mti: NONE,
             end: 0,
             far: 0,
-            starts: [0; ELEMENTS],
+            shapes: UNKNOWN.each_ref(),
+            starts: [0; STARTS],
         }
     }
 
@@ -68,14 +68,35 @@ impl<'a> Message<'a> {
     pub(crate) fn begin(&mut self, frame: &'a [u8]) {
         self.frame = frame;
         (self.present, self.far, self.end) = (0, 0, 0);
+        self.shapes = UNKNOWN.each_ref();
     }
 
-    /// Notes the start of the element of this index.
+    /// Notes one of the starts: of a half that is not known, by data element, less one.
     #[inline]
     pub(crate) fn note(&mut self, index: usize, start: u16) {
         if let Some(slot) = self.starts.get_mut(index) {
             *slot = start;
         }
+    }
+
+    /// Notes some of them.
+    #[inline]
+    pub(crate) fn note_some(&mut self, index: usize, starts: &[u16; LANES]) {
+        let slots = self.starts.get_mut(index..).unwrap_or_default();
+        if let Some(slots) = slots.first_chunk_mut() {
+            *slots = *starts;
+        }
+    }
+
+    /// One of them.
+    #[inline]
+    pub(crate) fn noted(&self, index: u8) -> usize {
+        usize::from(
+            self.starts
+                .get(usize::from(index))
+                .copied()
+                .unwrap_or_default(),
+        )
     }
 
     /// Notes what has been found, and where it ends.
@@ -87,6 +108,18 @@ impl<'a> Message<'a> {
     /// Notes the elements above 128.
     pub(crate) fn found_far(&mut self, far: u64) {
         self.far = far;
+    }
+
+    /// Notes what is known of the halves of the bitmap.
+    #[inline]
+    pub(crate) fn found_shapes(&mut self, shapes: [&'a Shape; 2]) {
+        self.shapes = shapes;
+    }
+
+    /// What is known of the first half of the bitmap, and of the second.
+    #[inline]
+    pub(crate) fn shapes(&self) -> [&'a Shape; 2] {
+        self.shapes
     }
 
     /// The elements above 128, the lowest bit being 129.
@@ -140,15 +173,27 @@ impl<'a> Message<'a> {
         Elements(self.present & !self.spec.carrier() & !others.0)
     }
 
-    /// Where a present element starts, with its length prefix; the end for 129.
+    /// Where a present element of 1 to 128 starts, with its length prefix.
     #[inline]
     pub(crate) fn start(&self, de: u8) -> usize {
-        usize::from(
-            self.starts
-                .get(usize::from(de).wrapping_sub(1))
-                .copied()
-                .unwrap_or(self.end),
-        )
+        self.noted(self.shape(de).start(de.wrapping_sub(1)))
+    }
+
+    /// What is known of the half of the bitmap with this element.
+    #[inline]
+    fn shape(&self, de: u8) -> &'a Shape {
+        let [first, second] = self.shapes;
+        if de.wrapping_sub(1) & 64 == 0 {
+            first
+        } else {
+            second
+        }
+    }
+
+    /// Where the elements end, up to 128.
+    #[inline]
+    pub(crate) fn end(&self) -> usize {
+        usize::from(self.end)
     }
 
     #[inline]
@@ -240,289 +285,6 @@ impl<'a> Message<'a> {
             }
             place.units
         })
-    }
-
-    /// Primary account number: DE 2, else what stands before the separator in DE 35.
-    ///
-    /// Shape: n ..19 (12 to 19 digits here). Source: ISO 8583:1987, ISO 7813.
-    ///
-    /// # Errors
-    /// [`FieldError::NotNumeric`] at the first byte that is not a digit, [`FieldError::WrongLength`] for fewer or more
-    /// digits.
-    #[inline]
-    pub fn pan(&self) -> Result<Option<Pan>, FieldError> {
-        if let Some(place) = self.place(2) {
-            let raw = self.bytes(&place);
-            let pan = match self.spec.step(2).value {
-                ValueEncoding::Plain => Pan::from_digits(raw),
-                _ => Pan::from_digits(&self.converted(2, &place)),
-            };
-            return pan.map(Some).ok_or_else(|| self.not_pan(2));
-        }
-        let Some(track) = self.text(35) else {
-            return Ok(None);
-        };
-        Pan::from_digits(value::track_2_head(&track))
-            .map(Some)
-            .ok_or_else(|| self.not_pan(35))
-    }
-
-    /// Processing code (DE 3): transaction, from account, to account; `20xxxx` is a refund. Shape: n 6.
-    ///
-    /// # Errors
-    /// [`FieldError::NotNumeric`] at the first byte that is not a digit.
-    #[inline]
-    pub fn processing_code(&self) -> Result<Option<[u8; 6]>, FieldError> {
-        let Some(code) = self.array::<6>(3)? else {
-            return Ok(None);
-        };
-        if digits::number(&code).is_some() {
-            Ok(Some(code))
-        } else {
-            Err(self.not_numeric(3))
-        }
-    }
-
-    /// An amount (such as DE 4, 5, 6), in minor units of its currency: `1250` EUR is 12.50. Shape: n 12.
-    ///
-    /// # Errors
-    /// [`FieldError::NotNumeric`] at the first byte that is not a digit.
-    #[inline]
-    pub fn amount(&self, de: u8) -> Result<Option<u64>, FieldError> {
-        self.number::<12>(de)
-    }
-
-    /// The digits of an element as a number. `N` is how many it usually has, which is read quickest; any other number of up to
-    /// nineteen is as good.
-    ///
-    /// # Errors
-    /// [`FieldError::NotNumeric`] at the first byte that is not a digit, [`FieldError::WrongLength`] for more than nineteen.
-    #[inline]
-    pub fn number<const N: usize>(&self, de: u8) -> Result<Option<u64>, FieldError> {
-        match self.plain::<N>(de).and_then(|text| digits::number(text)) {
-            Some(number) => Ok(Some(number)),
-            None if !self.has(de) => Ok(None),
-            None => self.other_number(de),
-        }
-    }
-
-    #[inline(never)]
-    fn other_number(&self, de: u8) -> Result<Option<u64>, FieldError> {
-        let Some(place) = self.place(de) else {
-            return Ok(None);
-        };
-        let raw = self.bytes(&place);
-        let number = match self.spec.step(de).value {
-            ValueEncoding::Plain => digits::number(raw),
-            ValueEncoding::Bcd if place.units & 1 == 0 => digits::bcd_number(raw),
-            _ => digits::number(&self.converted(de, &place)),
-        };
-        number.map(Some).ok_or_else(|| self.not_numeric(de))
-    }
-
-    /// System trace audit number (DE 11). Shape: n 6.
-    ///
-    /// # Errors
-    /// [`FieldError::NotNumeric`] at the first byte that is not a digit.
-    #[inline]
-    pub fn stan(&self) -> Result<Option<Stan>, FieldError> {
-        let Some(text) = self.array::<6>(11)? else {
-            return Ok(None);
-        };
-        match digits::number(&text).and_then(|number| Stan::new(number as u32)) {
-            Some(stan) => Ok(Some(stan)),
-            None => Err(self.not_numeric(11)),
-        }
-    }
-
-    /// Transmission date and time (DE 7). The digits are checked, not whether they are a date. Shape: n 10.
-    ///
-    /// # Errors
-    /// [`FieldError::NotNumeric`] at the first byte that is not a digit.
-    #[inline]
-    pub fn transmission_time(&self) -> Result<Option<TransmissionTime>, FieldError> {
-        let Some(text) = self.array::<10>(7)? else {
-            return Ok(None);
-        };
-        match TransmissionTime::from_digits(&text) {
-            Some(time) => Ok(Some(time)),
-            None => Err(self.not_numeric(7)),
-        }
-    }
-
-    /// Retrieval reference number (DE 37). Shape: an 12.
-    ///
-    /// # Errors
-    /// [`FieldError::NotPrintable`] at the first byte that is not a printable character.
-    #[inline]
-    pub fn rrn(&self) -> Result<Option<Rrn>, FieldError> {
-        Ok(self.characters(37, Format::An)?.map(Rrn::of_printable))
-    }
-
-    /// Card acceptor terminal identification (DE 41). Shape: ans 8.
-    ///
-    /// # Errors
-    /// [`FieldError::NotPrintable`] at the first control character.
-    #[inline]
-    pub fn terminal_id(&self) -> Result<Option<[u8; 8]>, FieldError> {
-        self.characters(41, Format::Ans)
-    }
-
-    /// Card acceptor identification code (DE 42), the merchant. Shape: ans 15.
-    ///
-    /// # Errors
-    /// [`FieldError::NotPrintable`] at the first control character.
-    #[inline]
-    pub fn merchant_id(&self) -> Result<Option<[u8; 15]>, FieldError> {
-        self.characters(42, Format::Ans)
-    }
-
-    /// Response code (DE 39). Shape: an 2.
-    ///
-    /// # Errors
-    /// [`FieldError::NotPrintable`] at the first byte that is not a printable character.
-    #[inline]
-    pub fn response_code(&self) -> Result<Option<[u8; 2]>, FieldError> {
-        self.characters(39, Format::An)
-    }
-
-    /// Currency of the transaction (DE 49). Shape: three digits.
-    ///
-    /// # Errors
-    /// [`FieldError::NotNumeric`] at the first byte that is not a digit: an alphabetic code is no currency here.
-    #[inline]
-    pub fn currency(&self) -> Result<Option<Currency>, FieldError> {
-        let Some(text) = self.array::<3>(49)? else {
-            return Ok(None);
-        };
-        match digits::number(&text).and_then(|number| Currency::new(number as u16)) {
-            Some(currency) => Ok(Some(currency)),
-            None => Err(self.not_numeric(49)),
-        }
-    }
-
-    /// Original data elements (DE 90). Shape: n 42.
-    ///
-    /// # Errors
-    /// [`FieldError::NotNumeric`] at the first byte that is not a digit.
-    #[inline]
-    pub fn original_data(&self) -> Result<Option<OriginalData>, FieldError> {
-        let Some(text) = self.array::<42>(90)? else {
-            return Ok(None);
-        };
-        match OriginalData::from_digits(&text) {
-            Some(original) => Ok(Some(original)),
-            None => Err(self.not_numeric(90)),
-        }
-    }
-
-    /// The amount that stays after a partial reversal: the first twelve digits of DE 95, in minor units. Shape: an 42.
-    ///
-    /// # Errors
-    /// [`FieldError::NotNumeric`] at the first of these bytes that is not a digit.
-    #[inline]
-    pub fn replacement_amount(&self) -> Result<Option<u64>, FieldError> {
-        let Some(text) = self.array::<42>(95)? else {
-            return Ok(None);
-        };
-        let amount = value::replacement_head(&text).and_then(digits::number);
-        amount.map(Some).ok_or_else(|| self.not_numeric(95))
-    }
-
-    /// The first `N` characters of an element; `None` where it has fewer.
-    #[inline]
-    #[must_use]
-    pub fn first<const N: usize>(&self, de: u8) -> Option<[u8; N]> {
-        match self.plain(de) {
-            Some(own) => Some(*own),
-            None => self.text(de)?.first_chunk().copied(),
-        }
-    }
-
-    /// Whether an element, if it is there, has these characters.
-    #[inline]
-    #[must_use]
-    pub fn agrees<const N: usize>(&self, de: u8, value: &[u8; N]) -> bool {
-        match self.plain(de) {
-            Some(own) => own == value,
-            None => self.agrees_otherwise(de, value),
-        }
-    }
-
-    #[inline(never)]
-    fn agrees_otherwise(&self, de: u8, value: &[u8]) -> bool {
-        self.text(de).is_none_or(|text| *text == *value)
-    }
-
-    /// The bytes of a fixed element of `N` bytes that are its characters, what elements mostly come down to: kept short, so
-    /// that it is inlined.
-    #[inline(always)]
-    fn plain<const N: usize>(&self, de: u8) -> Option<&'a [u8; N]> {
-        let step = self.spec.step(de);
-        let plain = step.kind == StepKind::Fixed
-            && step.value == ValueEncoding::Plain
-            && usize::from(step.bytes) == N;
-        if plain && presence::has(self.present, de) {
-            self.frame.get(self.start(de)..)?.first_chunk()
-        } else {
-            None
-        }
-    }
-
-    /// The characters of an element that has `N` of them, whatever they are.
-    #[inline]
-    fn array<const N: usize>(&self, de: u8) -> Result<Option<[u8; N]>, FieldError> {
-        match self.plain(de) {
-            Some(array) => Ok(Some(*array)),
-            None if !self.has(de) => Ok(None),
-            None => self.converted_array(de),
-        }
-    }
-
-    #[inline(never)]
-    fn converted_array<const N: usize>(&self, de: u8) -> Result<Option<[u8; N]>, FieldError> {
-        let Some(place) = self.place(de) else {
-            return Ok(None);
-        };
-        let raw = self.bytes(&place);
-        let step = self.spec.step(de);
-        let array = match step.value {
-            ValueEncoding::Plain => raw.try_into().ok(),
-            ValueEncoding::Bcd if place.units == N => {
-                let mut digits = [0; N];
-                packed::unpack_bcd(raw, N & 1 == 1 && step.skips_first(N), &mut digits);
-                Some(digits)
-            }
-            _ => (*self.converted(de, &place)).try_into().ok(),
-        };
-        array.map(Some).ok_or_else(|| self.wrong_length(de, N, N))
-    }
-
-    /// The same, of the characters of `set`, which is `an` or `ans`.
-    #[inline]
-    fn characters<const N: usize>(
-        &self,
-        de: u8,
-        set: Format,
-    ) -> Result<Option<[u8; N]>, FieldError> {
-        // What is checked are the bytes of the message: those just written would have to be waited for.
-        match self.plain(de) {
-            Some(array) if check::fits_short(set, array) => Ok(Some(*array)),
-            None if !self.has(de) => Ok(None),
-            _ => self.converted_characters(de, set),
-        }
-    }
-
-    #[inline(never)]
-    fn converted_characters<const N: usize>(
-        &self,
-        de: u8,
-        set: Format,
-    ) -> Result<Option<[u8; N]>, FieldError> {
-        match self.converted_array(de)? {
-            Some(array) if !check::fits(set, &array) => Err(self.not_characters(de, set)),
-            array => Ok(array),
-        }
     }
 }
 

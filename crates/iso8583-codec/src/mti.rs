@@ -21,12 +21,9 @@ impl Mti {
     #[inline]
     #[must_use]
     pub const fn new(digits: &[u8; 4]) -> Option<Self> {
-        let [version, class, function, origin] = *digits;
-        if version.is_ascii_digit()
-            && class.is_ascii_digit()
-            && function.is_ascii_digit()
-            && origin.is_ascii_digit()
-        {
+        // All four at once. A digit is 0x30..=0x39, whose lower half does not reach sixteen when six is added.
+        let word = u32::from_ne_bytes(*digits) ^ 0x3030_3030;
+        if (word | (word & 0x0F0F_0F0F).wrapping_add(0x0606_0606)) & 0xF0F0_F0F0 == 0 {
             Some(Self(*digits))
         } else {
             None

@@ -15,6 +15,7 @@ use crate::iso87;
 use crate::message::Message;
 use crate::model::{self, Dialect};
 use crate::presence;
+use crate::shape::Shapes;
 use crate::text::CONVERTED_BYTES_MAX;
 
 /// Number of the last data element.
@@ -294,6 +295,8 @@ pub struct Spec {
     pub(crate) other: u128,
     /// Elements with subfields.
     pub(crate) composed: u128,
+    /// What decoding has learnt of the bitmap's halves.
+    pub(crate) shapes: [Shapes; 2],
 }
 
 static ISO87_ASCII: Spec = Spec::of_rows(
@@ -414,6 +417,7 @@ impl Spec {
             checked: 0,
             other: 0,
             composed: 0,
+            shapes: [Shapes::none(false), Shapes::none(true)],
         };
         let mut index = 0;
         while index < rows.len() {

@@ -84,6 +84,38 @@ fn relay(message: &Message<'_>, spec: &Spec) -> BytesMut {
     out
 }
 
+/// That two messages say the same of the same bytes.
+fn same(one: &Message<'_>, other: &Message<'_>) -> Result<(), TestCaseError> {
+    prop_assert_eq!(one.mti(), other.mti());
+    prop_assert!(one.elements().eq(other.elements()));
+    prop_assert_eq!(one.validate(), other.validate());
+    prop_assert_eq!(one.pan(), other.pan());
+    for de in 0..=255u8 {
+        prop_assert_eq!(one.raw(de), other.raw(de), "{}", de);
+        let (text, again) = (one.text(de), other.text(de));
+        prop_assert_eq!(text.as_deref(), again.as_deref(), "{}", de);
+        prop_assert_eq!(one.number::<12>(de), other.number::<12>(de), "{}", de);
+    }
+    let [mut of_one, mut of_other] = [BytesMut::new(), BytesMut::new()];
+    let written = Draft::from_message(one, one.mti()).encode(one.spec(), &mut of_one);
+    let again = Draft::from_message(other, other.mti()).encode(other.spec(), &mut of_other);
+    prop_assert_eq!(written, again);
+    prop_assert_eq!(of_one, of_other);
+    poke_message(other)
+}
+
+/// A frame with a byte changed, or the end cut off.
+fn changed(frame: &[u8], place: Index, byte: u8, cut: bool) -> Vec<u8> {
+    let mut changed = frame.to_vec();
+    let place = place.index(changed.len());
+    if cut {
+        changed.truncate(place);
+    } else {
+        changed[place] = byte;
+    }
+    changed
+}
+
 /// Any call on what was decoded: nothing may panic, and every offset lies in the frame.
 fn poke(spec: &Spec, frame: &[u8]) -> Result<(), TestCaseError> {
     let mut begun = Message::unread(spec);
@@ -177,6 +209,25 @@ proptest! {
             prop_assert_eq!(text.as_deref(), Some(value.as_slice()), "{}", de);
         }
         prop_assert_eq!(relay(&message, spec), frame);
+    }
+
+    /// Of a dialect of its own, the first message is read carefully, and those with the same elements by what was learnt from it.
+    #[test]
+    fn a_message_of_known_elements_is_read_like_the_first_one((spec, mti, elements) in any_message(), place in any::<Index>(), byte in any::<u8>(), cut in any::<bool>()) {
+        let frame = encode(spec, mti, &elements);
+        let known = Spec::compile(spec.dialect()).expect("built in");
+        let first = known.decode(&frame).expect("just encoded");
+        same(&first, &known.decode(&frame).expect("just decoded"))?;
+        let changed = changed(&frame, place, byte, cut);
+        let unknown = Spec::compile(spec.dialect()).expect("built in");
+        match (unknown.decode(&changed), known.decode(&changed)) {
+            (Ok(carefully), Ok(quickly)) => same(&carefully, &quickly)?,
+            (Err(carefully), Err(quickly)) => {
+                prop_assert_eq!(carefully.to_string(), quickly.to_string());
+                prop_assert_eq!(carefully.offset(), quickly.offset());
+            }
+            (carefully, quickly) => prop_assert_eq!(carefully.is_ok(), quickly.is_ok()),
+        }
     }
 
     #[test]

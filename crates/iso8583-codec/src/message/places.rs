@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::Message;
 use crate::mti::Mti;
+use crate::shape::{Numbers, STARTS};
 use crate::spec::ELEMENTS;
 
 /// What reading a message has found, apart from its bytes: for whoever keeps these in another place and needs the message again.
@@ -15,7 +16,8 @@ pub struct Places {
     far: u64,
     mti: Mti,
     end: u16,
-    starts: [u16; ELEMENTS],
+    shapes: Numbers,
+    starts: [u16; STARTS],
 }
 
 impl Default for Places {
@@ -26,13 +28,14 @@ impl Default for Places {
             far: 0,
             mti: Mti::literal("0000"),
             end: 0,
-            starts: [0; ELEMENTS],
+            shapes: Numbers::default(),
+            starts: [0; STARTS],
         }
     }
 }
 
-/// The elements of the first bitmap, which are all that most messages have.
-const NEAR: usize = ELEMENTS / 2;
+/// The starts of the first bitmap's elements, which are all that most messages have; those of the second are behind them.
+const NEAR: usize = STARTS / 2;
 
 impl Places {
     /// Keeps those of a message.
@@ -41,6 +44,7 @@ impl Places {
         self.bytes = message.frame.len();
         (self.present, self.far) = (message.present, message.far);
         (self.mti, self.end) = (message.mti, message.end);
+        self.shapes = Numbers::of(message.shapes);
         copy(&message.starts, &mut self.starts, self.present);
     }
 
@@ -60,17 +64,18 @@ impl Places {
         message.frame = frame;
         (message.present, message.far) = (self.present, self.far);
         (message.mti, message.end) = (self.mti, self.end);
+        message.shapes = self.shapes.shapes(message.spec);
         copy(&self.starts, &mut message.starts, self.present);
         true
     }
 }
 
 #[inline(always)]
-fn copy(from: &[u16; ELEMENTS], to: &mut [u16; ELEMENTS], present: u128) {
+fn copy(from: &[u16; STARTS], to: &mut [u16; STARTS], present: u128) {
     if let (Some(from), Some(to)) = (from.first_chunk::<NEAR>(), to.first_chunk_mut::<NEAR>()) {
         *to = *from;
     }
-    if present >> NEAR != 0
+    if present >> (ELEMENTS / 2) != 0
         && let (Some(from), Some(to)) = (from.last_chunk::<NEAR>(), to.last_chunk_mut::<NEAR>())
     {
         *to = *from;
