@@ -22,8 +22,8 @@ const CHUNK: usize = 32;
 /// Keys merged before anything else that is due comes in between: about a millisecond.
 const MERGED_KEYS: usize = 2048;
 
-/// How far this thread stands behind those that serve: where the processors are busy, it gets a third of their share.
-const NICE: i32 = 5;
+/// How far threads that prepare or tidy up stand behind those that serve: where the processors are busy, it gets a third of their share.
+pub(crate) const NICE: i32 = 5;
 
 /// Hears how far a checkpoint has come.
 pub(crate) type AtStep<'a> = &'a dyn Fn(&'static str);

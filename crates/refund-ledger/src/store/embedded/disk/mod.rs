@@ -41,6 +41,13 @@ pub trait Disk: Clone + Send + Sync + 'static {
     /// [`io::ErrorKind::NotFound`] where there is none, else what the file system says.
     fn open(&self, path: &Path, writable: bool) -> io::Result<Self::File>;
 
+    /// Opens an existing file to write whole sectors of 512 bytes, as it is best for a file that is synced after each write and not read:
+    /// past the system's cache, where that can be.
+    ///
+    /// # Errors
+    /// As of [`open`](Disk::open).
+    fn open_direct(&self, path: &Path) -> io::Result<Self::File>;
+
     /// The names of the files in `dir`, in no particular order; names that are not UTF-8 are left out.
     ///
     /// # Errors

@@ -5,7 +5,9 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 
-use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock};
+use rustix::fs::{
+    FallocateFlags, FlockOperation, OFlags, fallocate, fcntl_getfl, fcntl_setfl, flock,
+};
 use rustix::io::Errno;
 
 use super::{Disk, DiskFile, LockError};
@@ -23,9 +25,16 @@ const ZEROS_BYTES: usize = 1 << 20;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RealDisk;
 
+/// What memory and sectors are aligned to where the system's cache is passed by: enough for any disk.
+const ALIGNMENT: usize = 4096;
+
 /// A file of a [`RealDisk`].
 #[derive(Debug)]
-pub struct RealFile(File);
+pub struct RealFile {
+    file: File,
+    /// Room for what is written past the system's cache; `None` where it is not passed by.
+    direct: Option<Vec<u8>>,
+}
 
 /// A lock file held by `flock`, which the kernel gives up with the process.
 #[derive(Debug)]
@@ -62,7 +71,7 @@ impl Disk for RealDisk {
             .truncate(true)
             .mode(FILE_MODE)
             .open(path)
-            .map(RealFile)
+            .map(RealFile::cached)
     }
 
     fn open(&self, path: &Path, writable: bool) -> io::Result<RealFile> {
@@ -70,7 +79,25 @@ impl Disk for RealDisk {
             .read(true)
             .write(writable)
             .open(path)
-            .map(RealFile)
+            .map(RealFile::cached)
+    }
+
+    fn open_direct(&self, path: &Path) -> io::Result<RealFile> {
+        let flags = OFlags::DIRECT.bits() as i32;
+        let opened = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(flags)
+            .open(path);
+        match opened {
+            Ok(file) => Ok(RealFile {
+                file,
+                direct: Some(Vec::new()),
+            }),
+            // Some file systems cannot do it.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => self.open(path, true),
+            Err(error) => Err(error),
+        }
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
@@ -122,7 +149,7 @@ impl DiskFile for RealFile {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let (mut rest, mut offset, mut total) = (buffer, offset, 0_usize);
         while !rest.is_empty() {
-            let read = match self.0.read_at(rest, offset) {
+            let read = match self.file.read_at(rest, offset) {
                 Ok(0) => break,
                 Ok(read) => read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -136,11 +163,24 @@ impl DiskFile for RealFile {
     }
 
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all_at(bytes, offset)
+        let Some(room) = &mut self.direct else {
+            return self.file.write_all_at(bytes, offset);
+        };
+        let copy = aligned(room, bytes).unwrap_or(bytes);
+        match self.file.write_all_at(copy, offset) {
+            // The disk has larger sectors, or the file system cannot do it after all.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                self.direct = None;
+                let flags = fcntl_getfl(&self.file)?;
+                fcntl_setfl(&self.file, flags.difference(OFlags::DIRECT))?;
+                self.file.write_all_at(bytes, offset)
+            }
+            written => written,
+        }
     }
 
     fn sync_data(&mut self) -> io::Result<()> {
-        self.0.sync_data()
+        self.file.sync_data()
     }
 
     fn preallocate(&mut self, len: u64) -> io::Result<()> {
@@ -148,7 +188,7 @@ impl DiskFile for RealFile {
             return Ok(());
         }
         loop {
-            match fallocate(&self.0, FallocateFlags::empty(), 0, len) {
+            match fallocate(&self.file, FallocateFlags::empty(), 0, len) {
                 Ok(()) => return Ok(()),
                 Err(Errno::INTR) => {}
                 Err(Errno::OPNOTSUPP | Errno::NOSYS) => return self.write_zeros_to(len),
@@ -158,15 +198,32 @@ impl DiskFile for RealFile {
     }
 
     fn truncate(&mut self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.file.set_len(len)
     }
 
     fn len(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 }
 
+/// A copy of `bytes` in `room` that begins where memory is aligned.
+fn aligned<'r>(room: &'r mut Vec<u8>, bytes: &[u8]) -> Option<&'r [u8]> {
+    let needed = bytes.len().saturating_add(ALIGNMENT);
+    if room.len() < needed {
+        // In a new place there is nothing to keep.
+        *room = vec![0; needed.next_power_of_two()];
+    }
+    let start = room.as_ptr().align_offset(ALIGNMENT);
+    let place = room.get_mut(start..start.checked_add(bytes.len())?)?;
+    place.copy_from_slice(bytes);
+    Some(place)
+}
+
 impl RealFile {
+    fn cached(file: File) -> RealFile {
+        RealFile { file, direct: None }
+    }
+
     /// Reserves space the slow way: zeros from the present end up to `len`.
     fn write_zeros_to(&mut self, len: u64) -> io::Result<()> {
         let zeros = vec![0_u8; ZEROS_BYTES];
@@ -184,6 +241,50 @@ impl RealFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whole_sectors_go_past_the_cache_and_other_bytes_arrive_too() {
+        // Beside the tests, since the folder for temporary files may be in memory alone.
+        let tests = std::env::current_exe().unwrap();
+        let dir = tempfile::tempdir_in(tests.parent().unwrap()).unwrap();
+        let path = dir.path().join("file");
+        RealDisk
+            .create(&path)
+            .unwrap()
+            .preallocate(1 << 20)
+            .unwrap();
+        let mut file = RealDisk.open_direct(&path).unwrap();
+        let written: Vec<u8> = (0..20_000_u32).map(|at| (at % 251) as u8).collect();
+        let mut expected = vec![0; 1 << 20];
+        let mut put = |file: &mut RealFile, at: usize, length: usize| {
+            let bytes = written.get(..length).unwrap();
+            let place = expected.get_mut(at..at + length).unwrap();
+            place.copy_from_slice(bytes);
+            file.write_at(at as u64, bytes).unwrap();
+        };
+        let can_be = file.direct.is_some();
+        for (at, length) in [(4096, 512), (4608, 10_240), (65_536, 1024)] {
+            put(&mut file, at, length);
+        }
+        if can_be && file.direct.is_none() {
+            println!("the disk under {path:?} has larger sectors");
+        }
+        put(&mut file, 70_001, 333);
+        assert!(file.direct.is_none(), "what is no sector cannot go there");
+        put(&mut file, 80_000, 20_000);
+        file.sync_data().unwrap();
+        assert!(std::fs::read(&path).unwrap() == expected);
+    }
+
+    #[test]
+    fn what_goes_past_the_cache_is_aligned() {
+        let mut room = Vec::new();
+        for length in [1, 512, 4096, 100, 100_000, 3] {
+            let bytes = vec![length as u8; length];
+            let copy = aligned(&mut room, &bytes).unwrap();
+            assert_eq!((copy, copy.as_ptr().addr() % ALIGNMENT), (&bytes[..], 0));
+        }
+    }
 
     /// As on a file system that cannot reserve space: the length is there, and what was written stays.
     #[test]

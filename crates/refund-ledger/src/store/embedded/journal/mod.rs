@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 mod batch;
 mod error;
 mod format;
+mod spare;
 mod survey;
 mod tail;
 #[cfg(test)]
@@ -22,6 +23,7 @@ mod tests;
 pub use batch::Batch;
 pub use error::{Damage, Flaw, JournalError, ReplayError};
 pub use format::{BATCH_BYTES_MAX, LedgerId, PAYLOAD_BYTES_MAX};
+pub use spare::Spare;
 
 use self::batch::Seal;
 use self::format::{
@@ -34,6 +36,12 @@ use super::disk::{Disk, DiskFile, LockError};
 
 /// Usual length of a segment file: 64 MiB.
 pub const SEGMENT_BYTES: u64 = 64 << 20;
+
+/// Length of a ledger's first segment at most: it is written once before it is used, which must not take long.
+const FIRST_SEGMENT_BYTES: u64 = 2 << 20;
+
+/// How much of a segment is written when the next one is made ready: soon, but not for a ledger that hardly gets anything.
+const USED_BYTES: u64 = 64 << 10;
 
 /// Files kept for use as a next segment, as many as are filled while a checkpoint is made and until the next. More are removed.
 const SPARES_MAX: usize = 4;
@@ -65,6 +73,8 @@ pub struct Journal<D: Disk> {
     file_bytes: u64,
     /// Where the next batch goes.
     offset: u64,
+    /// Bytes of batches that were appended.
+    appended: u64,
     next: u64,
     /// Checksum of the last record.
     previous: u32,
@@ -166,11 +176,8 @@ impl<D: Disk> Journal<D> {
         let (file, end) = match survey.end {
             Some(end) => {
                 let path = dir.join(segment_name(segments.last().copied().unwrap_or(1)));
-                (
-                    disk.open(&path, true)
-                        .map_err(JournalError::io("open", &path))?,
-                    end,
-                )
+                let file = disk.open_direct(&path);
+                (file.map_err(JournalError::io("open", &path))?, end)
             }
             None => return Self::create(disk, dir, options, lock),
         };
@@ -183,6 +190,7 @@ impl<D: Disk> Journal<D> {
             file,
             file_bytes: end.file_bytes,
             offset: end.offset,
+            appended: 0,
             next: end.next,
             previous: end.previous,
             clean: survey.clean,
@@ -199,16 +207,21 @@ impl<D: Disk> Journal<D> {
         options: JournalOptions,
         lock: D::Lock,
     ) -> Result<Self, JournalError> {
+        let bytes = options.segment_bytes.min(FIRST_SEGMENT_BYTES);
         let header = SegmentHeader {
             ledger: options.ledger,
             first: 1,
-            file_bytes: options.segment_bytes.max(SEGMENT_HEADER_BYTES as u64),
+            file_bytes: bytes.max(SEGMENT_HEADER_BYTES as u64),
             previous: 0,
         };
-        let spare = dir.join(spare_name(0));
-        let file = disk
-            .create(&spare)
-            .and_then(|file| make_segment(&disk, dir, file, &spare, &header))
+        let spare = Spare {
+            path: dir.join(spare_name(0)),
+            bytes: header.file_bytes,
+        };
+        let file = spare
+            .make(&disk, || true)
+            .and_then(|()| disk.open(&spare.path, true))
+            .and_then(|file| make_segment(&disk, dir, file, &spare.path, &header))
             .map_err(JournalError::io("create a journal in", dir))?;
         Ok(Self {
             disk,
@@ -219,6 +232,7 @@ impl<D: Disk> Journal<D> {
             file,
             file_bytes: header.file_bytes,
             offset: SEGMENT_HEADER_BYTES as u64,
+            appended: 0,
             next: 1,
             previous: 0,
             clean: false,
@@ -241,12 +255,15 @@ impl<D: Disk> Journal<D> {
         self.segments.first().copied().unwrap_or(self.next)
     }
 
-    /// Bytes of the journal's files, as far as they are written.
+    /// The disk that it is on.
+    pub(crate) fn disk(&self) -> &D {
+        &self.disk
+    }
+
+    /// Bytes of the batches that were appended since it was opened.
     #[must_use]
-    pub fn bytes(&self) -> u64 {
-        let full = (self.segments.len() as u64).saturating_sub(1);
-        full.saturating_mul(self.segment_bytes)
-            .saturating_add(self.offset)
+    pub fn appended(&self) -> u64 {
+        self.appended
     }
 
     /// Writes and syncs the records of `batch` and gives the number of the first; the others follow without gap. `unix_ms`
@@ -280,32 +297,26 @@ impl<D: Disk> Journal<D> {
             .and_then(|()| self.file.sync_data())
             .map_err(JournalError::OutcomeUnknown)?;
         self.offset = self.offset.saturating_add(length);
+        self.appended = self.appended.saturating_add(length);
         self.next = first.saturating_add(batch.count() as u64);
         self.previous = last;
         self.poisoned = false;
         Ok(first)
     }
 
-    /// Makes a file for the next segment ready while there is time, so that no batch has to wait for it.
-    ///
-    /// # Errors
-    /// What the file system said, above all that the disk is full; the journal goes on as long as it can.
-    pub fn prepare(&mut self) -> Result<(), JournalError> {
-        if !self.spares.is_empty() || self.poisoned {
-            return Ok(());
-        }
-        let path = self.new_spare_path();
-        let made = self
-            .disk
-            .create(&path)
-            .and_then(|mut file| file.preallocate(self.segment_bytes));
-        if let Err(source) = made {
-            // What was begun would only keep space from others; if it stays, the next start removes it.
-            let _ = self.disk.remove(&path);
-            return Err(JournalError::io("prepare", &path)(source));
-        }
-        self.spares.push(path);
-        Ok(())
+    /// A file that will be of use as the next segment, where the present one is in use and there is none yet: whoever has made it gives
+    /// it to [`keep`](Journal::keep).
+    pub fn wanted_spare(&mut self) -> Option<Spare> {
+        let used = self.offset >= USED_BYTES.min(self.file_bytes / 2);
+        (used && self.spares.is_empty() && !self.poisoned).then(|| Spare {
+            path: self.new_spare_path(),
+            bytes: self.segment_bytes,
+        })
+    }
+
+    /// Takes a file that was made for the next segment.
+    pub fn keep(&mut self, spare: Spare) {
+        self.spares.push(spare.path);
     }
 
     /// Lets go of the segments whose records are all below `number`, which must be durable elsewhere.
@@ -432,7 +443,7 @@ impl<D: Disk> Journal<D> {
     }
 }
 
-/// Turns a spare file into a segment without records, durably.
+/// Turns a spare file into a segment without records, durably, and opens it for appending.
 fn make_segment<D: Disk>(
     disk: &D,
     dir: &Path,
@@ -446,9 +457,12 @@ fn make_segment<D: Disk>(
     file.preallocate(header.file_bytes)?;
     file.write_at(0, &header.encode())?;
     file.sync_data()?;
-    disk.rename(spare, &dir.join(segment_name(header.first)))?;
+    let path = dir.join(segment_name(header.first));
+    // What is renamed must be this file, whatever had its name before.
     disk.sync_dir(dir)?;
-    Ok(file)
+    disk.rename(spare, &path)?;
+    disk.sync_dir(dir)?;
+    disk.open_direct(&path)
 }
 
 /// After a crash: makes durable what was found whole, and zeroes what was not.

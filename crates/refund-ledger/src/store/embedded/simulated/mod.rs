@@ -166,8 +166,13 @@ impl<D: Disk> SteppedStore<D> {
 
     /// Makes the next journal segment ready.
     pub fn prepare(&self) {
+        let journal = &mut lock(&self.committer).journal;
         // That the disk is full is found out by the next batch, too.
-        let _ = lock(&self.committer).journal.prepare();
+        if let Some(spare) = journal.wanted_spare()
+            && spare.make(journal.disk(), || true).is_ok()
+        {
+            journal.keep(spare);
+        }
     }
 
     /// A clean stop.

@@ -415,3 +415,40 @@ fn the_cold_store_lists_what_is_awaited_and_not_for_ever() {
     let report = verify(&options(&dir).dir).unwrap().report;
     assert_eq!(report.problems, Vec::<String>::new());
 }
+
+/// Where a ledger is in use, a thread of its own makes the file that becomes the next segment; where it is not, there is none.
+#[test]
+fn the_next_segment_is_made_ready_while_there_is_time() {
+    let dir = folder();
+    let options = EmbeddedOptions {
+        segment_bytes: 256 << 10,
+        ..options(&dir)
+    };
+    // The files, by what identifies them whatever their name is.
+    let files = |end: &str| -> BTreeSet<u64> {
+        let journal = std::fs::read_dir(options.dir.join("journal")).unwrap();
+        let named = |entry: &std::fs::DirEntry| entry.file_name().to_str().unwrap().ends_with(end);
+        let entries = journal.map(Result::unwrap).filter(named);
+        entries
+            .map(|entry| std::os::unix::fs::DirEntryExt::ino(&entry))
+            .collect()
+    };
+    let mut client = Client::new(|waker| EmbeddedStore::open(options.clone(), waker).unwrap());
+    let mut stan = 0;
+    let mut buy = |times: u32| {
+        for _ in 0..times {
+            stan += 1;
+            client.must_commit(create(&purchase(stan, 1000)));
+        }
+    };
+    buy(20);
+    assert_eq!((files(".log").len(), files(".spare").len()), (1, 0));
+    // One that is not ready in time is made at once, and the other kept for later.
+    let mut spares = BTreeSet::new();
+    while files(".log").is_disjoint(&spares) {
+        assert!(files(".log").len() < 100, "none was of use");
+        buy(20);
+        spares.append(&mut files(".spare"));
+    }
+    client.store.close().unwrap();
+}

@@ -93,7 +93,7 @@ impl World {
             return;
         };
         for _ in 0..self.random.u32(..25) {
-            if self.random.u8(..8) == 0 && journal.prepare().is_err() {
+            if self.random.u8(..8) == 0 && prepare(&mut journal).is_err() {
                 continue; // the journal goes on
             }
             if self.random.u8(..8) == 0 {

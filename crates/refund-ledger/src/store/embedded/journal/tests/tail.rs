@@ -69,7 +69,18 @@ fn what_lies_beyond_the_longest_batch_is_a_witness() {
         ..options(1)
     };
     drop(open(&disk, Path::new(DIR), long).unwrap());
-    let sound = disk.image();
+    let mut sound = disk.image();
+    // As if it were a later segment, which has all of its length.
+    let header = SegmentHeader {
+        ledger: long.ledger,
+        first: 1,
+        file_bytes: long.segment_bytes,
+        previous: 0,
+    };
+    for bytes in sound.values_mut() {
+        bytes.resize(long.segment_bytes as usize, 0);
+        bytes[..SEGMENT_HEADER_BYTES].copy_from_slice(&header.encode());
+    }
     let outcome = |at: usize| {
         let mut image = sound.clone();
         image.values_mut().for_each(|bytes| bytes[at] = 1);
@@ -90,7 +101,7 @@ fn a_file_that_is_used_again_for_the_next_record() {
     journal.append(&mut batch(&[vec![1; 3000]]), 0).unwrap();
     let mark = journal.offset as usize..journal.offset as usize + SECTOR_BYTES;
     // The next segment is made, and the end mark; the batch is not written.
-    disk.fail_at(disk.operations() + 8, Fault::PowerCut);
+    disk.fail_at(disk.operations() + 9, Fault::PowerCut);
     assert!(journal.append(&mut batch(&[vec![2; 1500]]), 0).is_err());
     drop(journal);
     disk.restart();
