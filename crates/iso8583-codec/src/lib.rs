@@ -83,7 +83,7 @@ pub use error::{
     DecodeError, DecodeErrorKind, EncodeError, FieldError, ReadError, WriteError, WriteErrorKind,
 };
 pub use general::subfield::Subfield;
-pub use message::{Message, Places};
+pub use message::Message;
 pub use mti::Mti;
 pub use original::OriginalData;
 pub use presence::ElementSet;

@@ -2,7 +2,6 @@
 
 mod fault;
 mod other;
-mod places;
 mod typed;
 
 use std::fmt;
@@ -14,8 +13,6 @@ use crate::presence::{self, ElementSet, Elements};
 use crate::shape::{LANES, STARTS, Shape, UNKNOWN};
 use crate::spec::{ELEMENTS, Spec, StepKind, ValueEncoding};
 use crate::text::Text;
-
-pub use self::places::Places;
 
 /// A decoded message: which elements are there and where they start, over the bytes it was read from.
 ///

@@ -41,8 +41,7 @@ const TRIES: usize = 8;
 /// The elements of half a bitmap.
 pub(crate) struct Shape {
     raw: RawMap,
-    /// Which of the known ones it is; `None` of a half that is not known.
-    number: Option<u8>,
+    is_known: bool,
     /// The elements, the lowest bit being the first of the half; in the first half, that is the bit of the second map.
     pub(crate) map: u64,
     /// Which of a message's starts is that of an element, by the element's bit.
@@ -109,7 +108,7 @@ impl Shape {
         }
         Self {
             raw: [0; 2],
-            number: None,
+            is_known: false,
             map: 0,
             starts,
             end: 0,
@@ -127,7 +126,7 @@ impl Shape {
     /// Whether anything is known of the half.
     #[inline]
     pub(crate) fn is_known(&self) -> bool {
-        self.number.is_some()
+        self.is_known
     }
 
     /// Of the first half or the second. `None` if it has elements that only the dialect's own rows can read.
@@ -135,6 +134,7 @@ impl Shape {
         let (base, first_start) = if second { (HALF, HALF_STARTS) } else { (0, 0) };
         let mut shape = Self {
             raw,
+            is_known: true,
             map,
             ..Self::unknown(0)
         };
@@ -237,20 +237,17 @@ impl Shapes {
 
     /// The slots in which a half may be, in the order in which they are filled.
     #[inline]
-    fn slots(&self, raw: RawMap) -> impl Iterator<Item = (u8, &OnceLock<Box<Shape>>)> {
+    fn slots(&self, raw: RawMap) -> impl Iterator<Item = &OnceLock<Box<Shape>>> {
         let mixed = (raw[0] ^ raw[1].rotate_left(29)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let first = (mixed >> 56) as usize;
-        (0..TRIES).map(move |next| {
-            let slot = (first + next) % SLOTS;
-            (slot as u8, &self.known[slot])
-        })
+        (0..TRIES).map(move |next| &self.known[(first + next) % SLOTS])
     }
 
     /// What is known of a half.
     #[inline]
     pub(crate) fn find(&self, raw: RawMap) -> Option<&Shape> {
         self.slots(raw)
-            .map_while(|(_, slot)| slot.get())
+            .map_while(OnceLock::get)
             .find(|shape| shape.raw == raw)
             .map(Box::as_ref)
     }
@@ -258,47 +255,20 @@ impl Shapes {
     /// Keeps a half for the messages to come, if there is room.
     #[cold]
     pub(crate) fn learn(&self, spec: &Spec, raw: RawMap, map: u64) {
-        if self.find(raw).is_some() || self.slots(raw).all(|(_, slot)| slot.get().is_some()) {
+        if self.find(raw).is_some() || self.slots(raw).all(|slot| slot.get().is_some()) {
             return;
         }
         let Some(shape) = Shape::of(spec, self.second, raw, map) else {
             return;
         };
         let mut shape = Box::new(shape);
-        for (number, slot) in self.slots(raw) {
-            shape.number = Some(number);
+        for slot in self.slots(raw) {
             match slot.set(shape) {
                 // Another thread may have been quicker, with this half or another.
                 Err(back) if slot.get().is_some_and(|known| known.raw != raw) => shape = back,
                 _ => return,
             }
         }
-    }
-}
-
-/// Which halves of a message were known, for whoever keeps no reference to them.
-#[derive(Copy, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Numbers([Option<u8>; 2]);
-
-impl Numbers {
-    #[inline]
-    pub(crate) fn of(shapes: [&Shape; 2]) -> Self {
-        Self(shapes.map(|shape| shape.number))
-    }
-
-    /// The same halves, in the dialect that they are of.
-    #[inline]
-    pub(crate) fn shapes<'s>(self, spec: &'s Spec) -> [&'s Shape; 2] {
-        let [first, second] = self.0;
-        let [of_first, of_second] = &spec.shapes;
-        let known = |shapes: &'s Shapes, number: Option<u8>| {
-            let slot = shapes.known.get(usize::from(number?))?;
-            slot.get().map(Box::as_ref)
-        };
-        [
-            known(of_first, first).unwrap_or(&UNKNOWN[0]),
-            known(of_second, second).unwrap_or(&UNKNOWN[1]),
-        ]
     }
 }
 
@@ -379,11 +349,6 @@ mod tests {
                     slot.get().is_some_and(|other| other.raw == shape.raw)
                 };
                 assert_eq!(shapes.known.iter().filter(same).count(), 1);
-                let number = usize::from(shape.number.unwrap());
-                assert!(std::ptr::eq(
-                    shapes.known[number].get().unwrap().as_ref(),
-                    shape
-                ));
             }
         }
     }

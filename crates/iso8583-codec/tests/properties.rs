@@ -2,7 +2,7 @@
 
 use bytes::BytesMut;
 use iso8583_codec::describe::{to_json, to_table};
-use iso8583_codec::{Draft, FieldSpec, Format, Length, Message, Mti, Places, Spec};
+use iso8583_codec::{Draft, FieldSpec, Format, Length, Message, Mti, Spec};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -163,21 +163,7 @@ fn poke_message(message: &Message<'_>) -> Result<(), TestCaseError> {
     for error in errors.iter().flatten() {
         prop_assert!(error.offset() <= length, "{error}");
     }
-    // From its places it is the same, and nothing comes of the bytes of another.
-    let mut places = Places::default();
-    let longer = vec![0; length + 1];
-    let mut again = Message::unread(message.spec());
-    prop_assert!(!places.restore(&mut again, message.frame()));
-    places.keep(message);
-    prop_assert!(!places.restore(&mut again, &longer));
-    prop_assert!(places.restore(&mut again, message.frame()));
-    prop_assert_eq!(
-        (again.mti(), again.frame()),
-        (message.mti(), message.frame())
-    );
-    prop_assert!(again.elements().eq(message.elements()));
     for de in 0..=255u8 {
-        prop_assert_eq!(again.raw(de), message.raw(de));
         prop_assert_eq!(message.has(de), message.raw(de).is_some());
         prop_assert_eq!(message.has(de), message.text(de).is_some());
     }

@@ -62,8 +62,7 @@ impl Core {
                 if let Some(asker) = flight.waiters.first() {
                     let spec = self.config.listeners[asker.listener].spec;
                     let mut request = Message::unread(spec);
-                    let is_kept = flight.places.restore(&mut request, &asker.frame);
-                    if is_kept || request.read(&asker.frame).is_ok() {
+                    if request.read(&asker.frame).is_ok() {
                         let rrn = &record.request.rrn;
                         let written = Core::written(&mut self.arena, |out| {
                             outward::pass_answer(&request, message, rrn, partial, spec, out)

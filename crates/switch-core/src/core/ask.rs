@@ -272,9 +272,6 @@ impl Core {
             .spare_flights
             .block(|| Flight::new(slot.key, link, listener));
         flight.begin(slot.key, link, listener);
-        if let Some(message) = message {
-            flight.places.keep(message);
-        }
         flight.turn = Turn::of(new.created);
         flight.stan = issuer.stan.0;
         flight.expected = Some(Expected::of(new, &issuer, &numbers));

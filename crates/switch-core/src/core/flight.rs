@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use iso8583_codec::{Message, Places, Spec};
+use iso8583_codec::{Message, Spec};
 use refund_ledger::{Issuer, Key, LATE_MS, Reason, Stan, Transaction, Working, fetch};
 
 use super::frame::{Frame, Room};
@@ -27,9 +27,6 @@ pub(super) struct Flight {
     pub(super) turn: Turn,
     /// Who waits for the answer.
     pub(super) waiters: Waiters,
-    /// Where the elements of the request of who asked first lie, so that it is not read again. Apart from the rest, of which each step
-    /// needs something.
-    pub(super) places: Box<Places>,
     /// The message as sent, to compare answers with.
     pub(super) sent: Frame,
     /// What a usual answer echoes of it, which is compared sooner; not of what was relayed before a restart.
@@ -113,7 +110,6 @@ impl Flight {
             stan: 0,
             turn: Turn::any(0),
             waiters: Waiters::default(),
-            places: Box::default(),
             sent: Frame::default(),
             expected: None,
             sent_at: 0,
@@ -134,7 +130,6 @@ impl Flight {
         (self.connection, self.stan, self.sent_at) = (0, 0, 0);
         self.turn = Turn::any(0);
         self.expected = None;
-        self.places.clear();
         self.state = FlightState::Waiting;
         self.late = false;
         self.reversal_reason = None;
@@ -163,7 +158,6 @@ impl Flight {
 
     /// Asks for the memory that its answer needs beside it.
     pub(super) fn ahead(&self) {
-        fetch(&*self.places);
         if let Some(first) = self.waiters.first() {
             fetch(&*first.frame);
         }
@@ -363,7 +357,6 @@ impl Core {
         };
         flight.reversal_reason = reason;
         flight.record = next.get(key).cloned();
-        flight.places.clear();
         let waiters = std::mem::take(&mut flight.waiters);
         if let Some(record) = next.get(key) {
             waiters
