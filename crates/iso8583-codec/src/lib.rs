@@ -40,7 +40,7 @@
 //!
 //! | to | use |
 //! | --- | --- |
-//! | look at a message, answer it, relay it | [`Spec::decode`], [`Message`], [`Draft`]: no copies, no allocation where the dialect is plain |
+//! | look at a message, answer it, relay it | [`Spec::decode`], [`Message`], [`Draft`]: no copies; no allocation where the dialect is plain, but once for a set of elements |
 //! | take subfields apart | [`Message::subfields`] |
 //! | build, change or keep any message | [`Record`]; as JSON under the feature `serde` |
 //! | describe a host's dialect | [`model`] |

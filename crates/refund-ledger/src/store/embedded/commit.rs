@@ -71,6 +71,8 @@ impl Spares {
                     journal.keep(spare);
                     Spares::Wanted
                 }
+                // The store stops.
+                Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => Spares::NotToBeHad,
                 Ok(Err(error)) => Spares::failed(&error),
                 Err(_) => Spares::failed(&io::Error::other("its thread panicked")),
             },
