@@ -284,8 +284,6 @@ pub struct Spec {
     fields: [Option<FieldSpec<'static>>; ELEMENTS],
     /// By data element, less one.
     pub(crate) steps: [Step; ELEMENTS],
-    /// Bytes of those that always have as many, by data element, less one; 0 for others.
-    pub(crate) widths: [u16; ELEMENTS],
     /// For each [`Check`] of a run, the elements whose bytes, length prefix included, are checked for it: neighbours of one set
     /// as one run.
     pub(crate) runs: [u128; Check::COUNT],
@@ -412,7 +410,6 @@ impl Spec {
             head,
             fields: [None; ELEMENTS],
             steps: [Step::UNDEFINED; ELEMENTS],
-            widths: [0; ELEMENTS],
             runs: [0; Check::COUNT],
             checked: 0,
             other: 0,
@@ -455,10 +452,6 @@ impl Spec {
 
     /// How to get over an element, which is 1 to 128.
     const fn set_step(&mut self, de: u8, step: Step) {
-        self.widths[de as usize - 1] = match step.kind {
-            StepKind::Fixed => step.bytes,
-            _ => 0,
-        };
         self.steps[de as usize - 1] = step;
     }
 }
