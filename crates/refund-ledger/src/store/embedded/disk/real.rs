@@ -262,15 +262,11 @@ mod tests {
             place.copy_from_slice(bytes);
             file.write_at(at as u64, bytes).unwrap();
         };
-        let can_be = file.direct.is_some();
         for (at, length) in [(4096, 512), (4608, 10_240), (65_536, 1024)] {
             put(&mut file, at, length);
         }
-        if can_be && file.direct.is_none() {
-            println!("the disk under {path:?} has larger sectors");
-        }
+        // No sector: most file systems refuse it past the cache, some take it.
         put(&mut file, 70_001, 333);
-        assert!(file.direct.is_none(), "what is no sector cannot go there");
         put(&mut file, 80_000, 20_000);
         file.sync_data().unwrap();
         assert!(std::fs::read(&path).unwrap() == expected);
