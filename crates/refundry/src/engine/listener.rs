@@ -20,6 +20,11 @@ use crate::metrics::{CONNECTIONS, MALFORMED};
 /// asked to come again after a second, so thousands that come back together after a cut must find room here.
 const BACKLOG: i32 = 4096;
 
+/// What waits unread in the system for one connection at most, in bytes; the system takes twice that, its own part included, and at most
+/// what it allows (`rmem_max`). By itself it lets a connection have megabytes (`tcp_rmem`): under overload, seconds of requests that
+/// grow old where neither side sees them.
+const UNREAD_BYTES: usize = 256 << 10;
+
 /// Wait before accepting again when the system refuses (out of descriptors, say).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -49,6 +54,8 @@ impl Listener<net::TcpListener> {
 /// Listens on an address.
 pub(crate) async fn bind(address: &Address) -> io::Result<TcpListener> {
     let socket = TcpListener::bind((address.host.as_str(), address.port)).await?;
+    // Whatever is accepted has it from its beginning.
+    rustix::net::sockopt::set_socket_recv_buffer_size(&socket, UNREAD_BYTES)?;
     // Once more, for a longer queue than the library asks for.
     rustix::net::listen(&socket, BACKLOG)?;
     Ok(socket)
@@ -159,4 +166,24 @@ async fn serve(
 
 fn malformed(listener: &str, kind: &'static str) -> Counter {
     counter!(MALFORMED, "listener" => listener.to_owned(), "kind" => kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::net::sockopt::socket_recv_buffer_size;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_waits_unread_is_bounded() {
+        let (host, port) = ("127.0.0.1".to_owned(), 0);
+        let listener = bind(&Address { host, port }).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (_terminal, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let allowed = std::fs::read_to_string("/proc/sys/net/core/rmem_max").unwrap();
+        let allowed = allowed.trim().parse().unwrap();
+        let (accepted, _) = accepted.unwrap();
+        let bytes = socket_recv_buffer_size(&accepted).unwrap();
+        assert_eq!(bytes, 2 * UNREAD_BYTES.min(allowed));
+    }
 }
