@@ -72,16 +72,14 @@ pub(crate) fn bcd_number(packed: &[u8]) -> Option<u64> {
     if packed.len() > DIGITS_MAX / 2 {
         return None;
     }
-    let mut value = 0u64;
-    let mut wrong = false;
-    for byte in packed {
-        let (tens, ones) = (byte >> 4, byte & 0x0F);
-        wrong |= (tens > 9) | (ones > 9);
-        value = value
-            .wrapping_mul(100)
-            .wrapping_add(u64::from(tens.wrapping_mul(10).wrapping_add(ones)));
-    }
-    (!wrong).then_some(value)
+    let word = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .fold(0, |word, byte| word << 8 | u64::from(*byte))
+    };
+    let (high, low) = packed.split_at(packed.len().saturating_sub(8));
+    let high = packed_number(word(high))?.wrapping_mul(10_000_000_000_000_000);
+    Some(high.wrapping_add(packed_number(word(low))?))
 }
 
 /// The number that sixteen packed digits write, the first in the highest nibble; `None` if one is no digit.

@@ -76,13 +76,19 @@ impl<'a> Message<'a> {
     /// [`FieldError::NotNumeric`] at the first byte that is not a digit, [`FieldError::WrongLength`] for more than nineteen.
     #[inline]
     pub fn number<const N: usize>(&self, de: u8) -> Result<Option<u64>, FieldError> {
-        match self.plain::<N>(de).and_then(|text| digits::number(text)) {
+        match self.fixed_number::<N>(de) {
             Some(number) => Ok(Some(number)),
             None if !self.has(de) => Ok(None),
-            None => match self.packed_number::<N>(de) {
-                Some(number) => Ok(Some(number)),
-                None => self.other_number(de),
-            },
+            None => self.other_number(de),
+        }
+    }
+
+    /// The number of a fixed element of `N` digits that lie there as usual: as characters, or packed.
+    #[inline(always)]
+    fn fixed_number<const N: usize>(&self, de: u8) -> Option<u64> {
+        match self.plain::<N>(de) {
+            Some(text) => digits::number(text),
+            None => self.packed_number::<N>(de),
         }
     }
 
@@ -123,13 +129,12 @@ impl<'a> Message<'a> {
     /// [`FieldError::NotNumeric`] at the first byte that is not a digit.
     #[inline]
     pub fn stan(&self) -> Result<Option<Stan>, FieldError> {
-        let number = match self.plain::<6>(11).and_then(|text| digits::number(text)) {
-            Some(number) => Some(number),
-            None if !self.has(11) => return Ok(None),
-            None => match self.packed_number::<6>(11) {
-                Some(number) => Some(number),
-                None => self.array::<6>(11)?.and_then(|text| digits::number(&text)),
+        let number = match self.fixed_number::<6>(11) {
+            None => match self.array::<6>(11)? {
+                Some(text) => digits::number(&text),
+                None => return Ok(None),
             },
+            number => number,
         };
         match number.and_then(|number| Stan::new(number as u32)) {
             Some(stan) => Ok(Some(stan)),
@@ -255,6 +260,7 @@ impl<'a> Message<'a> {
     fn agrees_otherwise(&self, de: u8, value: &[u8]) -> bool {
         self.text(de).is_none_or(|text| *text == *value)
     }
+
     /// The bytes of a fixed element of `N` bytes that are its characters, what elements mostly come down to: kept short, so
     /// that it is inlined.
     #[inline(always)]

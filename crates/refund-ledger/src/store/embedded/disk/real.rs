@@ -21,12 +21,12 @@ const FOLDER_MODE: u32 = 0o700;
 /// Written at a time where the file system cannot reserve space.
 const ZEROS_BYTES: usize = 1 << 20;
 
+/// What memory and sectors are aligned to where the system's cache is passed by: enough for any disk.
+const ALIGNMENT: usize = 4096;
+
 /// The file system, by `std::fs`, with `fallocate` and `flock`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RealDisk;
-
-/// What memory and sectors are aligned to where the system's cache is passed by: enough for any disk.
-const ALIGNMENT: usize = 4096;
 
 /// A file of a [`RealDisk`].
 #[derive(Debug)]
