@@ -10,6 +10,7 @@ mod hex;
 mod items;
 mod json;
 mod table;
+mod tracks;
 
 pub use crate::value::mask;
 pub use hex::{HexError, parse_hex};
@@ -201,15 +202,20 @@ impl<'m, 'a> Viewer<'m, 'a> {
         })
     }
 
-    /// The text without the digits that must not be seen.
+    /// The text without the digits that must not be seen, those of tracks too.
     fn covered(&self, text: String) -> String {
-        self.hidden.iter().fold(text, |text, (clear, masked)| {
+        let covered = self.hidden.iter().fold(text, |text, (clear, masked)| {
             if text.contains(clear) {
                 text.replace(clear, masked)
             } else {
                 text
             }
-        })
+        });
+        if self.show_pan {
+            covered
+        } else {
+            tracks::masked(&covered)
+        }
     }
 }
 
@@ -230,13 +236,19 @@ fn without_card_numbers(text: &[u8]) -> String {
 /// The hexadecimal digits of bytes, with every number masked that may be one of a card, in characters or in packed digits.
 fn hex_without_card_numbers(bytes: &[u8]) -> String {
     let groups = bytes.chunk_by(|one, next| one.is_ascii_digit() == next.is_ascii_digit());
+    let seen = tracks::masked(&characters(bytes));
+    let mut seen = seen.chars();
     let hex: String = groups
         .map(|group| {
+            let seen: Vec<char> = seen.by_ref().take(group.len()).collect();
             if is_card_number(group) {
-                stars(group.len().saturating_mul(2))
-            } else {
-                hex_of(group)
+                return stars(group.len().saturating_mul(2));
             }
+            let digits = group.iter().zip(seen).map(|(byte, seen)| match seen {
+                '*' => stars(2),
+                _ => hex_of(&[*byte]),
+            });
+            digits.collect()
         })
         .collect();
     without_card_numbers(hex.as_bytes())

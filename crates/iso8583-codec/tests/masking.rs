@@ -28,6 +28,24 @@ fn check(spec: &'static Spec, elements: &[(u8, &[u8])], masked: &str, clear: &st
 }
 
 #[test]
+fn tracks_in_other_elements_are_masked() {
+    for spec in [Spec::iso87_ascii(), Spec::iso87_binary()] {
+        check(
+            spec,
+            &[(48, b"4761739001010119=29122011758928889")],
+            "\"48\":\"476173******0119=*****************\"",
+            "\"48\":\"4761739001010119=29122011758928889\"",
+        );
+        check(
+            spec,
+            &[(48, b"card 4761 7390 0101 0119")],
+            "\"48\":\"card 4761 7*** **** 0119\"",
+            "\"48\":\"card 4761 7390 0101 0119\"",
+        );
+    }
+}
+
+#[test]
 fn card_data_is_masked() {
     for spec in [Spec::iso87_ascii(), Spec::iso87_binary()] {
         check(spec, &[], "", "");
