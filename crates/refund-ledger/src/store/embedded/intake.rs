@@ -401,8 +401,9 @@ impl Judge {
             return Some(Judged::default().with(known.version, known.bucket));
         }
         let hot = &reader.shared.hot;
+        let before = hot.before_look();
         let found = hot.standing(key);
-        if found.version > 0 || hot.is_complete(0) && !self.dropping.contains(&key) {
+        if found.version > 0 || hot.is_complete(0, before) && !self.dropping.contains(&key) {
             return Some(found);
         }
         let record = reader.read(key)?;

@@ -4,8 +4,8 @@
 //! young or open, and a cold store for the rest, which checkpoints fill in the background. A start opens the cold store and
 //! replays the journal's tail.
 //!
-//! Threads: one commits, two read the cold store, one makes checkpoints and merges, and one fills memory after a start and ends. No
-//! clock: time comes with the events.
+//! Threads: one commits, one makes the journal's files ahead, two read the cold store, one makes checkpoints and merges, and one fills memory
+//! after a start and ends. No clock: time comes with the events.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -45,6 +45,7 @@ mod verify;
 mod warm;
 
 pub use import::{Import, ImportError};
+pub use open::LOCK_NAME;
 pub use open_error::OpenError;
 pub use verify::{Verified, verify};
 
@@ -222,9 +223,10 @@ impl Drop for EmbeddedStore {
 
 impl Store for EmbeddedStore {
     fn peek(&self, key: Key, since: u64) -> Peek {
+        let before = self.shared.hot.before_look();
         match self.shared.hot.get(key) {
             Some(record) => Peek::Known(record),
-            None if self.shared.hot.is_complete(since) => Peek::Absent,
+            None if self.shared.hot.is_complete(since, before) => Peek::Absent,
             None => Peek::NotInMemory,
         }
     }
@@ -233,10 +235,11 @@ impl Store for EmbeddedStore {
         if !Hot::answers(query) {
             return None;
         }
+        let before = self.shared.hot.before_look();
         let Some(found) = self.shared.hot.find(query) else {
             return Some(Found::TooMany);
         };
-        if !self.shared.hot.is_complete(since) {
+        if !self.shared.hot.is_complete(since, before) {
             return None;
         }
         Some(Found::All(found))

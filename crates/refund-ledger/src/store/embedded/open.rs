@@ -23,7 +23,8 @@ use super::{EmbeddedOptions, EmbeddedStore, cold_files, commit, reads, warm};
 use crate::store::{Recovered, Share, StoreError, Waker};
 use crate::{AdviceState, ApplyError, Change, Corrupt, Event, Key, Reader, Transaction, Working};
 
-const LOCK_NAME: &str = "ledger.lock";
+/// File in a folder that says which process has it.
+pub const LOCK_NAME: &str = "ledger.lock";
 const JOURNAL_NAME: &str = "journal";
 const COLD_NAME: &str = "cold";
 
@@ -212,7 +213,7 @@ pub(crate) fn open_parts<D: Disk>(
         durable.map_err(cold_error)?;
     }
     shared.cold.tidy().map_err(cold_error)?;
-    let recovered = recovered(&shared, &open_keys);
+    let recovered = recovered(&shared, &open_keys).map_err(cold_error)?;
     shared.call_for_checkpoint(&lock(&shared.progress));
     Ok(Parts {
         shared: Arc::new(shared),
@@ -351,7 +352,7 @@ fn apply(
     Ok(())
 }
 
-fn recovered(shared: &Shared, cold_open: &HashSet<Key>) -> Recovered {
+fn recovered(shared: &Shared, cold_open: &HashSet<Key>) -> Result<Recovered, ColdError> {
     let progress = lock(&shared.progress);
     let now = progress.meta.last_event;
     let matters = |record: &Arc<Transaction>| record.is_open() || record.is_awaited(now);
@@ -365,7 +366,7 @@ fn recovered(shared: &Shared, cold_open: &HashSet<Key>) -> Recovered {
         while let Some(record) = next {
             next = match record.original {
                 // Whatever an open transaction names was loaded with it.
-                Some(original) if original != record.key => shared.load(original).ok().flatten(),
+                Some(original) if original != record.key => shared.load(original)?,
                 _ => None,
             };
             open.insert(record.key, record);
@@ -379,7 +380,7 @@ fn recovered(shared: &Shared, cold_open: &HashSet<Key>) -> Recovered {
         .values()
         .filter(|entry| entry.advice.state != AdviceState::Done);
     let last_sent = &progress.meta.last_sent;
-    Recovered {
+    Ok(Recovered {
         transactions: open.into_values().collect(),
         advices: alive.map(|entry| entry.advice.clone()).collect(),
         last_sent: last_sent
@@ -389,7 +390,7 @@ fn recovered(shared: &Shared, cold_open: &HashSet<Key>) -> Recovered {
         last_event: progress.meta.last_event,
         is_empty: progress.meta.applied == 1 && lock(&shared.key_ids).is_empty(),
         share: Share::WHOLE,
-    }
+    })
 }
 
 fn start<D: Disk>(

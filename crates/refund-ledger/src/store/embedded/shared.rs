@@ -195,10 +195,10 @@ impl Shared {
             completed: Mutex::default(),
             waker,
         };
-        let known = lock(&shared.progress).meta.clone();
-        if known.applied > 1 {
+        if shared.cold.live() > 0 {
+            let newest_created = lock(&shared.progress).meta.newest_created;
             // Zero would mean that nothing is in the cold store alone.
-            shared.hot.set_unloaded(known.newest_created.max(1));
+            shared.hot.set_unloaded(newest_created.max(1));
         }
         shared
     }
@@ -380,7 +380,9 @@ impl Shared {
             }
             queue = self.checkpoints.wait(queue);
         }
-        Ok(())
+        drop(queue);
+        // One that failed is done, too.
+        self.poisoned().map_or(Ok(()), |error| Err(error.clone()))
     }
 }
 

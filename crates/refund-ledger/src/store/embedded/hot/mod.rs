@@ -97,6 +97,12 @@ pub(crate) struct Hot {
     timeless: AtomicU64,
 }
 
+/// How far memory was filled when somebody looked into it.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct BeforeLook {
+    unloaded: u64,
+}
+
 /// On cache lines of its own, so that threads at different parts do not disturb each other.
 #[derive(Debug)]
 #[repr(align(128))]
@@ -180,10 +186,19 @@ impl Hot {
         told.saturating_add(self.interned.bytes())
     }
 
-    /// Whether every record that was created at or after `since` is in memory. Ask after looking, not before.
-    pub(crate) fn is_complete(&self, since: u64) -> bool {
+    /// What a look into memory begins with, for [`is_complete`](Hot::is_complete) after it.
+    pub(crate) fn before_look(&self) -> BeforeLook {
+        BeforeLook {
+            unloaded: self.unloaded.load(Ordering::SeqCst),
+        }
+    }
+
+    /// Whether every record that was created at or after `since` was in memory during a look. What is loaded meanwhile may have come
+    /// after the look, and is said once it is there; what leaves may have left before it, and is said before it goes: so the one is
+    /// asked before, and the other now.
+    pub(crate) fn is_complete(&self, since: u64, before: BeforeLook) -> bool {
         let evicted = self.evicted.load(Ordering::SeqCst);
-        let absent = evicted.max(self.unloaded.load(Ordering::SeqCst));
+        let absent = evicted.max(before.unloaded);
         absent == 0 || absent < since
     }
 

@@ -546,10 +546,12 @@ fn what_has_not_moved_for_longest_makes_room() {
                 assert!(share >= 15, "number {number} is of the oldest");
             } else {
                 assert!(share <= 35, "number {number} is young");
-                assert!(!hot.is_complete(1_700_000_000_000 + age(number)));
+                let before = hot.before_look();
+                assert!(!hot.is_complete(1_700_000_000_000 + age(number), before));
             }
         }
-        assert!(hot.is_complete(1_700_000_000_000 + u64::from(count)));
+        let before = hot.before_look();
+        assert!(hot.is_complete(1_700_000_000_000 + u64::from(count), before));
         make_room(&hot, u64::MAX);
         assert_eq!(hot.len(), 0);
         // Too little to be told.
@@ -646,4 +648,19 @@ fn what_moves_is_packed_once_it_is_written() {
         }
         assert_eq!(hot.len(), 0);
     }
+}
+
+/// Whoever looked before it was loaded must not hear that all was there.
+#[test]
+fn what_is_loaded_after_a_look_was_not_there_at_the_look() {
+    let hot = Hot::new(1 << 20, None);
+    let record = Arc::new(purchase(1, 1_700_000_000_000));
+    hot.set_unloaded(record.created);
+    let before = hot.before_look();
+    assert!(hot.get(record.key).is_none());
+    hot.cache(&record);
+    hot.set_unloaded(0);
+    assert!(!hot.is_complete(0, before));
+    assert!(hot.is_complete(record.created + 1, before));
+    assert!(hot.is_complete(0, hot.before_look()));
 }

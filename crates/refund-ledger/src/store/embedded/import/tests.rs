@@ -4,7 +4,7 @@ use super::super::tests::{folder, options};
 use super::super::{EmbeddedStore, verify};
 use super::*;
 use crate::store::suite::{Client, advice, change, create, hold, purchase, refund};
-use crate::store::{Cursor, Store};
+use crate::store::{By, Cursor, Peek, Query, Store};
 use crate::{Change, KeyId};
 
 /// Records that a ledger has after some business.
@@ -82,4 +82,28 @@ fn an_import_broken_off_goes_on_and_is_a_ledger_once_finished() {
         .find(|(state, _)| *state == "approved")
         .unwrap();
     assert_eq!(approved, 20);
+}
+
+/// Of what was imported nothing is in memory at first, and in so little of it not all ever will be: what is not found there may be on
+/// disk, and what is done to it must not be taken for new.
+#[test]
+fn what_was_imported_is_not_taken_for_absent() {
+    let (records_there, advices, facts) = business();
+    let dir = folder();
+    let into = dir.path().join("ledger");
+    let mut import = Import::open(&into, [1; 16], facts.last_event).unwrap();
+    import.add(&records_there).unwrap();
+    import.finish(&advices, &facts).unwrap();
+    let mut options = options(&dir);
+    options.hot_bytes = 1;
+    let store = EmbeddedStore::open(options, Arc::new(|| ())).unwrap();
+    let never_made = purchase(99, 5000).key;
+    let peeked = store.peek(never_made, 0);
+    assert!(matches!(peeked, Peek::NotInMemory), "{peeked:?}");
+    let known = &records_there[0];
+    let query = Query {
+        merchant: known.key.merchant(),
+        by: By::Rrn(known.request.rrn),
+    };
+    assert!(store.peek_all(query, 0).is_none());
 }

@@ -452,3 +452,17 @@ fn the_next_segment_is_made_ready_while_there_is_time() {
     }
     client.store.close().unwrap();
 }
+
+/// Whoever asked for it hears so, however the threads run.
+#[test]
+fn a_checkpoint_that_fails_is_not_taken_for_one_that_was_made() {
+    for _ in 0..20 {
+        let dir = folder();
+        let mut client = Client::new(|waker| EmbeddedStore::open(options(&dir), waker).unwrap());
+        client.must_commit(create(&purchase(1, 1000)));
+        let cold = dir.path().join("ledger/cold");
+        std::fs::rename(cold.join("runs"), cold.join("gone")).unwrap();
+        assert!(client.store.checkpoint().is_err());
+        assert!(client.store.poisoned().is_some());
+    }
+}
