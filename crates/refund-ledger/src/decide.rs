@@ -63,7 +63,9 @@ impl From<Reason> for Refusal {
 }
 
 impl Refusal {
-    pub(crate) fn passing(reason: Reason) -> Refusal {
+    /// One that may be decided otherwise when the message comes again.
+    #[must_use]
+    pub fn passing(reason: Reason) -> Refusal {
         Refusal {
             reason,
             passing: true,

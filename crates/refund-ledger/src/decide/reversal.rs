@@ -76,7 +76,18 @@ pub fn reverse(
             (ReversalOutcome::Nothing, MinorUnits::ZERO, closed)
         }
         Status::Reversing | Status::Reversed | Status::ReversedInFlight => nothing(),
-        _ if target.void == VoidState::Done => nothing(),
+        _ if target.void == VoidState::Done && partial.is_some() => {
+            return Err(Reason::Exhausted.into());
+        }
+        // A void took it: nothing is to be sent, also where that void is reversed later on.
+        _ if target.void == VoidState::Done => {
+            let patch = Patch {
+                status: Some(Status::Reversed),
+                ..Patch::default()
+            };
+            let gone = vec![update(target, patch)];
+            (ReversalOutcome::Nothing, MinorUnits::ZERO, gone)
+        }
         _ if target.void == VoidState::Pending => return Err(Refusal::passing(Reason::Exhausted)),
         Status::InFlight if partial.is_some() => return Err(Refusal::passing(Reason::Ceiling)),
         Status::InFlight => {
@@ -104,6 +115,9 @@ pub fn reverse(
                 MinorUnits::ZERO,
                 unsettle(target, context),
             ),
+            // What it took was reversed itself: at the issuer neither stands.
+            (Kind::Void, _) if is_reversed(context.purchase) => nothing(),
+            (Kind::RefundVoid, _) if is_reversed(context.refund) => nothing(),
             (Kind::Void, _) => owed(
                 AdviceKind::Reversal,
                 MinorUnits::ZERO,
@@ -185,6 +199,10 @@ fn check(reversal: &Reversal, target: &Transaction) -> Result<(), Refusal> {
         return Err(Reason::Currency.into());
     }
     Ok(())
+}
+
+fn is_reversed(voided: Option<&Transaction>) -> bool {
+    voided.is_some_and(|voided| voided.status == Status::Reversed)
 }
 
 /// All that stands of an original.

@@ -295,8 +295,22 @@ impl Naive {
         if taking.currency.is_some_and(|currency| currency != EURO) {
             return Err(No::at_last(Reason::Currency));
         }
+        let of_what_is_gone = match target.what {
+            What::Void => self.entries[0].fate == Fate::TakenBack,
+            What::RefundVoid { of } => self.entries[of].fate == Fate::TakenBack,
+            _ => false,
+        };
         let outcome = match (target.fate, self.void_state(of)) {
+            (Fate::Yes, _) if of_what_is_gone => ReversalOutcome::Nothing,
             (Fate::Yes | Fate::Stored, VoidState::None) => self.undo(of, part)?,
+            (Fate::Yes, VoidState::Done) if part.is_some() => {
+                return Err(No::at_last(Reason::Exhausted));
+            }
+            // The void took it, and it shall not stand again with the void's reversal.
+            (Fate::Yes, VoidState::Done) => {
+                self.entries[of].fate = Fate::TakenBack;
+                ReversalOutcome::Nothing
+            }
             (Fate::Waiting, _) if part.is_some() => return Err(No::for_now(Reason::Ceiling)),
             (Fate::Waiting, _) => {
                 self.entries[of].fate = Fate::WaitingReversed;

@@ -55,8 +55,11 @@ impl Auditor {
         }
         let entry = entry_of(known, issuers);
         let moved = entry.map_or(0, Entry::amount);
-        let counts = match known.status {
-            Status::Approved => match known.kind {
+        // What a void took stays at the issuer beside its void, also where it was reversed afterwards.
+        let stands = known.status == Status::Approved
+            || known.status == Status::Reversed && known.void == VoidState::Done;
+        let counts = match stands {
+            true => match known.kind {
                 Kind::Purchase | Kind::Preauth => known.books.approved.0 - known.books.partial.0,
                 _ => {
                     known
@@ -67,7 +70,7 @@ impl Auditor {
                         .0
                 }
             },
-            _ => 0,
+            false => 0,
         };
         (moved != counts).then(|| {
             format!(
@@ -135,13 +138,20 @@ impl Auditor {
         }
         let stays = operation.message.stays().unwrap_or(0);
         for known in self.records(target) {
-            let voided = self.ledger.transactions.values().any(|void| {
+            let is_voided = self.ledger.transactions.values().any(|void| {
                 matches!(void.kind, Kind::Void | Kind::RefundVoid)
                     && void.original == Some(known.key)
-                    && void.was_approved
+                    && entry_of(void, issuers).is_some_and(Entry::is_in_effect)
             });
-            // A void took it: nothing was to be sent, also where the void itself was taken back afterwards.
-            if voided || known.void != VoidState::None || self.ledger.is_dead(known.key) {
+            // A void that stays since what it took was reversed, too: neither stands.
+            let is_of_what_is_gone = matches!(known.kind, Kind::Void | Kind::RefundVoid)
+                && known
+                    .original
+                    .and_then(|original| self.ledger.transactions.get(&original))
+                    .is_some_and(|original| {
+                        original.status == Status::Reversed && original.void == VoidState::Done
+                    });
+            if is_voided || is_of_what_is_gone || self.ledger.is_dead(known.key) {
                 continue;
             }
             let moved = entry_of(known, issuers).map_or(0, Entry::amount);

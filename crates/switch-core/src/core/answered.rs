@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use iso8583_codec::Message;
 use refund_ledger::decide;
-use refund_ledger::{Answer, Key, MinorUnits, Reason, Status, Transaction, Working};
+use refund_ledger::{Answer, Key, Kind, MinorUnits, Reason, Status, Transaction, Working};
 
 use super::Core;
 use super::flight::Passed;
@@ -48,6 +48,21 @@ impl Core {
         let approved = link.approved.contains(&code);
         let approval = approval_code(message);
         let event = match record.status {
+            Status::InFlight if approved && is_unclear(message, code, &record) => {
+                tracing::warn!(key = %record.key, link = %link.name, "an approval that does not say of what: it is taken back");
+                let listener = flight.listener;
+                let answer = self.own_answer(listener, Reason::Timeout);
+                let text = ReversalText {
+                    reason: Some(TIME_OUT),
+                    approval,
+                    replacement: None,
+                };
+                let Some(advice) = self.owed_reversal(&record, order_of(&record, &around), text)
+                else {
+                    return Ok(Outcome::Done);
+                };
+                decide::time_out(&record, advice, Some(answer), true, now)
+            }
             Status::InFlight => {
                 let reason = if approved {
                     Reason::Approved
@@ -255,6 +270,16 @@ pub(super) fn decided(
 
 fn approval_code(message: &Message<'_>) -> Option<[u8; 6]> {
     message.first::<6>(38)
+}
+
+/// Whether an approval in part does not say of how much, or is of what is done in full or not at all.
+fn is_unclear(message: &Message<'_>, code: [u8; 2], record: &Transaction) -> bool {
+    if code != *b"10" {
+        return false;
+    }
+    let amount = message.amount(4).ok().flatten().map(MinorUnits);
+    let is_void = matches!(record.kind, Kind::Void | Kind::RefundVoid);
+    amount.is_none_or(|amount| is_void && amount != record.request.amount)
 }
 
 /// DE 4 of a partial approval, at most what was asked for.

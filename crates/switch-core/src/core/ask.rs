@@ -296,6 +296,10 @@ impl Core {
             (Kind::Refund, Some(original)) => {
                 decide::hold_refund(new, original, card, &self.config.policy, now)
             }
+            // The issuer would hear of the void first, and then of an amount that stays.
+            (Kind::Void, Some(original)) if self.saf.takes_part_of(original.key) => {
+                Err(Refusal::passing(Reason::Ceiling))
+            }
             (Kind::Void, Some(original)) => decide::hold_void(new, original, card, now),
             (Kind::RefundVoid, Some(refund)) => decide::hold_refund_void(new, refund, card, now),
             _ => Ok(decide::open(new, now)),

@@ -132,6 +132,14 @@ impl Saf {
             .any(|other| other.advice.kind == AdviceKind::Reversal)
     }
 
+    /// Whether a partial reversal of this transaction waits.
+    pub(in crate::core) fn takes_part_of(&self, key: Key) -> bool {
+        let waiting = self.orders.get(&key).into_iter().flatten();
+        waiting
+            .filter_map(|advice| self.waiting.get(advice))
+            .any(|waiting| waiting.advice.kind == AdviceKind::PartialReversal)
+    }
+
     pub(super) fn head(&self, order: Key) -> Option<AdviceKey> {
         self.orders.get(&order)?.front().copied()
     }

@@ -141,6 +141,23 @@ fn of_a_partial_approval_the_issuers_amount_counts() {
     });
 }
 
+/// Nobody knows what was approved: it is taken back.
+#[test]
+fn a_partial_approval_without_an_amount_is_taken_back() {
+    story(|w| {
+        let purchase = w.purchase(1000);
+        let relayed = w.relay(&purchase);
+        w.issuer_sends(&issuer_answer(&relayed, "10").without(4));
+        let (bytes, answer) = w.answer_bytes();
+        assert_eq!(answer.code(), "68");
+        let advice = w.advice_answered("00");
+        assert_eq!(advice.at(90), relayed.named());
+        assert_eq!(w.left(&purchase), 0);
+        w.send(&purchase);
+        assert_eq!(w.answer_bytes().0, bytes);
+    });
+}
+
 #[test]
 fn another_amount_with_another_code_belongs_to_nothing() {
     story(|w| {

@@ -3,7 +3,7 @@
 use refund_ledger::{Reason, Status, VoidState};
 
 use super::story;
-use crate::core::tests::world::SECOND;
+use crate::core::tests::world::{SECOND, issuer_answer};
 
 #[test]
 fn refunds_up_to_the_last_minor_unit() {
@@ -259,5 +259,95 @@ fn a_void_of_a_refund_that_is_reversed_makes_the_refund_stand_again() {
         w.advice_answered("00");
         assert_eq!(w.amounts(&original), [1000, 600, 0, 0]);
         assert_eq!(w.status(&refund), Status::Approved);
+    });
+}
+
+/// A void is done in full or not at all: an issuer that took a part of it takes it back.
+#[test]
+fn a_void_that_is_approved_in_part_is_taken_back() {
+    story(|w| {
+        let original = w.purchase(1000);
+        w.approved(&original);
+        let refund = w.refund(&original, 1000);
+        w.approved(&refund);
+        let void = w.void(&refund);
+        let relayed = w.relay(&void);
+        w.issuer_sends(&issuer_answer(&relayed, "10").with(4, "000000000400"));
+        assert_eq!(w.answer().code(), "68");
+        // Counted until the issuer has taken the void back, and again then.
+        let more = w.refund(&original, 1);
+        assert_eq!(w.ask(&more).code(), "21");
+        w.advice_answered("00");
+        assert_eq!(w.amounts(&original), [1000, 1000, 0, 0]);
+        w.refused(&void, "68");
+
+        let original = w.purchase(1000);
+        w.approved(&original);
+        let void = w.void(&original);
+        let relayed = w.relay(&void);
+        w.issuer_sends(&issuer_answer(&relayed, "10").with(4, "000000000400"));
+        assert_eq!(w.answer().code(), "68");
+        w.advice_answered("00");
+        assert_eq!(w.amounts(&original), [1000, 0, 0, 0]);
+        // All of it is no part.
+        let void = w.void(&original);
+        let relayed = w.relay(&void);
+        w.issuer_answers(&relayed, "10");
+        assert_eq!(w.answer().code(), "10");
+        assert_eq!(w.left(&original), 0);
+    });
+}
+
+/// Its reversal was answered 00, so that it must not stand again once the void is reversed, too.
+#[test]
+fn what_was_reversed_after_its_void_does_not_stand_again() {
+    story(|w| {
+        let original = w.purchase(1000);
+        w.approved(&original);
+        let void = w.void(&original);
+        w.approved(&void);
+        let part = w.partial(&original, 400);
+        w.refused_for(&part, Reason::Exhausted);
+        let reversal = w.reversal(&original);
+        w.refused(&reversal, "00");
+        let of_void = w.reversal(&void);
+        w.refused(&of_void, "00");
+        assert_eq!(w.left(&original), 0);
+        assert_eq!(w.status(&original), Status::Reversed);
+        for repeat in [reversal.repeated(), of_void.repeated()] {
+            w.refused(&repeat, "00");
+        }
+
+        let original = w.purchase(1000);
+        w.approved(&original);
+        let refund = w.refund(&original, 1000);
+        w.approved(&refund);
+        let void = w.void(&refund);
+        w.approved(&void);
+        let reversal = w.reversal(&refund);
+        w.refused(&reversal, "00");
+        let of_void = w.reversal(&void);
+        w.refused(&of_void, "00");
+        assert_eq!(w.amounts(&original), [1000, 0, 0, 0]);
+        let again = w.refund(&original, 1000);
+        w.approved(&again);
+    });
+}
+
+/// The issuer must hear of the amount that stays first.
+#[test]
+fn a_void_waits_for_a_partial_reversal() {
+    story(|w| {
+        let original = w.purchase(1000);
+        w.approved(&original);
+        let part = w.partial(&original, 700);
+        assert_eq!(w.ask(&part).code(), "00");
+        let void = w.void(&original).with(4, "000000000700");
+        w.send(&void);
+        assert_eq!(w.answer().code(), "61");
+        w.advice_answered("00");
+        let void = w.void(&original).with(4, "000000000700");
+        w.approved(&void);
+        assert_eq!(w.left(&original), 0);
     });
 }
