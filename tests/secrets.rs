@@ -125,8 +125,9 @@ fn the_search_finds() {
 
 /// With every secret that a terminal can send.
 fn with_secrets(message: Message) -> Message {
+    let number = message.get(2).unwrap_or("4761739001010119").to_owned();
     message
-        .set(35, "4761739001010119=30121011234567890")
+        .set(35, format!("{number}=30121011234567890"))
         .set(36, "015413330089010012=3012101")
         .set(45, "B4761739001010119^CARDHOLDER/TEST^3012101")
         .set(52, PIN_BLOCK)

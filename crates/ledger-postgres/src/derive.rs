@@ -9,13 +9,14 @@ use std::sync::Arc;
 
 use refund_ledger::store::Report;
 use refund_ledger::{
-    Advice, AdviceKey, AdviceState, Cause, Change, Event, Key, Kind, Reader, Transaction, Working,
+    Advice, AdviceKey, AdviceState, Cause, Change, Event, Key, Kind, Reader, TOMBSTONE_MS,
+    Transaction, Working,
 };
 use tokio_postgres::{Client, Row};
 
 use crate::database::{Failure, in_time};
 use crate::reads::by_keys;
-use crate::rows::{DAY_MS, TOMBSTONE_MS, read_advice};
+use crate::rows::{DAY_MS, read_advice};
 
 /// Events that are read together.
 const PAGE: i64 = 4096;

@@ -331,9 +331,6 @@ pub(crate) fn day(at: u64) -> i64 {
 /// A day in milliseconds.
 pub(crate) const DAY_MS: u64 = 86_400_000;
 
-/// How long a tombstone stands, milliseconds.
-pub(crate) const TOMBSTONE_MS: u64 = DAY_MS;
-
 /// A number that is below 2^63, as whoever made the batch has checked.
 fn signed(number: u64) -> i64 {
     number.cast_signed()

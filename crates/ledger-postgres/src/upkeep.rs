@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use refund_ledger::TOMBSTONE_MS;
 use tokio::time::sleep;
 use tokio_postgres::Client;
 
@@ -12,7 +13,7 @@ use crate::access::Access;
 use crate::database::{Connection, Failure, in_time};
 use crate::nodes::Place;
 use crate::queue::Shared;
-use crate::rows::{DAY_MS, TOMBSTONE_MS};
+use crate::rows::DAY_MS;
 
 /// Transactions that go at once at most, and the wait until the next ones.
 const BATCH_MAX: i64 = 500;

@@ -37,7 +37,7 @@ pub use name::Name;
 pub use reason::Reason;
 pub use record::{
     Advice, AdviceKind, AdviceState, Answer, Card, Column, Currency, Institution, Issuer, Kind,
-    LATE_MS, Request, Rrn, Status, Transaction, VoidState,
+    LATE_MS, Request, Rrn, Status, TOMBSTONE_MS, Transaction, VoidState,
 };
 pub use vault::{CardDigest, KeyId, Opened, Sealed, Vault, VaultError};
 pub use working::{ApplyError, Working};

@@ -12,6 +12,9 @@ use crate::{
 /// How long after a time-out an approval of the issuer is still expected, in milliseconds.
 pub const LATE_MS: u64 = 300_000;
 
+/// How long a tombstone stands, and a repeat with another DE 7 is known, milliseconds: a day.
+pub const TOMBSTONE_MS: u64 = 24 * 3_600_000;
+
 /// ISO 4217 numeric code (DE 49), 0 to 999.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Currency(pub u16);

@@ -139,6 +139,10 @@ pub(crate) fn read(
         return Err(Malformed { field: 90 });
     }
     let replacement = message.replacement_amount()?;
+    // An issuer that looks at the track alone would pay to a card that nobody compared.
+    if !kind.is_original() && !message.tracks_agree() {
+        return Err(Malformed { field: 35 });
+    }
 
     let mti = message.mti();
     let merchant_key = MerchantKey::new(realm.as_str(), &merchant);
@@ -286,6 +290,12 @@ impl Asked {
 
     /// Whether a recorded transaction has the same content. After a change of the digest key the comparison is made
     /// under the key of the record's time.
+    /// Whether a record under the request's key has its name. The key holds hashes of merchant and terminal alone.
+    pub(crate) fn names(&self, known: &Transaction) -> bool {
+        known.is_of(self.request.realm, &self.request.merchant)
+            && known.request.terminal == self.request.terminal
+    }
+
     pub(crate) fn same_content(&self, known: &Transaction, vault: &Vault) -> bool {
         let content = match (&known.card, &self.pan) {
             (Some(card), Some(pan))

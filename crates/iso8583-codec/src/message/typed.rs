@@ -44,6 +44,15 @@ impl<'a> Message<'a> {
             .ok_or_else(|| self.not_pan(35))
     }
 
+    /// Whether DE 2 and DE 35 name the same card number, where both are there.
+    #[must_use]
+    pub fn tracks_agree(&self) -> bool {
+        match (self.text(2), self.text(35)) {
+            (Some(number), Some(track)) => *number == *value::track_2_head(&track),
+            _ => true,
+        }
+    }
+
     /// Processing code (DE 3): transaction, from account, to account; `20xxxx` is a refund. Shape: n 6.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use refund_ledger::decide::Policy;
-use refund_ledger::{Institution, Name};
+use refund_ledger::{Institution, Name, TOMBSTONE_MS};
 use switch_core::{CoreConfig, Limits, LinkConfig, ListenerConfig, Routes, SafConfig, VoidAs};
 
 use crate::config::{Config, IssuerLink, Listen, Unreferenced};
@@ -20,14 +20,12 @@ pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Repeats with a refreshed DE 7 are known, and tombstones stand, for a day.
-const DAY: Duration = Duration::from_secs(24 * 3600);
-
 /// How long the ledger keeps what has not moved: as long as anybody may ask for it. What were dropped sooner would be executed
 /// again when it is repeated.
 pub(crate) fn retention(config: &Config) -> Duration {
     let windows = [config.refund.window, config.node.duplicate_window];
-    windows.into_iter().fold(DAY, Duration::max)
+    let tombstones = Duration::from_millis(TOMBSTONE_MS);
+    windows.into_iter().fold(tombstones, Duration::max)
 }
 
 /// The core's view of a configuration.

@@ -111,7 +111,9 @@ impl Core {
         for class in named_classes(asked) {
             let key = key_of(asked, class, stan, time);
             for record in self.generations(key, 0, task)?.oldest_first() {
-                if let Some(candidate) = self.candidate(asked, record, task)? {
+                // Of another terminal, where its name has the same hash.
+                let is_own = record.request.terminal == asked.request.terminal;
+                if let Some(candidate) = self.candidate(asked, record, task)?.filter(|_| is_own) {
                     fitting.push(candidate);
                 }
             }

@@ -3,14 +3,12 @@
 use std::sync::Arc;
 
 use refund_ledger::store::{By, Found, Query};
-use refund_ledger::{Key, Kind, Status, Transaction, WireTime};
+use refund_ledger::{Key, Kind, Status, TOMBSTONE_MS, Transaction, WireTime};
 
 use super::Core;
 use super::terminal::Asking;
 use super::work::{Interrupt, Task};
-
-/// A tombstone, and the time in which a repeat is known by its STAN alone: 24 hours in milliseconds.
-const DAY: u64 = 24 * 3600 * 1000;
+use crate::asked::Asked;
 
 /// What is known of a request's key.
 pub(super) enum Own {
@@ -74,7 +72,7 @@ impl Core {
         let asked = &asking.asked;
         let now = self.now_ms();
         let window = self.key_window(asked.kind);
-        let since = now.saturating_sub(window.max(DAY));
+        let since = now.saturating_sub(window.max(TOMBSTONE_MS));
         let known = match self.generations(asked.key, since, task) {
             // Nearly always it is new, and where it is not, the store says so when its record is to be written.
             Err(Interrupt::Get(key))
@@ -87,13 +85,15 @@ impl Core {
         let current = |record: &&Arc<Transaction>| {
             let age = now.saturating_sub(record.created);
             match record.kind {
-                Kind::Tombstone => age <= DAY,
+                Kind::Tombstone => age <= TOMBSTONE_MS,
                 _ => record.status != Status::Unsent && age <= window,
             }
         };
         let mut other_content = false;
         for record in known.newest_first().filter(current) {
             match record.kind {
+                // Another terminal, or another merchant, whose name has the same hash.
+                _ if !asked.names(record) => other_content = true,
                 Kind::Tombstone if asked.repeat && self.is_asked_otherwise(asked.key) => {
                     return Ok(Own::Early);
                 }
@@ -164,7 +164,7 @@ impl Core {
         let Some(slot) = slot(asked.key, &known, reusable) else {
             return Ok(Own::Duplicate);
         };
-        if asked.kind != Kind::Reversal && self.has_timeless_tombstone(asked.key, task)? {
+        if asked.kind != Kind::Reversal && self.has_timeless_tombstone(asked, task)? {
             return Ok(Own::Reversed(slot));
         }
         Ok(Own::New(slot))
@@ -188,7 +188,7 @@ impl Core {
     /// A repeat whose DE 7 was refreshed: the newest transaction of the terminal, STAN, class and content within a day.
     fn by_stan(&self, asking: &Asking, task: &Task) -> Result<Option<Arc<Transaction>>, Interrupt> {
         let asked = &asking.asked;
-        let since = self.now_ms().saturating_sub(DAY);
+        let since = self.now_ms().saturating_sub(TOMBSTONE_MS);
         let query = Query {
             merchant: asked.merchant,
             by: By::Stan(asked.request.stan),
@@ -217,11 +217,14 @@ impl Core {
     }
 
     /// A reversal named the request's STAN without its DE 7.
-    fn has_timeless_tombstone(&self, key: Key, task: &Task) -> Result<bool, Interrupt> {
+    fn has_timeless_tombstone(&self, asked: &Asked, task: &Task) -> Result<bool, Interrupt> {
         let now = self.now_ms();
-        let record = self.own_record(timeless(key), now.saturating_sub(DAY), task)?;
+        let record =
+            self.own_record(timeless(asked.key), now.saturating_sub(TOMBSTONE_MS), task)?;
         Ok(record.is_some_and(|record| {
-            record.kind == Kind::Tombstone && now.saturating_sub(record.created) <= DAY
+            record.kind == Kind::Tombstone
+                && asked.names(&record)
+                && now.saturating_sub(record.created) <= TOMBSTONE_MS
         }))
     }
 
@@ -248,7 +251,7 @@ pub(super) fn timeless(key: Key) -> Key {
 /// Nothing refers to it any more.
 fn replaceable(record: &Transaction, now: u64) -> bool {
     match record.kind {
-        Kind::Tombstone => now.saturating_sub(record.created) > DAY,
+        Kind::Tombstone => now.saturating_sub(record.created) > TOMBSTONE_MS,
         _ => record.status == Status::Unsent,
     }
 }

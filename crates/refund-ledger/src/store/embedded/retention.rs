@@ -7,7 +7,7 @@ use super::cold::{ColdError, Dated, date_code, hour, hour_of};
 use super::hot::{Bucket, Counts};
 use super::runs::Dates;
 use super::shared::{Shared, lock};
-use crate::{Key, Transaction};
+use crate::{Key, TOMBSTONE_MS, Transaction};
 
 /// Records dropped together, while reads of the cold store wait.
 const CHUNK: usize = 1024;
@@ -17,9 +17,6 @@ const DATES_MIN: usize = 100_000;
 
 /// Records that are old and may not go yet; where there are more, what comes after them waits.
 const WAITING_MAX: usize = 100_000;
-
-/// Tombstones live for a day.
-const TOMBSTONE_MS: u64 = 24 * 3_600_000;
 
 /// How far the dropping has come, of tombstones and of all else. A start begins from the front: what is gone is passed over.
 #[derive(Default)]

@@ -4,7 +4,7 @@ use refund_ledger::Reason;
 
 use super::{story, story_with};
 use crate::CoreConfig;
-use crate::core::tests::world::{DAY, MASTERCARD, UNIONPAY, VISA_2};
+use crate::core::tests::world::{DAY, MASTERCARD, UNIONPAY, VISA, VISA_2};
 
 #[test]
 fn needed_elements_of_each_message() {
@@ -240,5 +240,22 @@ fn unreferenced_refunds_are_routed_by_their_card_where_allowed() {
             .blank("0200", "200000", 100)
             .with(90, "0200".to_owned() + &"0".repeat(38));
         w.refused_for(&refund, Reason::UnknownOriginal);
+    });
+}
+
+/// Each of them alone could be taken for the card that gets the money. Of a purchase it is the issuer's matter.
+#[test]
+fn a_card_number_and_a_track_of_another_card() {
+    story(|w| {
+        let original = w.purchase(1000);
+        w.approved(&original);
+        let refund = w.refund(&original, 100);
+        let track = |number: &str| format!("{number}=29122011143804400000");
+        let another = refund.with(35, track(MASTERCARD));
+        w.refused(&another, "30");
+        let right = refund.with(35, track(VISA));
+        w.approved(&right);
+        let purchase = w.purchase(1000).with(35, track(MASTERCARD));
+        w.approved(&purchase);
     });
 }

@@ -1,10 +1,12 @@
 //! How a refund, void or reversal names its original, and how the issuer hears of it.
 
-use refund_ledger::{Reason, Status};
+use std::collections::HashMap;
+
+use refund_ledger::{Class, Key, MerchantKey, Reason, Stan, Status, WireTime};
 
 use super::{Msg, World, story, story_with};
 use crate::CoreConfig;
-use crate::core::tests::world::{BANK_A, BANK_B, DAY, MASTERCARD, VISA_2, issuer_answer};
+use crate::core::tests::world::{BANK_A, BANK_B, DAY, MASTERCARD, MERCHANT, VISA_2, issuer_answer};
 
 /// DE 90 of these parts; `0` leaves one out.
 fn parts(mti: &str, stan: &str, time: &str, acquirer: u64, forwarder: u64) -> String {
@@ -337,4 +339,41 @@ impl World {
     fn rrn(&self, message: &Msg) -> String {
         String::from_utf8(self.record(message).request.rrn.0.to_vec()).unwrap()
     }
+}
+
+/// Two terminals whose names have one hash.
+fn alike() -> [String; 2] {
+    let mut seen = HashMap::new();
+    const REALM: &str = "default";
+    let merchant = MerchantKey::new(REALM, MERCHANT.as_bytes().first_chunk().unwrap());
+    (0..)
+        .find_map(|number| {
+            let name = format!("T{number:07}");
+            let terminal = name.as_bytes().first_chunk().unwrap();
+            let key = Key::new(merchant, REALM, terminal, Class(2), Stan(1), WireTime(1));
+            seen.insert(key, name.clone()).map(|other| [other, name])
+        })
+        .unwrap()
+}
+
+/// It is as if the key were taken: nothing is told or done of another terminal's transactions.
+#[test]
+fn a_terminal_whose_name_has_the_hash_of_another_one() {
+    let [one, other] = alike();
+    story(|w| {
+        let purchase = w.purchase(1000).with(41, &one);
+        w.approved(&purchase);
+        for twin in [purchase.clone(), purchase.repeated()] {
+            w.refused(&twin.with(41, &other), "94");
+        }
+        w.refused(&purchase, "00");
+        let reversal = w.reversal(&purchase).with(41, &other);
+        w.refused(&reversal, "58");
+        assert_eq!(w.left(&purchase), 1000);
+        // A tombstone of one is none of the other.
+        let late = w.purchase(500).with(41, &one);
+        let early = w.reversal(&late).with(41, &one);
+        w.refused(&early, "25");
+        w.refused(&late.with(41, &other), "94");
+    });
 }
