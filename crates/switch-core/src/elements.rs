@@ -3,22 +3,30 @@
 
 use bytes::BytesMut;
 use iso8583_codec::{Draft, EncodeError, Message, Mti, Spec};
+use zeroize::Zeroizing;
 
 /// The last element that is kept or changed here. Those behind it pass within one dialect, and are not kept.
 pub(crate) const ELEMENT_MAX: u8 = 128;
 
-/// Collects elements.
-pub(crate) struct Elements(Vec<u8>);
+/// Collects elements. A PAN may be among them: nothing of them stays in memory that was given back.
+pub(crate) struct Elements(Zeroizing<Vec<u8>>);
 
 impl Elements {
     pub(crate) fn new(mti: Mti) -> Elements {
-        let mut bytes = Vec::with_capacity(256);
+        let mut bytes = Zeroizing::new(Vec::with_capacity(512));
         bytes.extend_from_slice(mti.as_bytes());
         Elements(bytes)
     }
 
     pub(crate) fn push(&mut self, de: u8, value: &[u8]) {
         let length = value.len().min(usize::from(u16::MAX));
+        let needed = self.0.len() + 3 + length;
+        if needed > self.0.capacity() {
+            // A list that grows by itself leaves what it held where it was.
+            let mut larger = Zeroizing::new(Vec::with_capacity(needed * 2));
+            larger.extend_from_slice(&self.0);
+            self.0 = larger;
+        }
         self.0.push(de);
         self.0.extend_from_slice(&(length as u16).to_le_bytes());
         self.0.extend_from_slice(&value[..length]);
@@ -31,13 +39,6 @@ impl Elements {
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
-    }
-}
-
-impl Drop for Elements {
-    fn drop(&mut self) {
-        // A PAN may be among them.
-        self.0.fill(0);
     }
 }
 

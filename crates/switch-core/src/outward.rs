@@ -1,5 +1,6 @@
 //! The ledger's records in ISO 8583 terms: relays, answers and advices (the inward half of the mapping is `asked.rs`).
 
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -176,13 +177,16 @@ pub(crate) struct Stored<'a> {
 
 /// Writes the answer that is on record, equal to the first one in every element. Without a `vault`, the issuer's further
 /// elements stay out.
+///
+/// # Errors
+/// Where these do not open, or an element does not fit the dialect.
 pub(crate) fn stored_answer(
     request: &Message<'_>,
     stored: &Stored<'_>,
     vault: Option<&Vault>,
     spec: &Spec,
     out: &mut BytesMut,
-) -> Result<(), EncodeError> {
+) -> Result<(), Unwritable> {
     let Stored {
         transaction,
         answer,
@@ -195,15 +199,13 @@ pub(crate) fn stored_answer(
     let pan = request.pan().ok().flatten();
     let amount = answer.amount.map(|amount| digits::<12>(amount.0));
     let mut acquirer = [0; 11];
+    let context = transaction.key.value().to_be_bytes();
     let extra = vault
         .zip(answer.extra.as_ref())
-        .and_then(|(vault, sealed)| {
-            vault
-                .open(sealed, &transaction.key.value().to_be_bytes())
-                .ok()
-        });
+        .map(|(vault, sealed)| vault.open(sealed, &context).map_err(Unwritable::Sealed));
+    let extra = extra.transpose()?;
     let parts = match &extra {
-        Some(extra) => elements::written(extra, issuers)?,
+        Some(extra) => elements::written(extra, issuers).map_err(Unwritable::Encode)?,
         None => Vec::new(),
     };
     let parts = elements::read(&parts, issuers);
@@ -237,7 +239,7 @@ pub(crate) fn stored_answer(
         draft.set(4, amount);
     }
     elements::copy_all(&mut draft, &parts);
-    elements::encode_what_fits(&mut draft, &OWN, spec, out)
+    elements::encode_what_fits(&mut draft, &OWN, spec, out).map_err(Unwritable::Encode)
 }
 
 /// What of an issuer's answer a repeat must get again, beyond the fields of the record; `None` where there is nothing.
@@ -367,15 +369,25 @@ pub(crate) fn refund_advice(
     vault.seal(all.as_bytes(), &advice_context(key))
 }
 
-/// Why an advice cannot be written.
+/// Why what is on record cannot be written as a message.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum AdviceError {
-    /// Its sealed text does not open.
+pub(crate) enum Unwritable {
+    /// What is sealed of it does not open.
     Sealed(VaultError),
-    /// An element does not fit the link's dialect.
+    /// An element does not fit the dialect.
     Encode(EncodeError),
-    /// Its text names no MTI.
+    /// What is sealed names no MTI.
     Text,
+}
+
+impl fmt::Display for Unwritable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unwritable::Sealed(error) => write!(f, "what is sealed of it: {error}"),
+            Unwritable::Encode(error) => error.fmt(f),
+            Unwritable::Text => f.write_str("what is sealed of it names no MTI"),
+        }
+    }
 }
 
 /// Writes an advice; `repeat` sets the repeat digit.
@@ -385,12 +397,12 @@ pub(crate) fn advice_message(
     vault: &Vault,
     spec: &Spec,
     out: &mut BytesMut,
-) -> Result<(), AdviceError> {
+) -> Result<(), Unwritable> {
     let text = vault
         .open(&advice.sealed, &advice_context(advice.key))
-        .map_err(AdviceError::Sealed)?;
+        .map_err(Unwritable::Sealed)?;
     let many;
-    let first = elements::mti(&text).ok_or(AdviceError::Text)?;
+    let first = elements::mti(&text).ok_or(Unwritable::Text)?;
     let (time, stan): ([u8; 10], [u8; 6]) =
         (digits(advice.time.0), digits(u64::from(advice.stan.0)));
     let wanted = |de| !is_left_out(de, spec);
@@ -398,7 +410,7 @@ pub(crate) fn advice_message(
     let parts;
     if !elements::set_all(&mut draft, &text, wanted) {
         let written = elements::written_where(&text, spec, wanted);
-        many = written.map_err(AdviceError::Encode)?;
+        many = written.map_err(Unwritable::Encode)?;
         parts = elements::read(&many, spec);
         elements::copy_all(&mut draft, &parts);
     }
@@ -406,7 +418,7 @@ pub(crate) fn advice_message(
     if advice.stan.0 != 0 {
         draft.set(7, &time).set(11, &stan);
     }
-    draft.encode(spec, out).map_err(AdviceError::Encode)
+    draft.encode(spec, out).map_err(Unwritable::Encode)
 }
 
 /// MTI of the answer to an advice of this kind.

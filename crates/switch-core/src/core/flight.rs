@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use iso8583_codec::{Message, Spec};
+use iso8583_codec::{EncodeError, Message, Spec};
 use refund_ledger::{Issuer, Key, LATE_MS, Reason, Stan, Transaction, Working, fetch};
 
 use super::frame::{Frame, Room};
@@ -312,7 +312,11 @@ impl Core {
             && let Some(first) = waiters.next()
         {
             self.metrics.refusal(first.label, passed.reason);
-            self.send_answer(first, passed.code, Ok(passed.message.into()));
+            self.send_answer(
+                first,
+                passed.code,
+                Ok::<_, EncodeError>(passed.message.into()),
+            );
         }
         for asker in waiters {
             if let Some(record) = next.get(key) {

@@ -308,6 +308,15 @@ impl Core {
         self.run_ready();
     }
 
+    /// Whether a connection may carry traffic: its sign-on, where there is one, was answered.
+    #[must_use]
+    pub fn link_carries(&self, link: usize, connection: u64) -> bool {
+        let known = self.links[link].connections.iter();
+        known
+            .filter(|known| known.id == connection)
+            .any(|known| known.ready)
+    }
+
     /// Frames came from an issuer together, in this order: as [`Core::link_frame`] for each, for less.
     pub fn link_frames(&mut self, link: usize, connection: u64, frames: &[&[u8]], now: u64) {
         for frames in frames.chunks(ANSWERS_AHEAD) {
@@ -431,6 +440,11 @@ impl Core {
         sign_on: bool,
     ) -> Outcome {
         let Some((stan, time)) = self.links[link].next_number(self.now) else {
+            tracing::warn!(link = %self.config.links[link].name, connection, sign_on, "no number is free for a sign-on or echo");
+            if sign_on {
+                // It is tried again over a new connection.
+                self.outputs.push(Output::CloseLink { connection });
+            }
             return Outcome::Done;
         };
         let probe = Probe {

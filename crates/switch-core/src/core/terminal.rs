@@ -1,5 +1,7 @@
 //! What terminals send, and what they are answered without the ledger.
 
+use std::fmt;
+
 use bytes::Bytes;
 use iso8583_codec::{FieldError, Message};
 use refund_ledger::{Key, Name, Reason, Rrn, Transaction, Working};
@@ -361,7 +363,7 @@ impl Core {
             outward::stored_answer(&message, &stored, Some(vault), spec, out)
         });
         if let Err(error) = written {
-            // What the issuer said must not cost the answer, whatever became of its link's dialect.
+            // What the issuer said must not cost the answer, whatever became of its link's dialect or of the key.
             tracing::warn!(%error, "an issuer's answer cannot be written again");
             written = Core::written(&mut self.arena, |out| {
                 outward::stored_answer(&message, &stored, None, spec, out)
@@ -375,7 +377,7 @@ impl Core {
         &mut self,
         asker: &Asker,
         code: [u8; 2],
-        written: Result<Bytes, iso8583_codec::EncodeError>,
+        written: Result<Bytes, impl fmt::Display>,
     ) {
         match written {
             Ok(message) => self.outputs.push(Output::ToTerminal {

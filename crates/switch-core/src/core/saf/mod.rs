@@ -113,6 +113,11 @@ impl Core {
 
     /// Sends what may be sent over a link.
     pub(super) fn pump(&mut self, link: usize) {
+        // While this node's place may be another's, all of it waits. Each on its own would call this again, one within the other.
+        let not_before = match self.may_send() {
+            true => 0,
+            false => self.now.saturating_add(self.config.saf.retry_interval),
+        };
         while self.links.get(link).is_some_and(Link::is_up) {
             let queue = &mut self.saf.links[link];
             let Some((due, key)) = queue.due.first().copied() else {
@@ -121,6 +126,7 @@ impl Core {
             if queue.under_way >= self.config.saf.in_flight_max {
                 return;
             }
+            let due = due.max(not_before);
             if due > self.now {
                 if due < queue.pump_at {
                     queue.pump_at = due;
@@ -247,7 +253,7 @@ impl Core {
                 }
             }
             Err(error) => {
-                tracing::error!(?error, key = %key.transaction, "an advice cannot be written: it becomes a dead letter");
+                tracing::error!(%error, key = %key.transaction, "an advice cannot be written: it becomes a dead letter");
                 self.close(
                     key,
                     Work::AdviceDead {

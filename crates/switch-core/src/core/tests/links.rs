@@ -1,7 +1,10 @@
 //! Connections to issuers: sign-on, echo, sign-off.
 
+use refund_ledger::{Key, Stan};
+
 use super::{Msg, World, story, story_with};
 use crate::CoreConfig;
+use crate::core::link::Pending;
 use crate::core::tests::world::{BANK_A, BANK_B, SECOND, issuer_answer};
 
 /// A connection whose sign-on is not answered by itself; gives the sign-on.
@@ -250,5 +253,22 @@ fn a_sign_on_leaves_when_its_number_is_on_record() {
         w.release();
         let connections: Vec<u64> = w.network.iter().map(|(to, _)| *to).collect();
         assert_eq!(connections, [BANK_A + 1]);
+    });
+}
+
+/// All numbers are taken: the line is not left there without a sign-on.
+#[test]
+fn a_sign_on_without_a_free_number_closes_the_connection() {
+    story(|w| {
+        w.untidy = true;
+        w.disconnect(BANK_A);
+        let late = Pending::Late(Key::from_value(1));
+        for stan in 1..=999_999 {
+            w.core.links[0].expect(Stan(stan), late);
+        }
+        w.network.clear();
+        w.connect(0, BANK_A);
+        assert!(w.network.is_empty());
+        assert_eq!(w.closed, [BANK_A]);
     });
 }

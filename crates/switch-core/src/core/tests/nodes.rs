@@ -3,8 +3,9 @@
 use refund_ledger::Status;
 use refund_ledger::store::Store;
 
-use super::World;
 use super::world::{BANK_A, SECOND, Trouble};
+use super::{World, story_with};
+use crate::CoreConfig;
 use crate::core::Operation;
 
 fn pair(play: impl FnOnce(&mut World, &mut World)) {
@@ -377,5 +378,40 @@ fn a_request_that_a_node_comes_to_late_is_not_taken() {
         a.settle();
         assert_eq!(a.answer().code(), "96");
         a.issuer_gets_nothing();
+    });
+}
+
+/// The link is back before the node's place is: nothing is sent, and nothing is tried one within the other.
+#[test]
+fn thousands_of_advices_wait_while_nothing_may_be_sent() {
+    const ADVICES: usize = 3000;
+    let setup = |config: &mut CoreConfig| {
+        config.saf.in_flight_max = ADVICES;
+        config.links[0].sign_on = false;
+    };
+    story_with(setup, |w| {
+        if !w.store.is_shared() {
+            return;
+        }
+        for _ in 0..ADVICES {
+            let purchase = w.purchase(100);
+            w.approved(&purchase);
+            let reversal = w.reversal(&purchase);
+            assert_eq!(w.ask(&reversal).code(), "00");
+            w.drop_relayed();
+        }
+        w.disconnect(BANK_A);
+        w.pass(600 * SECOND);
+        w.store.suspend(true);
+        w.connect(0, BANK_A);
+        w.pass(600 * SECOND);
+        w.issuer_gets_nothing();
+        assert_eq!(w.queue(0), (ADVICES, 0));
+        w.store.suspend(false);
+        w.pass(600 * SECOND);
+        while !w.is_quiet() {
+            w.advice_answered("00");
+        }
+        assert_eq!(w.queue(0), (0, 0));
     });
 }
