@@ -487,6 +487,57 @@ async fn verify_needs_the_files_for_itself_and_finds_damage() {
     );
 }
 
+/// What a crash left tells how it went; whoever looks must not make a clean stop of it.
+#[tokio::test]
+async fn who_looks_after_a_crash_leaves_it_as_it_was() {
+    let mut world = Setup::new().start().await;
+    let (terminal, shop) = (world.terminal().await, merchant());
+    let purchase = shop.purchase(&Card::visa(), 1_000);
+    approved(&terminal, &purchase).await;
+    world.node.kill();
+    let config = world.config();
+    let verified = || async {
+        let output = ledger(&config, &["verify"]).await;
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let before = verified().await;
+    assert!(before.contains("not stopped cleanly"), "{before}");
+    for look in [&["export"][..], &["export", "--format", "full"]] {
+        let output = ledger(&config, look).await;
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        assert!(!output.stdout.is_empty());
+    }
+    assert_eq!(verified().await, before);
+    world.start_again().await;
+    approved(&world.terminal().await, &shop.refund(&purchase, 400)).await;
+}
+
+/// Files that another user makes could not be opened by the node.
+#[tokio::test]
+async fn tools_run_as_the_owner_of_the_files() {
+    const NOBODY: u32 = 65_534;
+    let mut world = Setup::new().start().await;
+    let (terminal, shop) = (world.terminal().await, merchant());
+    approved(&terminal, &shop.purchase(&Card::visa(), 1_000)).await;
+    world.node.kill();
+    let (config, journal) = (world.config(), world.data_dir().join("journal"));
+    if std::os::unix::fs::chown(&journal, Some(NOBODY), None).is_err() {
+        println!("skipped: only root can give files away");
+        return;
+    }
+    for tool in [
+        &["verify"][..],
+        &["export"],
+        &["show", "--key", &"0".repeat(32)],
+    ] {
+        let output = ledger(&config, tool).await;
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains("belongs to user 65534"), "{said}");
+    }
+}
+
 /// The file of a folder in which most is written.
 fn largest(folder: &Path) -> std::path::PathBuf {
     let files = std::fs::read_dir(folder)

@@ -119,6 +119,15 @@ fn bad_usage_is_status_2() {
         &["ledger", "show", "--config", "x", "--rrn", "1"],
         "--merchant",
     );
+    check_usage(
+        &["ledger", "show", "--data-dir", "x", "--key", "zz"],
+        "32 hexadecimal digits",
+    );
+    let long = ["--rrn", "1234567890123", "--merchant", "M"];
+    check_usage(
+        &[&["ledger", "show", "--data-dir", "x"][..], &long].concat(),
+        "at most 12 characters",
+    );
     check_usage(&["ledger", "verify"], "--data-dir");
     check_usage(
         &["ledger", "verify", "--config", "x", "--data-dir", "y"],
@@ -152,6 +161,15 @@ fn the_log_format_is_taken_before_and_after_the_subcommand() {
             .concat(),
         );
         assert_eq!(run.status, 0, "{}", run.stderr);
+        // Why it ends is in the form of the logs, too.
+        let run = refundry(&[&arguments[..], &["no-such-file.toml"]].concat());
+        assert_eq!(run.status, 2, "{}", run.stderr);
+        for line in run.stderr.lines() {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            assert_eq!(line["level"], "ERROR");
+            assert!(line["message"].as_str().unwrap().contains("no-such-file"));
+        }
+        assert!(!run.stderr.is_empty());
     }
 }
 

@@ -524,3 +524,32 @@ fn raise_descriptor_limit() {
     )
     .unwrap();
 }
+
+/// A peer that sends nothing but rubbish fills no disk.
+#[tokio::test]
+async fn rubbish_is_logged_in_part_and_counted_in_full() {
+    const MANY: usize = 5_000;
+    let world = Setup::new().log("info").start().await;
+    let send = async |count: usize| {
+        let mut stream = TcpStream::connect(world.node.listener(0)).await.unwrap();
+        stream
+            .write_all(&[&[0, 4][..], b"abcd"].concat().repeat(count))
+            .await
+            .unwrap();
+        let labels = [("listener", "pos"), ("kind", "unreadable")];
+        until("all is counted", async || {
+            world.node.metric("refundry_malformed_total", &labels).await >= count as f64
+        })
+        .await;
+    };
+    send(MANY).await;
+    let lines = |what: &str| world.node.log().matches(what).count();
+    let written = lines("a message cannot be read");
+    assert!((1..MANY / 2).contains(&written), "{written} lines");
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    send(1).await;
+    until("what was left out is said", async || {
+        lines("were left out") > 0
+    })
+    .await;
+}

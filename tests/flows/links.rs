@@ -55,6 +55,24 @@ async fn an_unanswered_sign_on_closes_the_link() {
     assert_ne!(sign_ons[0].connection, sign_ons[1].connection);
 }
 
+/// An issuer that is there and not ready is not asked again and again.
+#[tokio::test]
+async fn after_a_refused_sign_on_the_next_one_waits_longer_each_time() {
+    let setup = Setup::new()
+        .set("issuer.reconnect_min", "\"50ms\"")
+        .set("issuer.reconnect_max", "\"10s\"");
+    let site = setup.rules(&["network=001: decline 05"]).prepare().await;
+    let node = site.node();
+    let world = World {
+        site: site.into(),
+        node,
+    };
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    // After 50, 100, 200, 400 and 800 ms, and as much as a quarter more of each.
+    let seen = world.issuer_saw("0800", 2).await.len();
+    assert!(seen <= 7, "{seen} sign-ons in two seconds");
+}
+
 #[tokio::test]
 async fn without_sign_on_traffic_flows_at_once() {
     let world = Setup::new().set("issuer.sign_on", "false").start().await;

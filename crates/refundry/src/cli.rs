@@ -523,11 +523,19 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match dispatch(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            let message = failure.to_string();
-            for line in message.lines() {
-                eprintln!("refundry: {line}");
-            }
+            say(&failure.to_string(), cli.log.log_format);
             failure.exit_code()
+        }
+    }
+}
+
+/// Says why the program ends, in the form of its logs.
+fn say(message: &str, format: LogFormat) {
+    let as_log = format == LogFormat::Json && tracing::enabled!(tracing::Level::ERROR);
+    for line in message.lines() {
+        match as_log {
+            true => tracing::error!("{line}"),
+            false => eprintln!("refundry: {line}"),
         }
     }
 }

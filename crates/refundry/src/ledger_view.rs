@@ -30,19 +30,14 @@ pub fn answer(
             Ok(true)
         }),
         Question::ByKey { key } => {
-            let value = u128::from_str_radix(key, 16)
-                .ok()
-                .filter(|_| key.len() == 32);
-            let key = Key::from_value(value.ok_or("a key has 32 hexadecimal digits")?);
+            let key = read_key(key)?;
             let found = with_movements(store, Some(key.merchant()), &|transaction| {
                 transaction.key == key
             })?;
             print(found, emit)
         }
         Question::ByRrn { rrn, merchant } => {
-            let merchant =
-                padded::<15>(merchant).ok_or("a merchant (DE 42) has at most 15 characters")?;
-            let rrn = padded::<12>(rrn).ok_or("an RRN (DE 37) has at most 12 characters")?;
+            let (rrn, merchant) = read_rrn(rrn, merchant)?;
             let matches = |transaction: &Transaction| {
                 transaction.request.merchant == merchant
                     && transaction.request.rrn.0 == rrn
@@ -59,6 +54,36 @@ pub fn answer(
             print(found, emit)
         }
     }
+}
+
+/// What is wrong with how a question is put, if anything.
+///
+/// # Errors
+/// What was expected, for the person who asked.
+pub fn check(question: &Question) -> Result<(), String> {
+    match question {
+        Question::ByKey { key } => read_key(key).map(drop),
+        Question::ByRrn { rrn, merchant } => read_rrn(rrn, merchant).map(drop),
+        Question::Export | Question::Saf(_) => Ok(()),
+    }
+}
+
+fn read_key(text: &str) -> Result<Key, String> {
+    let value = u128::from_str_radix(text, 16)
+        .ok()
+        .filter(|_| text.len() == 32);
+    let value = value.ok_or_else(|| format!("a key has 32 hexadecimal digits; found {text:?}"))?;
+    Ok(Key::from_value(value))
+}
+
+/// DE 37 and DE 42 as records have them.
+fn read_rrn(rrn: &str, merchant: &str) -> Result<([u8; 12], [u8; 15]), String> {
+    let merchant = padded::<15>(merchant).ok_or_else(|| {
+        format!("a merchant (DE 42) has at most 15 characters; found {merchant:?}")
+    })?;
+    let rrn = padded::<12>(rrn)
+        .ok_or_else(|| format!("an RRN (DE 37) has at most 12 characters; found {rrn:?}"))?;
+    Ok((rrn, merchant))
 }
 
 fn print(

@@ -1,13 +1,15 @@
 //! Which ledger a tool looks at, and how: a running node is asked over its socket, else the files or the database are read.
 
-use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::{fs, io};
 
 use ledger_postgres::{PostgresOptions, PostgresStore};
 use refund_ledger::Name;
 use refund_ledger::store::embedded::{EmbeddedOptions, EmbeddedStore};
 use refund_ledger::store::{Store, StoreError};
+use rustix::process::geteuid;
 use serde_json::Value;
 
 use crate::Failure;
@@ -76,9 +78,34 @@ impl Place {
         })
     }
 
-    /// Opens the embedded ledger, for this process alone.
+    /// Opens the embedded ledger as it is, for this process alone: nothing is dropped for its age. To be dropped without being closed,
+    /// which would make a checkpoint and a clean stop of what may have been a crash.
     pub(super) fn open_files(&self) -> Result<EmbeddedStore, Failure> {
-        open(&self.data_dir)
+        self.may_open()?;
+        let options = EmbeddedOptions::new(self.data_dir.clone(), u64::MAX);
+        EmbeddedStore::open(options, Arc::new(|| {}))
+            .map_err(|error| Failure::Failed(error.to_string()))
+    }
+
+    /// Whether there is a ledger, and it is ours: to open one means to mend what a crash left, and a node of another user could not open
+    /// the files that were made then.
+    ///
+    /// # Errors
+    /// [`Failure::Failed`] where it is not.
+    pub(super) fn may_open(&self) -> Result<(), Failure> {
+        let journal = self.data_dir.join("journal");
+        let failed = |what: &str| Failure::Failed(format!("{}: {what}", self.data_dir.display()));
+        let Ok(known) = fs::metadata(&journal) else {
+            return Err(failed("there is no ledger in this folder"));
+        };
+        let (owner, user) = (known.uid(), geteuid().as_raw());
+        if owner != user {
+            return Err(failed(&format!(
+                "the ledger belongs to user {owner}, and this is user {user}; nothing was changed; expected to be run as its owner, \
+                 who else could not open it afterwards"
+            )));
+        }
+        Ok(())
     }
 
     /// How the database is reached, where the ledger is in one.
@@ -117,10 +144,9 @@ impl Place {
             store.close().map_err(closed)?;
             return answered.map_err(Failure::Failed);
         }
-        let store = open(&self.data_dir)?;
-        let answered = on_ledger(&store, &mut emit);
-        store.close().map_err(closed)?;
-        answered.map_err(Failure::Failed)
+        // Left as it was found: after a crash it is still as after a crash.
+        let store = self.open_files()?;
+        on_ledger(&store, &mut emit).map_err(Failure::Failed)
     }
 
     /// Asks the running node; `false` where none runs.
@@ -158,17 +184,4 @@ pub(super) fn database_failure(error: &ledger_postgres::OpenError) -> Failure {
         true => Failure::Usage(error.to_string()),
         false => Failure::Failed(error.to_string()),
     }
-}
-
-/// The files, as they are: nothing is dropped for its age.
-fn open(data_dir: &Path) -> Result<EmbeddedStore, Failure> {
-    if !data_dir.join("journal").is_dir() {
-        return Err(Failure::Failed(format!(
-            "{}: there is no ledger in this folder",
-            data_dir.display()
-        )));
-    }
-    let options = EmbeddedOptions::new(data_dir.to_owned(), u64::MAX);
-    EmbeddedStore::open(options, Arc::new(|| {}))
-        .map_err(|error| Failure::Failed(error.to_string()))
 }

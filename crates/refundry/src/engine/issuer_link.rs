@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use iso8583_codec::Spec;
 use tokio::net::TcpStream;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::Engine;
 use super::connection::{End, Rules};
@@ -34,19 +34,28 @@ pub(crate) struct Line {
 pub(crate) async fn run(engine: Arc<Engine>, line: Line) {
     let mut wait = line.reconnect_min;
     loop {
-        let heard = carry(&engine, &line).await;
-        if heard {
+        let began = Instant::now();
+        let was_up = carry(&engine, &line).await;
+        // An issuer that takes the connection, or the sign-on, and closes at once is not back yet.
+        if was_up && began.elapsed() > wait {
             wait = line.reconnect_min;
         }
-        // Between three quarters and all of the wait, so that the links of many nodes do not come back in step.
-        let spread = u64::try_from(wait.as_micros() / 4).unwrap_or(u64::MAX);
-        let pause = wait - Duration::from_micros(random_below(spread));
-        sleep(pause).await;
+        let (least, most) = pause(wait, &line);
+        let spread = u64::try_from((most - least).as_micros()).unwrap_or(u64::MAX);
+        sleep(least + Duration::from_micros(random_below(spread))).await;
         wait = (wait * 2).min(line.reconnect_max);
     }
 }
 
-/// One life of the connection; whether the issuer said anything.
+/// Between which times the next attempt waits: a quarter apart, so that the links of many nodes do not come back in step, and within what
+/// is configured.
+fn pause(wait: Duration, line: &Line) -> (Duration, Duration) {
+    let least = (wait - wait / 4).max(line.reconnect_min);
+    let most = (least + wait / 4).min(line.reconnect_max);
+    (least, most.max(least))
+}
+
+/// One life of the connection; whether it carried traffic.
 async fn carry(engine: &Arc<Engine>, line: &Line) -> bool {
     let stream = match connect(&line.address).await {
         Ok(stream) => stream,
@@ -59,30 +68,27 @@ async fn carry(engine: &Arc<Engine>, line: &Line) -> bool {
     let connection = engine.register(stream, line.rules, outbox);
     tracing::info!(issuer = %line.name, address = %line.address, connection, "connected");
     engine.with(|core, now| core.link_connected(line.link, connection, now));
-    let mut heard = false;
     let guard = Closed {
         engine,
         connection,
         link: line.link,
     };
-    let carried = engine.carry(connection, |core, outbox, incoming, now| {
-        heard = true;
-        match incoming {
-            Incoming::Messages(messages) => {
-                let mut frames = [&[][..]; TOGETHER];
-                for (frame, arrived) in frames.iter_mut().zip(messages) {
-                    outbox.heard(&arrived.body, arrived.tpdu);
-                    *frame = &arrived.body;
-                }
-                let frames = &frames[..messages.len()];
-                core.link_frames(line.link, connection, frames, now);
+    let carried = engine.carry(connection, |core, outbox, incoming, now| match incoming {
+        Incoming::Messages(messages) => {
+            let mut frames = [&[][..]; TOGETHER];
+            for (frame, arrived) in frames.iter_mut().zip(messages) {
+                outbox.heard(&arrived.body, arrived.tpdu);
+                *frame = &arrived.body;
             }
-            Incoming::Oversize { head, .. } => {
-                core.link_frame(line.link, connection, head, now);
-            }
+            let frames = &frames[..messages.len()];
+            core.link_frames(line.link, connection, frames, now);
+        }
+        Incoming::Oversize { head, .. } => {
+            core.link_frame(line.link, connection, head, now);
         }
     });
     let end = carried.await;
+    let was_up = engine.with(|core, _| core.link_carries(line.link, connection));
     drop(guard);
     match end {
         End::Io(error) => tracing::warn!(issuer = %line.name, connection, %error, "broken"),
@@ -94,7 +100,7 @@ async fn carry(engine: &Arc<Engine>, line: &Line) -> bool {
         }
         End::Closed | End::Idle => tracing::info!(issuer = %line.name, connection, "closed"),
     }
-    heard
+    was_up
 }
 
 /// Tells the core when the connection is gone, however its task ends.

@@ -1,16 +1,17 @@
 //! The ledger that a node works on, whatever the engine.
 
 use std::fmt;
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::DirBuilder;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ledger_postgres::{Happened, PostgresOptions, PostgresStore};
 use metrics::{counter, histogram};
-use refund_ledger::store::embedded::{CommitStats, EmbeddedOptions, EmbeddedStore};
+use refund_ledger::store::embedded::disk::{Disk, LockError, RealDisk, RealLock};
+use refund_ledger::store::embedded::{CommitStats, EmbeddedOptions, EmbeddedStore, LOCK_NAME};
 use refund_ledger::store::{Store, StoreError};
 use tokio::time::{Instant, sleep};
 
@@ -38,8 +39,8 @@ enum Kind {
     Embedded(Arc<EmbeddedStore>),
     Postgres {
         store: Arc<PostgresStore>,
-        /// Locked for as long as it is open.
-        folder: File,
+        /// This process alone has the folder.
+        folder: Arc<RealLock>,
     },
 }
 
@@ -83,7 +84,7 @@ impl Ledger {
 
     async fn reach_postgres(
         options: PostgresOptions,
-        folder: &File,
+        folder: &Arc<RealLock>,
         patience: Option<Duration>,
     ) -> Result<Ledger, SwitchError> {
         let began = Instant::now();
@@ -118,8 +119,10 @@ impl Ledger {
         Ok(Ledger { kind, due })
     }
 
-    async fn open_postgres(options: PostgresOptions, folder: &File) -> Result<Ledger, SwitchError> {
-        let folder = folder.try_clone().map_err(SwitchError::Socket)?;
+    async fn open_postgres(
+        options: PostgresOptions,
+        folder: &Arc<RealLock>,
+    ) -> Result<Ledger, SwitchError> {
         let due = Arc::new(Due::default());
         let waker = waker(&due);
         let mut options = options;
@@ -129,7 +132,7 @@ impl Ledger {
         let opened = opened.map_err(|error| SwitchError::Thread(io::Error::other(error)))?;
         let kind = Kind::Postgres {
             store: Arc::new(opened.map_err(SwitchError::Database)?),
-            folder,
+            folder: folder.clone(),
         };
         Ok(Ledger { kind, due })
     }
@@ -197,7 +200,7 @@ fn waker(due: &Arc<Due>) -> Arc<impl Fn() + Send + Sync + 'static> {
 }
 
 /// Makes the folder for the socket of questions where it is not there, and takes it for this process alone.
-fn take_folder(folder: &Path) -> Result<File, SwitchError> {
+fn take_folder(folder: &Path) -> Result<Arc<RealLock>, SwitchError> {
     let failed = |error| SwitchError::Folder(folder.to_owned(), error);
     let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
     made.map_err(failed)?;
@@ -207,17 +210,12 @@ fn take_folder(folder: &Path) -> Result<File, SwitchError> {
             "this folder has an embedded ledger, which is not used: the ledger is in the database"
         );
     }
-    let lock = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(folder.join("ledger.lock"))
-        .map_err(failed)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(failed(io::Error::other("another process has it"))),
-        Err(TryLockError::Error(error)) => Err(failed(error)),
+    match RealDisk.lock(&folder.join(LOCK_NAME)) {
+        Ok(lock) => Ok(Arc::new(lock)),
+        Err(LockError::Held(holder)) => {
+            let holder = holder.map_or("another process".to_owned(), |id| format!("process {id}"));
+            Err(failed(io::Error::other(format!("{holder} has it"))))
+        }
+        Err(LockError::Io(error)) => Err(failed(error)),
     }
 }

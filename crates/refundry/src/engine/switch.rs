@@ -170,7 +170,11 @@ impl Switch {
                 answers_first: true,
             };
             let connections_max = listen.max_connections;
-            let socket = socket.into_std().map_err(SwitchError::Socket)?;
+            let socket = socket.into_std().map_err(|error| SwitchError::Listen {
+                name: format!("listener {}", listen.name),
+                address: listen.address.clone(),
+                error,
+            })?;
             doors.push(Listener {
                 socket,
                 name: listen.name.clone(),
@@ -180,7 +184,13 @@ impl Switch {
             });
         }
         let admin_socket = bind("admin", &config.admin.address).await?;
-        let admin = admin_socket.local_addr().map_err(SwitchError::Socket)?;
+        let admin = admin_socket
+            .local_addr()
+            .map_err(|error| SwitchError::Listen {
+                name: "admin".to_owned(),
+                address: config.admin.address.clone(),
+                error,
+            })?;
         let socket = questions::open(&config.node.data_dir).map_err(SwitchError::Socket)?;
 
         // What the recovery decided goes to the ledger before anybody can ask.

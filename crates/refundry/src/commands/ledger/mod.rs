@@ -72,6 +72,7 @@ fn check(place: &Place) -> Result<(), Failure> {
             (verified.report, remark)
         }
         None => {
+            place.may_open()?;
             let verified =
                 verify(&place.data_dir).map_err(|error| Failure::Failed(error.to_string()))?;
             let stopped = match verified.clean_stop {

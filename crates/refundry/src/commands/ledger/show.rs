@@ -48,7 +48,6 @@ const COLUMNS: [&str; 31] = [
 ];
 
 pub(super) fn show(args: &LedgerShowArgs) -> Result<(), Failure> {
-    let place = Place::of(&args.place)?;
     let question = match (&args.key, &args.rrn, &args.merchant) {
         (Some(key), ..) => Question::ByKey { key: key.clone() },
         (None, Some(rrn), Some(merchant)) => Question::ByRrn {
@@ -61,6 +60,8 @@ pub(super) fn show(args: &LedgerShowArgs) -> Result<(), Failure> {
             ));
         }
     };
+    ledger_view::check(&question).map_err(Failure::Usage)?;
+    let place = Place::of(&args.place)?;
     let mut out = io::stdout().lock();
     ask(
         &place,

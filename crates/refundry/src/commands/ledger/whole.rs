@@ -101,9 +101,7 @@ pub(super) fn export(place: &Place) -> Result<(), Failure> {
         last_event: recovered.last_event,
         last_sent: recovered.last_sent,
     };
-    let out = write_all(&store, &facts, &store.advices())?;
-    store.close().map_err(failed)?;
-    out.finish()
+    write_all(&store, &facts, &store.advices())?.finish()
 }
 
 /// Lines on their way out, and what they come to.
