@@ -178,6 +178,21 @@ mod tests {
 
     use super::*;
 
+    /// More than there is room for at first.
+    #[test]
+    fn many_elements_come_back_in_their_order() {
+        let mut all = Elements::new(Mti::literal("0210"));
+        let value = |de: u8| vec![de; usize::from(de) * 7];
+        for de in 2..=64 {
+            all.push(de, &value(de));
+        }
+        assert_eq!(mti(all.as_bytes()), Some(Mti::literal("0210")));
+        let back: Vec<(u8, Vec<u8>)> = iter(all.as_bytes())
+            .map(|(de, value)| (de, value.to_vec()))
+            .collect();
+        assert_eq!(back, (2..=64).map(|de| (de, value(de))).collect::<Vec<_>>());
+    }
+
     #[test]
     fn only_what_does_not_fit_is_left_out() {
         let spec = Spec::iso87_binary();

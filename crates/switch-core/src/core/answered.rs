@@ -47,13 +47,19 @@ impl Core {
         let code = message.response_code().ok().flatten().unwrap_or(*b"  ");
         let approved = link.approved.contains(&code);
         let approval = approval_code(message);
+        let unclear = record.status == Status::InFlight && is_unclear(message, code, &record);
         let event = match record.status {
-            Status::InFlight if approved && is_unclear(message, code, &record) => {
-                tracing::warn!(key = %record.key, link = %link.name, "an approval that does not say of what: it is taken back");
-                let listener = flight.listener;
-                let answer = self.own_answer(listener, Reason::Timeout);
+            Status::InFlight | Status::ReversedInFlight
+                if approved && (unclear || record.status == Status::ReversedInFlight) =>
+            {
+                let (listener, reason) = (flight.listener, flight.reversal_reason);
+                if unclear {
+                    tracing::warn!(key = %record.key, link = %link.name, "an approval that does not say of what: it is taken back");
+                }
+                // Who was told that it is reversed has his answer.
+                let answer = unclear.then(|| self.own_answer(listener, Reason::Timeout));
                 let text = ReversalText {
-                    reason: Some(TIME_OUT),
+                    reason: reason.or(Some(TIME_OUT)),
                     approval,
                     replacement: None,
                 };
@@ -61,7 +67,7 @@ impl Core {
                 else {
                     return Ok(Outcome::Done);
                 };
-                decide::time_out(&record, advice, Some(answer), true, now)
+                decide::time_out(&record, advice, answer, true, now)
             }
             Status::InFlight => {
                 let reason = if approved {
@@ -102,18 +108,6 @@ impl Core {
                 } else {
                     decide::decline(&record, around.context(), Some(answer), now)
                 }
-            }
-            Status::ReversedInFlight if approved => {
-                let text = ReversalText {
-                    reason: flight.reversal_reason.or(Some(TIME_OUT)),
-                    approval,
-                    replacement: None,
-                };
-                let Some(advice) = self.owed_reversal(&record, order_of(&record, &around), text)
-                else {
-                    return Ok(Outcome::Done);
-                };
-                decide::time_out(&record, advice, None, true, now)
             }
             Status::ReversedInFlight => decide::decline(&record, around.context(), None, now),
             _ => return Ok(Outcome::Done),

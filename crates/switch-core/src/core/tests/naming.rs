@@ -356,6 +356,23 @@ fn alike() -> [String; 2] {
         .unwrap()
 }
 
+/// The same of card acceptors, whose hashes are longer: two that were found by trying some millions.
+#[test]
+fn a_merchant_whose_name_has_the_hash_of_another_one() {
+    let [one, other] = ["MERCHANT0110071", "MERCHANT1782990"];
+    let key = |name: &str| MerchantKey::new("default", name.as_bytes().first_chunk().unwrap());
+    assert_eq!(key(one), key(other));
+    story(|w| {
+        let purchase = w.purchase(1000).with(42, one);
+        w.approved(&purchase);
+        for twin in [purchase.clone(), purchase.repeated()] {
+            w.refused(&twin.with(42, other), "94");
+        }
+        let refund = w.refund(&purchase, 100).with(42, other);
+        w.refused(&refund, "25");
+    });
+}
+
 /// It is as if the key were taken: nothing is told or done of another terminal's transactions.
 #[test]
 fn a_terminal_whose_name_has_the_hash_of_another_one() {
