@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use iso8583_codec::Message;
+use bytes::BytesMut;
+use iso8583_codec::{Message, Spec};
 use refund_ledger::decide;
-use refund_ledger::{Answer, Key, Kind, MinorUnits, Reason, Status, Transaction, Working};
+use refund_ledger::{Answer, Key, Kind, MinorUnits, Reason, Rrn, Status, Transaction, Working};
 
 use super::Core;
 use super::flight::Passed;
 use super::reversal::order_of;
+use super::terminal::Asker;
 use super::work::{After, Decision, Interrupt, Outcome, Task};
 use crate::outward::{self, ReversalText};
 
@@ -47,17 +49,45 @@ impl Core {
         let code = message.response_code().ok().flatten().unwrap_or(*b"  ");
         let approved = link.approved.contains(&code);
         let approval = approval_code(message);
-        let unclear = record.status == Status::InFlight && is_unclear(message, code, &record);
+        let unclear = approved && is_unclear(message, code, &record);
         let event = match record.status {
-            Status::InFlight | Status::ReversedInFlight
-                if approved && (unclear || record.status == Status::ReversedInFlight) =>
-            {
-                let (listener, reason) = (flight.listener, flight.reversal_reason);
-                if unclear {
-                    tracing::warn!(key = %record.key, link = %link.name, "an approval that does not say of what: it is taken back");
+            Status::InFlight if !unclear => {
+                let extra = outward::extra(message, &record, &self.vault).unwrap_or_else(|error| {
+                    tracing::error!(%error, "an answer's elements cannot be sealed: a repeat will lack them");
+                    None
+                });
+                let answer = Answer {
+                    reason: match approved {
+                        true => Reason::Approved,
+                        false => Reason::Declined,
+                    },
+                    code,
+                    approval,
+                    amount: partial_amount(message, code, &record).filter(|_| approved),
+                    extra,
+                };
+                if let Some(asker) = flight.waiters.first() {
+                    let spec = self.config.listeners[asker.listener].spec;
+                    let rrn = &record.request.rrn;
+                    flight.passed = pass(asker, spec, message, rrn, &answer, &mut self.arena);
                 }
-                // Who was told that it is reversed has his answer.
-                let answer = unclear.then(|| self.own_answer(listener, Reason::Timeout));
+                if approved {
+                    let amount = answer.amount.unwrap_or(record.request.amount);
+                    decide::approve(&record, around.context(), amount, answer, now)
+                } else {
+                    decide::decline(&record, around.context(), Some(answer), now)
+                }
+            }
+            Status::InFlight | Status::ReversedInFlight if approved => {
+                let (listener, reason) = (flight.listener, flight.reversal_reason);
+                let answer = match record.status {
+                    Status::InFlight => {
+                        tracing::warn!(key = %record.key, link = %link.name, "an approval that does not say of what: it is taken back");
+                        Some(self.own_answer(listener, Reason::Timeout))
+                    }
+                    // Who was told that it is reversed has his answer.
+                    _ => None,
+                };
                 let text = ReversalText {
                     reason: reason.or(Some(TIME_OUT)),
                     approval,
@@ -68,46 +98,6 @@ impl Core {
                     return Ok(Outcome::Done);
                 };
                 decide::time_out(&record, advice, answer, true, now)
-            }
-            Status::InFlight => {
-                let reason = if approved {
-                    Reason::Approved
-                } else {
-                    Reason::Declined
-                };
-                let extra = outward::extra(message, &record, &self.vault).unwrap_or_else(|error| {
-                    tracing::error!(%error, "an answer's elements cannot be sealed: a repeat will lack them");
-                    None
-                });
-                let partial = partial_amount(message, code, &record).filter(|_| approved);
-                if let Some(asker) = flight.waiters.first() {
-                    let spec = self.config.listeners[asker.listener].spec;
-                    let mut request = Message::unread(spec);
-                    if request.read(&asker.frame).is_ok() {
-                        let rrn = &record.request.rrn;
-                        let written = Core::written(&mut self.arena, |out| {
-                            outward::pass_answer(&request, message, rrn, partial, spec, out)
-                        });
-                        flight.passed = written.ok().map(|message| Passed {
-                            message: message.into(),
-                            reason,
-                            code,
-                        });
-                    }
-                }
-                let answer = Answer {
-                    reason,
-                    code,
-                    approval,
-                    amount: partial,
-                    extra,
-                };
-                if approved {
-                    let amount = partial.unwrap_or(record.request.amount);
-                    decide::approve(&record, around.context(), amount, answer, now)
-                } else {
-                    decide::decline(&record, around.context(), Some(answer), now)
-                }
             }
             Status::ReversedInFlight => decide::decline(&record, around.context(), None, now),
             _ => return Ok(Outcome::Done),
@@ -260,6 +250,27 @@ pub(super) fn decided(
     let mut working = Working::new();
     before.into_iter().for_each(|record| working.put(record));
     Outcome::Commit(Decision::new(event, working, after))
+}
+
+/// An issuer's answer as it goes to who asked first.
+fn pass(
+    asker: &Asker,
+    spec: &'static Spec,
+    message: &Message<'_>,
+    rrn: &Rrn,
+    answer: &Answer,
+    arena: &mut BytesMut,
+) -> Option<Passed> {
+    let mut request = Message::unread(spec);
+    request.read(&asker.frame).ok()?;
+    let written = Core::written(arena, |out| {
+        outward::pass_answer(&request, message, rrn, answer.amount, spec, out)
+    });
+    Some(Passed {
+        message: written.ok()?.into(),
+        reason: answer.reason,
+        code: answer.code,
+    })
 }
 
 fn approval_code(message: &Message<'_>) -> Option<[u8; 6]> {
