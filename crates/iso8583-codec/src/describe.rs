@@ -1,7 +1,7 @@
 //! Messages for people: JSON, a table, and hex as people paste it.
 //!
 //! Card data is masked unless asked for: card numbers (DE 2 and the head of track 2) show their first six and last four
-//! digits, and wherever else in the message the same number stands, or free text has a number that may be one, it is masked
+//! digits, and wherever else in the message the same number stands, or one that may be a card's, it is masked
 //! alike; tracks, PIN data and the card data among the EMV tags of DE 55 become stars. Subfields are shown by number or tag,
 //! with the same care.
 
@@ -9,6 +9,7 @@ mod emv;
 mod hex;
 mod items;
 mod json;
+mod numbers;
 mod table;
 mod tracks;
 
@@ -20,12 +21,13 @@ pub use table::{in_words, to_table};
 
 use std::ops::Range;
 
+use self::numbers::Like;
 use crate::check;
 use crate::general::subfield::Subfield;
 use crate::message::Message;
 use crate::model::Body;
 use crate::packed;
-use crate::spec::{Format, Length};
+use crate::spec::Format;
 use crate::value;
 
 /// Fewest digits of a card number that is looked for elsewhere in the message.
@@ -120,13 +122,12 @@ impl<'m, 'a> Viewer<'m, 'a> {
                 packed::unpack_hex(text, &mut bytes);
                 Shown::Text(self.covered(emv::masked_hex(&bytes)))
             }
-            // Subfields that could not be read: whatever they are.
-            _ if binary && self.has_subfields(de) => {
-                Shown::Hex(self.covered(hex_without_card_numbers(text)))
-            }
-            _ if binary => Shown::Hex(self.covered(hex_of(text))),
-            _ if self.is_free_text(de) => Shown::Text(self.covered(without_card_numbers(text))),
-            _ => Shown::Text(self.covered(characters(text))),
+            _ if binary => Shown::Hex(self.covered(numbers::masked_hex(text))),
+            // Sums of amounts, and what names the original: their digits say nothing of a card.
+            86..=90 | 95 | 97 => Shown::Text(self.covered(characters(text))),
+            // A tenth of all merchants' numbers has a right check digit.
+            42 => Shown::Text(self.covered(numbers::masked(text, Like::Brand))),
+            _ => Shown::Text(self.covered(numbers::masked(text, Like::Any))),
         }
     }
 
@@ -136,7 +137,7 @@ impl<'m, 'a> Viewer<'m, 'a> {
         if self.show_pan {
             hex_of(header)
         } else {
-            self.covered(hex_without_card_numbers(header))
+            self.covered(numbers::masked_hex(header))
         }
     }
 
@@ -186,20 +187,9 @@ impl<'m, 'a> Viewer<'m, 'a> {
             (false, true) => Shown::Text(characters(value)),
             (true, false) if card_data => Shown::Hex(stars(value.len().saturating_mul(2))),
             (false, false) if card_data => Shown::Text(stars(value.len())),
-            (true, false) => Shown::Hex(self.covered(hex_without_card_numbers(value))),
-            (false, false) => Shown::Text(self.covered(without_card_numbers(value))),
+            (true, false) => Shown::Hex(self.covered(numbers::masked_hex(value))),
+            (false, false) => Shown::Text(self.covered(numbers::masked(value, Like::Any))),
         }
-    }
-
-    /// Whether an element may hold anything, a card number too: characters of no fixed length.
-    fn is_free_text(&self, de: u8) -> bool {
-        let field = self.message.spec().field(de);
-        field.is_some_and(|field| {
-            matches!(
-                (field.format, field.length),
-                (Format::An | Format::Ans, Length::Variable { .. })
-            )
-        })
     }
 
     /// The text without the digits that must not be seen, those of tracks too.
@@ -217,41 +207,6 @@ impl<'m, 'a> Viewer<'m, 'a> {
             tracks::masked(&covered)
         }
     }
-}
-
-/// The text with every number masked that may be one of a card: 13 to 19 digits with the right check digit.
-fn without_card_numbers(text: &[u8]) -> String {
-    let groups = text.chunk_by(|one, next| one.is_ascii_digit() == next.is_ascii_digit());
-    groups
-        .map(|group| {
-            if is_card_number(group) {
-                mask(group)
-            } else {
-                characters(group)
-            }
-        })
-        .collect()
-}
-
-/// The hexadecimal digits of bytes, with every number masked that may be one of a card, in characters or in packed digits.
-fn hex_without_card_numbers(bytes: &[u8]) -> String {
-    let groups = bytes.chunk_by(|one, next| one.is_ascii_digit() == next.is_ascii_digit());
-    let seen = tracks::masked(&characters(bytes));
-    let mut seen = seen.chars();
-    let hex: String = groups
-        .map(|group| {
-            let seen: Vec<char> = seen.by_ref().take(group.len()).collect();
-            if is_card_number(group) {
-                return stars(group.len().saturating_mul(2));
-            }
-            let digits = group.iter().zip(seen).map(|(byte, seen)| match seen {
-                '*' => stars(2),
-                _ => hex_of(&[*byte]),
-            });
-            digits.collect()
-        })
-        .collect();
-    without_card_numbers(hex.as_bytes())
 }
 
 /// Whether these are digits of a card number by their count and by the last of them. Source: ISO 7812-1, annex B.

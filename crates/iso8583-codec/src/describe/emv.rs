@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{hex_of, stars};
+use super::{hex_of, numbers, stars};
 
 /// Tags whose values are card data: track 1, track 2, the card number, the cardholder's name, discretionary data of the
 /// tracks, and the tracks of contactless magnetic stripe mode. Source: EMV book 3, annex A.
@@ -13,9 +13,22 @@ pub(super) fn is_card_data(tag: &str) -> bool {
     u32::from_str_radix(tag, 16).is_ok_and(|tag| CARD_DATA.contains(&tag))
 }
 
-/// The bytes in hexadecimal digits, with stars for card data.
+/// The bytes in hexadecimal digits, with stars for card data, and with every number masked that may be one of a card.
 pub(super) fn masked_hex(bytes: &[u8]) -> String {
-    let mut text = hex_of(bytes);
+    let mut text = match objects(bytes) {
+        Some(objects) => {
+            let mut text = hex_of(bytes);
+            for object in objects.iter().filter(|object| !object.constructed) {
+                let value = bytes.get(object.value.clone()).unwrap_or_default();
+                let digits =
+                    object.value.start.saturating_mul(2)..object.value.end.saturating_mul(2);
+                text.replace_range(digits, &numbers::masked_hex(value));
+            }
+            text
+        }
+        // It may begin anywhere.
+        None => numbers::masked_hex(bytes),
+    };
     for Range { start, end } in card_data(bytes) {
         let digits = start.saturating_mul(2)..end.saturating_mul(2);
         let hidden = stars(digits.len());

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::table::heading;
-use super::{Shown, Viewer, emv, hex_of, hex_without_card_numbers, stars};
+use super::{Shown, Viewer, emv, hex_of, numbers, stars};
 use crate::message::Message;
 use crate::model::Body;
 
@@ -170,7 +170,7 @@ impl Viewer<'_, '_> {
                 _ if object.constructed => String::new(),
                 (true, _) => clear.clone(),
                 (false, true) => stars(clear.len()),
-                (false, false) => self.covered(hex_without_card_numbers(value)),
+                (false, false) => self.covered(numbers::masked_hex(value)),
             };
             items.push(Item {
                 path: path.clone(),
