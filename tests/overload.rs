@@ -16,7 +16,7 @@ use tokio::time::timeout;
 const WAITING: usize = 10_000;
 
 /// How long a request may wait.
-#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+#[cfg(target_os = "linux")]
 const WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// The disk hangs and requests go on coming: once it does so for a second they are answered 96 at once, and nothing is relayed. The
@@ -90,6 +90,42 @@ async fn thousands_connect_at_once() {
         .node
         .metric_reaches("refundry_connections", &[], all)
         .await;
+}
+
+/// What they ask meanwhile has waited for as long as the node stood still, however many they are: their requests may have been
+/// made elsewhere since.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_connects_while_the_node_stands_still_is_not_taken() {
+    let queue = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
+    let at_once = 1_500.min(queue.trim().parse::<usize>().unwrap() - 1);
+    let setup = Setup::new()
+        .set("listen.max_connections", "4000")
+        .set("node.max_wait", "\"1s\"");
+    let world = setup.start().await;
+    let (address, wire, shop) = (world.node.listener(0), world.wire(), merchant());
+    world.node.pause();
+    let asking = (0..at_once).map(|_| {
+        let request = wire.frame(&shop.purchase(&Card::visa(), 1_000));
+        tokio::spawn(async move {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(&request).await.unwrap();
+            stream
+        })
+    });
+    let mut open = Vec::new();
+    for asking in asking.collect::<Vec<_>>() {
+        open.push(timeout(node::PATIENCE, asking).await.unwrap().unwrap());
+    }
+    tokio::time::sleep(2 * WAIT_MAX).await;
+    world.node.unpause();
+    let answered = world.node.metric_reaches(
+        "refundry_requests_total",
+        &[("response_code", "96")],
+        at_once as f64,
+    );
+    answered.await;
+    assert_eq!(world.relayed().len(), 0);
 }
 
 /// A terminal that asks and never takes an answer: its connection is closed, and nobody else is held up.

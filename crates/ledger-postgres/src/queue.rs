@@ -90,11 +90,21 @@ pub(crate) struct Read {
     pub(crate) what: Wanted,
 }
 
-#[derive(Copy, Clone, Debug)]
+#[derive(Debug)]
 pub(crate) enum Wanted {
-    Get { ticket: u64, key: Key },
-    Find { ticket: u64, query: Query },
-    Turn { ticket: u64, advice: AdviceKey },
+    Get {
+        ticket: u64,
+        key: Key,
+    },
+    Find {
+        ticket: u64,
+        query: Query,
+    },
+    Turn {
+        ticket: u64,
+        advice: AdviceKey,
+        known: Vec<AdviceKey>,
+    },
 }
 
 #[derive(Default)]
@@ -185,9 +195,17 @@ impl Shared {
                         &mut refused,
                     );
                 }
-                Request::Turn { ticket, advice } => {
+                Request::Turn {
+                    ticket,
+                    advice,
+                    known,
+                } => {
                     reads = true;
-                    let what = Wanted::Turn { ticket, advice };
+                    let what = Wanted::Turn {
+                        ticket,
+                        advice,
+                        known,
+                    };
                     queue.read(Read { since, what }, &mut refused);
                 }
             }

@@ -147,23 +147,33 @@ async fn find_all(client: &Client, reads: &[Read]) -> Result<Vec<Completion>, Fa
     join_all(finds).await.into_iter().collect()
 }
 
-/// Another node's advice goes first that was sent already, or is older; about one transaction, as they were made.
+/// An advice that this node does not know of goes first if it was sent already, or is older; about one transaction, as they were made.
 const TURN: &str = "SELECT NOT EXISTS (SELECT FROM advices t JOIN advices o ON o.merchant = t.merchant AND o.ordered_by = t.ordered_by \
-    WHERE t.merchant = $1::int8 AND t.key = $2::uuid AND t.ordinal = $3::int2 AND o.writer <> t.writer AND (o.state = 1 \
+    WHERE t.merchant = $1::int8 AND t.key = $2::uuid AND t.ordinal = $3::int2 \
+    AND (o.key, o.ordinal) NOT IN (SELECT * FROM unnest($4::uuid[], $5::int2[])) AND (o.state = 1 \
     OR o.state = 0 AND CASE WHEN o.key = t.key THEN o.ordinal < t.ordinal ELSE (o.created, o.key) < (t.created, t.key) END))";
 
 /// All [`Wanted::Turn`].
 async fn turns(client: &Client, reads: &[Read]) -> Result<Vec<Completion>, Failure> {
-    let turns = reads.iter().filter_map(|read| match read.what {
-        Wanted::Turn { ticket, advice } => Some(async move {
-            let (merchant, key) = (
-                merchant_of(advice.transaction),
-                Id::from(advice.transaction),
-            );
-            let ordinal = i16::from(advice.ordinal);
-            let row = client.query_one(TURN, &[&merchant, &key, &ordinal]).await?;
+    let name = |advice: &AdviceKey| (Id::from(advice.transaction), i16::from(advice.ordinal));
+    let turns = reads.iter().filter_map(|read| match &read.what {
+        Wanted::Turn {
+            ticket,
+            advice,
+            known,
+        } => Some(async move {
+            let merchant = merchant_of(advice.transaction);
+            let (key, ordinal) = name(advice);
+            let (keys, ordinals): (Vec<Id>, Vec<i16>) =
+                known.iter().chain([advice]).map(name).unzip();
+            let row = client
+                .query_one(TURN, &[&merchant, &key, &ordinal, &keys, &ordinals])
+                .await?;
             let has_come = Ok(row.get(0));
-            Ok(Completion::Turn { ticket, has_come })
+            Ok(Completion::Turn {
+                ticket: *ticket,
+                has_come,
+            })
         }),
         Wanted::Get { .. } | Wanted::Find { .. } => None,
     });

@@ -470,6 +470,8 @@ fn an_advice_waits_for_its_turn() {
     let [one, two] = &mut nodes;
     assert!(has_come(one, &first) && has_come(two, &other));
     assert!(!has_come(two, &second));
+    // What the node sends itself it puts in order itself.
+    assert!(has_come_after(two, &second, &[first.key]));
     one.must_commit(advance(&first, AdviceState::Sent, 1, 300));
     assert!(!has_come(two, &second));
     let sent = Advice {
@@ -481,9 +483,16 @@ fn an_advice_waits_for_its_turn() {
 }
 
 fn has_come(node: &mut Node, advice: &Advice) -> bool {
-    let (ticket, advice) = (1 << 40, advice.key);
-    node.store
-        .submit(&mut vec![Request::Turn { ticket, advice }]);
+    has_come_after(node, advice, &[])
+}
+
+fn has_come_after(node: &mut Node, advice: &Advice, known: &[AdviceKey]) -> bool {
+    let (ticket, advice, known) = (1 << 40, advice.key, known.to_vec());
+    node.store.submit(&mut vec![Request::Turn {
+        ticket,
+        advice,
+        known,
+    }]);
     match node.wait(ticket) {
         Completion::Turn { has_come, .. } => has_come.unwrap(),
         other => panic!("{other:?}"),

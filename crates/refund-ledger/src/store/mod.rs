@@ -99,12 +99,15 @@ pub enum Request {
         /// Which.
         query: Query,
     },
-    /// Look whether an advice's turn has come, or another node has one of the same order to send before it.
+    /// Look whether an advice's turn has come, or one of the same order is to be sent before it that this node does not know of: another
+    /// node's, or what that left and nobody was told of yet.
     Turn {
         /// Comes back.
         ticket: u64,
         /// Which.
         advice: AdviceKey,
+        /// Those of its order that the node sends itself, in an order of its own.
+        known: Vec<AdviceKey>,
     },
 }
 

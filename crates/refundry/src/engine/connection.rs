@@ -82,6 +82,8 @@ pub(crate) struct Connection {
     behind: Option<Behind>,
     /// Not read, since there is enough to do, from this time of the node's clock on, microseconds.
     held_since: Option<u64>,
+    /// What it had unread when it was accepted came after this time of the node's clock, microseconds. Until that is read.
+    unread_since: Option<u64>,
     /// To be called when there is room.
     is_held: bool,
     /// Since when a frame is not whole.
@@ -107,6 +109,7 @@ impl Connection {
         rules: Rules,
         outbox: Outbox,
         now: Duration,
+        unread_since: Option<u64>,
     ) -> Connection {
         Connection {
             stream,
@@ -118,6 +121,7 @@ impl Connection {
             heard: now,
             behind: None,
             held_since: None,
+            unread_since,
             is_held: false,
             frame_began: None,
             stuck: None,
@@ -162,7 +166,8 @@ impl Connection {
             self.is_held = true;
             return Poll::Pending;
         }
-        let unread_since = self.held_since.take().unwrap_or(clock);
+        let held_since = self.held_since.take().or(self.unread_since);
+        let unread_since = held_since.unwrap_or(clock);
         let held = clock.saturating_sub(unread_since);
         let mut reads = 0;
         loop {
@@ -177,6 +182,7 @@ impl Connection {
                 return Poll::Ready(End::Closed);
             }
             self.heard = running;
+            self.unread_since = None;
             let (frames, outbox) = (&mut self.frames, &mut self.outbox);
             let behind = self.behind.as_mut();
             let waited = behind.map_or(0, |behind| behind.waited(clock, wait_max));
@@ -351,6 +357,10 @@ mod tests {
 
     impl Pair {
         async fn new(answers_first: bool) -> Pair {
+            Pair::accepted(answers_first, None).await
+        }
+
+        async fn accepted(answers_first: bool, unread_since: Option<u64>) -> Pair {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let peer = TcpStream::connect(listener.local_addr().unwrap()).await;
             let (stream, _) = listener.accept().await.unwrap();
@@ -362,7 +372,13 @@ mod tests {
                 answers_first,
             };
             Pair {
-                connection: Connection::new(stream, rules, Outbox::new(framing), Duration::ZERO),
+                connection: Connection::new(
+                    stream,
+                    rules,
+                    Outbox::new(framing),
+                    Duration::ZERO,
+                    unread_since,
+                ),
                 peer: peer.unwrap(),
                 input: Input::default(),
                 spare: Spare::default(),
@@ -445,6 +461,16 @@ mod tests {
         issuer.sends(1).await;
         issuer.hears(1_000_000, true).await;
         assert!(!issuer.connection.is_held());
+    }
+
+    #[tokio::test]
+    async fn what_came_before_a_connection_was_accepted_has_waited() {
+        let mut terminal = Pair::accepted(true, Some(1_000_000)).await;
+        terminal.sends(1).await;
+        terminal.hears(1_300_000, false).await;
+        terminal.sends(1).await;
+        terminal.hears(1_400_000, false).await;
+        assert_eq!(terminal.heard, [300_000, 0]);
     }
 
     #[tokio::test]

@@ -65,7 +65,7 @@ async fn carry(engine: &Arc<Engine>, line: &Line) -> bool {
         }
     };
     let outbox = Outbox::for_link(line.rules.framing, line.dialect);
-    let connection = engine.register(stream, line.rules, outbox);
+    let connection = engine.register(stream, line.rules, outbox, None);
     tracing::info!(issuer = %line.name, address = %line.address, connection, "connected");
     engine.with(|core, now| core.link_connected(line.link, connection, now));
     let guard = Closed {

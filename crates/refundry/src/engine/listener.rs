@@ -7,6 +7,7 @@ use std::{io, net};
 
 use metrics::{Counter, Gauge, counter, gauge};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, MissedTickBehavior};
 
 use super::connection::{End, Rules};
 use super::frames::{Arrived, Incoming, TOGETHER};
@@ -27,6 +28,9 @@ const UNREAD_BYTES: usize = 256 << 10;
 
 /// Wait before accepting again when the system refuses (out of descriptors, say).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How often it is seen that nobody waits to be accepted; what is there before that came since the last time.
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// One open listener, whose socket belongs to a runtime or not yet.
 pub(crate) struct Listener<S> {
@@ -88,10 +92,23 @@ pub(crate) async fn run(engine: Arc<Engine>, listener: Listener<TcpListener>) {
     });
     let refused = malformed(&listener.name, "too_many_connections");
     let mut stage = engine.stage();
+    let mut looks = tokio::time::interval(LOOK_INTERVAL);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut none_waited = engine.clock.microseconds();
+    let mut looked = Instant::now();
     loop {
         let accepted = tokio::select! {
-            accepted = listener.socket.accept() => accepted,
+            biased;
             () = Engine::reached(&mut stage, Stage::Draining) => return,
+            accepted = listener.socket.accept() => accepted,
+            // Nobody waits; but just after a standstill the system need not have said yet who does.
+            _ = looks.tick() => {
+                if looked.elapsed() < 2 * LOOK_INTERVAL {
+                    none_waited = engine.clock.microseconds();
+                }
+                looked = Instant::now();
+                continue;
+            }
         };
         let stream = match accepted {
             Ok((stream, _)) => stream,
@@ -112,7 +129,10 @@ pub(crate) async fn run(engine: Arc<Engine>, listener: Listener<TcpListener>) {
         let (engine, open) = (engine.clone(), open.clone());
         let (index, rules) = (listener.index, listener.rules);
         tokio::spawn(async move {
-            if let Err(error) = serve(&engine, stream, index, &open.name, rules).await {
+            // What it sent before is as old as that may be.
+            let unread = rustix::io::ioctl_fionread(&stream).is_ok_and(|bytes| bytes > 0);
+            let since = unread.then_some(none_waited);
+            if let Err(error) = serve(&engine, stream, since, index, &open.name, rules).await {
                 tracing::debug!(%error, "a connection could not be set up");
             }
             open.change(-1);
@@ -123,12 +143,13 @@ pub(crate) async fn run(engine: Arc<Engine>, listener: Listener<TcpListener>) {
 async fn serve(
     engine: &Arc<Engine>,
     stream: TcpStream,
+    unread_since: Option<u64>,
     index: usize,
     name: &str,
     rules: Rules,
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let connection = engine.register(stream, rules, Outbox::new(rules.framing));
+    let connection = engine.register(stream, rules, Outbox::new(rules.framing), unread_since);
     tracing::debug!(listener = %name, connection, "connected");
     let carried = engine.carry(connection, |core, outbox, incoming, now| match incoming {
         Incoming::Messages(messages) => {

@@ -229,9 +229,15 @@ impl Engine {
     }
 
     /// Registers a connection under a number of its own.
-    pub(crate) fn register(&self, stream: TcpStream, rules: Rules, outbox: Outbox) -> u64 {
+    pub(crate) fn register(
+        &self,
+        stream: TcpStream,
+        rules: Rules,
+        outbox: Outbox,
+        unread_since: Option<u64>,
+    ) -> u64 {
         let mut state = self.lock();
-        let connection = Connection::new(stream, rules, outbox, state.running);
+        let connection = Connection::new(stream, rules, outbox, state.running, unread_since);
         state.connections.insert(Box::new(connection))
     }
 

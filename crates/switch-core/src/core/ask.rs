@@ -50,6 +50,10 @@ impl Core {
             } => self.name_again(asking, &record, task),
             // The first may become anything, and 96 would say that nothing happened: it is told when it comes again.
             Own::Early => Ok(Outcome::Done),
+            // The first may be on its way at another node, which is not known before its record is there.
+            _ if (self.failed || asking.known_only) && self.shared && asking.asked.repeat => {
+                Ok(Outcome::Done)
+            }
             _ if self.failed || asking.known_only => {
                 self.look_first(task)?;
                 self.reply_reason(asking, Reason::System);
@@ -256,6 +260,7 @@ impl Core {
             Ok(numbers) => numbers,
             Err(reason) => {
                 self.look_first(task)?;
+                self.wait_for_its_first(asking, task)?;
                 self.reply_reason(asking, reason);
                 return Ok(Outcome::Done);
             }

@@ -187,11 +187,14 @@ impl Core {
     ) {
         let (key, link) = (flight.key, flight.link);
         flight.record = next.get(key).cloned();
+        let is_late = self.is_late(asker.received);
         flight.waiters.push(asker);
         flight.sent_at = self.now;
         let left = match (self.links[link].pick(flight.turn), fault) {
             // It may be another node's by now.
             _ if !self.may_send() => Err(Reason::System),
+            // Nor may it be executed twice: its record came too late to keep another node from it.
+            _ if is_late => Err(Reason::System),
             (None, _) => Err(Reason::LinkDown),
             (Some(_), Some(fault)) => Err(fault),
             (Some(connection), None) => Ok(connection),

@@ -17,8 +17,8 @@ const LOOK_MAX: u64 = 1_000_000;
 /// How much longer than an issuer's time-out a repeat waits for the node that has the request; microseconds.
 const LOOK_LONGER: u64 = 5_000_000;
 
-/// A request that is decided later than so after it came is not taken: its terminal may have asked another node meanwhile, under
-/// another DE 7, which nobody can tell before one of both is on record; microseconds.
+/// A request that is decided, or on record, later than so after it came is not relayed: its terminal may have asked another node meanwhile,
+/// under another DE 7, which nobody can tell before one of both is on record; microseconds.
 const DECIDED_WITHIN: u64 = 5_000_000;
 
 /// When a task looks again.
@@ -47,10 +47,13 @@ impl Core {
 
     /// Whether what was decided about a request comes too late. Another name for what is on record does not.
     pub(super) fn comes_too_late(&self, task: &Task, cause: Cause) -> bool {
-        let is_old =
-            |asking: &Asking| self.now.saturating_sub(asking.asker.received) > DECIDED_WITHIN;
-        let is_old = matches!(&task.work, Work::Ask(asking) if is_old(asking));
-        self.shared && is_old && cause != Cause::Renamed
+        let is_old = |asking: &Asking| self.is_late(asking.asker.received);
+        matches!(&task.work, Work::Ask(asking) if is_old(asking)) && cause != Cause::Renamed
+    }
+
+    /// Whether what was received then may have been asked at another node since, under another DE 7.
+    pub(super) fn is_late(&self, received: u64) -> bool {
+        self.shared && self.now.saturating_sub(received) > DECIDED_WITHIN
     }
 
     /// A repeat of what another node has under way: it looks again until there is an answer, for as long as there can be one.
@@ -64,6 +67,16 @@ impl Core {
             return Ok(());
         }
         tracing::debug!(%key, "a repeat waits for the node that has its request");
+        Err(Interrupt::Later)
+    }
+
+    /// That nothing was done is said of a repeat only once its first, which another node may be writing, cannot be relayed any more.
+    pub(super) fn wait_for_its_first(&self, asking: &Asking, task: &Task) -> Result<(), Interrupt> {
+        let since = task.naps.since;
+        let is_over = since > 0 && self.now.saturating_sub(since) > DECIDED_WITHIN;
+        if !self.shared || !asking.asked.repeat || is_over {
+            return Ok(());
+        }
         Err(Interrupt::Later)
     }
 
@@ -114,6 +127,7 @@ impl Core {
         match &task.work {
             // What it repeats may have been approved.
             Work::Ask(_) if cause == Cause::Renamed => {}
+            Work::Ask(asking) if asking.asked.repeat => {}
             Work::Ask(_) | Work::Operate { .. } => self.give_up(&task.work),
             _ if self.store.standing() == Standing::TakenOver => self.give_up(&task.work),
             _ => self.sleep(task),

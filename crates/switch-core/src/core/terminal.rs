@@ -261,7 +261,8 @@ impl Core {
         }
         let asker = &mut asking.asker;
         (asker.connection, asker.listener) = (connection, listener);
-        (asker.received, asker.refreshed) = (self.now, false);
+        asker.received = self.now.saturating_sub(self.waited);
+        asker.refreshed = false;
         asker.frame.fill(message.frame());
         asking.asker.label = ClassLabel::of(asking.asked.kind);
         asking.known_only = self.failed || self.draining;

@@ -307,7 +307,12 @@ impl Core {
             }
             Err(Interrupt::Turn(advice)) => {
                 let ticket = self.fetch(task, Wanted::Turn);
-                self.requests.push(Request::Turn { ticket, advice });
+                let known = self.saf.same_order(advice);
+                self.requests.push(Request::Turn {
+                    ticket,
+                    advice,
+                    known,
+                });
             }
         }
     }

@@ -45,9 +45,13 @@ impl State {
                 ticket,
                 found: Ok(self.find(query)),
             },
-            Request::Turn { ticket, advice } => Completion::Turn {
+            Request::Turn {
                 ticket,
-                has_come: Ok(self.turn_has_come(advice)),
+                advice,
+                known,
+            } => Completion::Turn {
+                ticket,
+                has_come: Ok(self.turn_has_come(advice, &known)),
             },
         }
     }
@@ -145,11 +149,10 @@ impl State {
         all.filter(waits).filter(is_its).cloned().collect()
     }
 
-    fn turn_has_come(&self, key: AdviceKey) -> bool {
+    fn turn_has_come(&self, key: AdviceKey, known: &[AdviceKey]) -> bool {
         let Some(own) = self.advices.get(&key) else {
             return true;
         };
-        let sender = |key| self.senders.get(key);
         let goes_first = |other: &Arc<Advice>| match other.state {
             AdviceState::Sent => true,
             AdviceState::Waiting if other.key.transaction == key.transaction => other.key < key,
@@ -159,7 +162,7 @@ impl State {
         let mut others = self
             .advices
             .values()
-            .filter(|other| other.order == own.order && sender(&other.key) != sender(&key));
+            .filter(|other| other.order == own.order && !known.contains(&other.key));
         !others.any(goes_first)
     }
 

@@ -45,13 +45,7 @@ impl Core {
             .map_or(Turn::any(u64::from(key.transaction.stan().0)), |about| {
                 Turn::of(about.created)
             });
-        self.saf
-            .orders
-            .entry(advice.order)
-            .or_default()
-            .push_back(key);
-        self.saf.links[link].ages.insert((advice.created, key));
-        let waiting = Waiting {
+        self.saf.line_up(Waiting {
             attempts: advice.attempts,
             earlier: advice.attempts,
             left: advice.state == AdviceState::Sent,
@@ -63,8 +57,7 @@ impl Core {
             turn,
             connection: 0,
             sent: Frame::default(),
-        };
-        self.saf.waiting.insert(key, waiting);
+        });
         self.make_due(key);
         self.arm_age(link, self.now);
         self.pump(link);

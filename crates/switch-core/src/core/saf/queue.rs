@@ -69,6 +69,22 @@ pub(super) struct Waiting {
     pub(super) sent: Frame,
 }
 
+impl Waiting {
+    /// Whether it goes to the issuer before another of its order.
+    fn goes_before(&self, other: &Waiting) -> bool {
+        let (advice, behind) = (&self.advice, &other.advice);
+        match (self.left, other.left) {
+            _ if other.state != WaitState::Idle => false,
+            (true, false) => true,
+            (false, true) => false,
+            _ if advice.key.transaction == behind.key.transaction => {
+                advice.key.ordinal < behind.key.ordinal
+            }
+            _ => advice.created < behind.created,
+        }
+    }
+}
+
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub(super) enum WaitState {
     /// In `due`, or behind another of its order.
@@ -138,6 +154,33 @@ impl Saf {
         waiting
             .filter_map(|advice| self.waiting.get(advice))
             .any(|waiting| waiting.advice.kind == AdviceKind::PartialReversal)
+    }
+
+    /// The advices of its order.
+    pub(in crate::core) fn same_order(&self, key: AdviceKey) -> Vec<AdviceKey> {
+        let order = self.waiting.get(&key).map(|waiting| waiting.advice.order);
+        let order = order.and_then(|order| self.orders.get(&order));
+        order.into_iter().flatten().copied().collect()
+    }
+
+    /// Puts an advice into its order. One that another node left may be older than what waits here, and what was sent goes before what was not:
+    /// as it would have gone over both nodes.
+    pub(super) fn line_up(&mut self, new: Waiting) {
+        let key = new.advice.key;
+        let order = self.orders.entry(new.advice.order).or_default();
+        let known = |key: &AdviceKey| self.waiting.get(key);
+        let later = |other: &AdviceKey| known(other).is_some_and(|other| new.goes_before(other));
+        let place = order.iter().position(later).unwrap_or(order.len());
+        if place == 0
+            && let Some(head) = order.front().and_then(known)
+        {
+            self.links[head.link]
+                .due
+                .remove(&(head.due, head.advice.key));
+        }
+        order.insert(place, key);
+        self.links[new.link].ages.insert((new.advice.created, key));
+        self.waiting.insert(key, new);
     }
 
     pub(super) fn head(&self, order: Key) -> Option<AdviceKey> {

@@ -302,6 +302,43 @@ fn advices_of_two_nodes_about_one_purchase_go_in_order() {
     });
 }
 
+/// What a dead node had to send first goes first from the node that takes over, also where later ones of that wait already.
+#[test]
+fn advices_of_a_dead_node_keep_their_place() {
+    for was_sent in [false, true] {
+        pair(|a, b| {
+            let purchase = a.purchase(1000);
+            a.approved(&purchase);
+            if !was_sent {
+                a.disconnect(BANK_A);
+            }
+            let partial = a.partial(&purchase, 600);
+            assert_eq!(a.ask(&partial).code(), "00");
+            a.drop_relayed();
+            b.pass(SECOND);
+            let second = b.partial(&purchase, 500);
+            b.refused(&second, "00");
+            let reversal = b.reversal(&purchase);
+            b.refused(&reversal, "00");
+            b.pass(10 * SECOND);
+            b.issuer_gets_nothing();
+            b.store.take_over(&a.store);
+            b.settle();
+            b.pass(20 * SECOND);
+            let stays = ["000000000600", "000000000500"];
+            for stays in stays {
+                let advice = b.advice_answered("00");
+                assert_eq!(&advice.at(95)[..12], stays);
+                assert_eq!(advice.mti == "0421", was_sent && stays == "000000000600");
+                b.pass(10 * SECOND);
+            }
+            assert!(!b.advice_answered("00").has(95));
+            assert_eq!(b.status(&purchase), Status::Reversed);
+            a.untidy = true;
+        });
+    }
+}
+
 /// What a node remembers may be too little as well as too much: before it refuses, it looks.
 #[test]
 fn nothing_is_refused_for_what_was_true_a_while_ago() {
@@ -378,6 +415,61 @@ fn a_request_that_a_node_comes_to_late_is_not_taken() {
         a.settle();
         assert_eq!(a.answer().code(), "96");
         a.issuer_gets_nothing();
+    });
+}
+
+/// A node that cannot relay says so of a repeat only when its first cannot come on record any more.
+#[test]
+fn a_repeat_of_what_another_node_is_writing() {
+    for drains in [false, true] {
+        pair(|a, b| {
+            let purchase = a.purchase(1000);
+            a.hold();
+            a.send(&purchase);
+            b.disconnect(BANK_A);
+            if drains {
+                b.core.drain();
+            }
+            b.send(&purchase.repeated());
+            b.pass(SECOND);
+            b.no_answer();
+            a.release();
+            let relayed = a.issuer_gets();
+            a.issuer_answers(&relayed, "00");
+            let answer = a.answer();
+            b.pass(2 * SECOND);
+            match drains {
+                false => assert_eq!(b.answer(), answer),
+                true => b.no_answer(),
+            }
+            // Of what nobody has it is true.
+            let never = b.purchase(500);
+            b.send(&never.repeated());
+            b.pass(4 * SECOND);
+            b.no_answer();
+            b.pass(3 * SECOND);
+            if !drains {
+                assert_eq!(b.answer().code(), "91");
+            }
+        });
+    }
+}
+
+/// The same where the database takes long to store it: what is on record too late is not relayed.
+#[test]
+fn a_request_that_is_on_record_late_is_not_relayed() {
+    pair(|a, b| {
+        let purchase = a.purchase(1000);
+        a.hold();
+        a.send(&purchase);
+        a.pass(6 * SECOND);
+        b.pass(6 * SECOND);
+        let again = purchase.repeated().with(7, "1122143500");
+        b.approved(&again);
+        a.release();
+        assert_eq!(a.answer().code(), "96");
+        a.issuer_gets_nothing();
+        assert_eq!(a.status(&purchase), Status::Unsent);
     });
 }
 
