@@ -266,8 +266,7 @@ pub(crate) async fn advices(
 pub(crate) async fn owners(
     client: &Client,
 ) -> Result<BTreeMap<AdviceKey, Option<String>>, Failure> {
-    let sql =
-        "SELECT a.key, a.ordinal, n.node FROM advices a LEFT JOIN nodes n ON n.writer = a.writer";
+    let sql = "SELECT a.key, a.ordinal, n.node FROM advices a LEFT JOIN nodes n ON n.writer = a.writer AND n.lease_until > clock_timestamp()";
     let rows = client.query(sql, &[]).await?;
     let owners = rows.iter().map(|row| {
         let key = AdviceKey {

@@ -113,7 +113,11 @@ pub fn answer(
     }
 }
 
-fn find(store: &dyn Store, key: AdviceKey) -> Result<Arc<Advice>, String> {
+/// An advice that waits or is a dead letter, also another node's.
+///
+/// # Errors
+/// Where there is none of this key.
+pub fn find(store: &dyn Store, key: AdviceKey) -> Result<Arc<Advice>, String> {
     let advice = match store.is_shared() {
         // In memory are those of this node, perhaps as they were.
         true => store.advices().into_iter().find(|advice| advice.key == key),

@@ -29,6 +29,8 @@ pub(super) fn answer(
     match question {
         SafQuestion::Replay { key } => {
             let key = saf_view::parse_key(key)?;
+            // The core knows of another node's only what was read here.
+            saf_view::find(store, key)?;
             engine.operate(key, Operation::Replay)?;
             written(emit(
                 json!({ "key": saf_view::key_text(key), "replayed": true }).to_string(),
