@@ -75,11 +75,12 @@ impl Waiting {
         let (advice, behind) = (&self.advice, &other.advice);
         match (self.left, other.left) {
             _ if other.state != WaitState::Idle => false,
-            (true, false) => true,
-            (false, true) => false,
+            // Whatever became of them: the last one says what stays.
             _ if advice.key.transaction == behind.key.transaction => {
                 advice.key.ordinal < behind.key.ordinal
             }
+            (true, false) => true,
+            (false, true) => false,
             _ => advice.created < behind.created,
         }
     }
@@ -163,8 +164,8 @@ impl Saf {
         order.into_iter().flatten().copied().collect()
     }
 
-    /// Puts an advice into its order. One that another node left may be older than what waits here, and what was sent goes before what was not:
-    /// as it would have gone over both nodes.
+    /// Puts an advice into its order: those about one transaction as they were made, else what was sent before what was not, else by age. What another
+    /// node left goes where it would have gone over both nodes.
     pub(super) fn line_up(&mut self, new: Waiting) {
         let key = new.advice.key;
         let order = self.orders.entry(new.advice.order).or_default();
