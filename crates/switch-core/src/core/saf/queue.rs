@@ -184,6 +184,18 @@ impl Saf {
         self.waiting.insert(key, new);
     }
 
+    /// The same for one that stays after all.
+    pub(super) fn line_up_again(&mut self, key: AdviceKey) {
+        let Some(waiting) = self.waiting.remove(&key) else {
+            return;
+        };
+        self.links[waiting.link].due.remove(&(waiting.due, key));
+        if let Some(order) = self.orders.get_mut(&waiting.advice.order) {
+            order.retain(|other| *other != key);
+        }
+        self.line_up(waiting);
+    }
+
     pub(super) fn head(&self, order: Key) -> Option<AdviceKey> {
         self.orders.get(&order)?.front().copied()
     }

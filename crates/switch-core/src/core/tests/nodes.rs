@@ -339,6 +339,33 @@ fn advices_of_a_dead_node_keep_their_place() {
     }
 }
 
+/// The same where that comes while a later one is about to be sent: the database says no, and then both are this node's.
+#[test]
+fn an_advice_that_was_about_to_leave_lets_an_older_one_pass() {
+    pair(|a, b| {
+        let purchase = a.purchase(1000);
+        a.approved(&purchase);
+        a.disconnect(BANK_A);
+        let partial = a.partial(&purchase, 600);
+        a.refused(&partial, "00");
+        b.pass(SECOND);
+        let reversal = b.reversal(&purchase);
+        b.refused(&reversal, "00");
+        b.store.hold_reads();
+        b.pass(20 * SECOND);
+        b.store.take_over(&a.store);
+        b.settle();
+        b.store.release_reads();
+        b.settle();
+        b.pass(20 * SECOND);
+        assert!(b.advice_answered("00").has(95));
+        b.pass(10 * SECOND);
+        assert!(!b.advice_answered("00").has(95));
+        assert_eq!(b.status(&purchase), Status::Reversed);
+        a.untidy = true;
+    });
+}
+
 /// What a node remembers may be too little as well as too much: before it refuses, it looks.
 #[test]
 fn nothing_is_refused_for_what_was_true_a_while_ago() {
