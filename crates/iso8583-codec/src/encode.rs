@@ -139,7 +139,7 @@ pub(crate) fn transcode(
     }
 }
 
-/// Appends an element whose subfields both dialects know, each written as the target has it; `false` if they do not.
+/// Appends an element whose subfields both dialects know, each written as the target has it; `false` if there is nothing to change.
 #[cold]
 fn transcode_subfields(
     spec: &Spec,
@@ -150,10 +150,14 @@ fn transcode_subfields(
     let Some(target) = spec.dialect().fields.get(&de) else {
         return Ok(false);
     };
-    // What cannot be told apart goes over as the value that it is.
-    let Some(Ok(subfields)) = from.subfields(de) else {
+    // Where both write it the same way it goes over as it is, also if it cannot be told apart.
+    if from.spec().dialect().fields.get(&de) == Some(target) {
+        return Ok(false);
+    }
+    let Some(subfields) = from.subfields(de) else {
         return Ok(false);
     };
+    let subfields = subfields.map_err(|_| EncodeError::NotRepresentable { de })?;
     let mut bytes = Vec::new();
     write::field(target, &Value::from(subfields), 0, &mut bytes)
         .map_err(|error| EncodeError::of(de, *error.kind()))?;

@@ -13,7 +13,7 @@ use iso8583_codec::model::{
     Prefix, Tagged, Unknown,
 };
 use iso8583_codec::{
-    DecodeErrorKind, Draft, Group, Record, Spec, SpecErrorKind, Value, WriteErrorKind,
+    DecodeErrorKind, Draft, EncodeError, Group, Record, Spec, SpecErrorKind, Value, WriteErrorKind,
 };
 
 use one_element::{HEAD, MTI, check, check_as, encoded, fault, spec};
@@ -70,6 +70,49 @@ fn positional_subfields() {
         Group::new().with("0", "ab").with("1", "").with("5", "007"),
         "6162303030372020",
     );
+}
+
+/// What cannot be told apart goes where it is written the same way, and not where it would mean something else.
+#[test]
+fn subfields_from_one_dialect_to_the_other() {
+    let private = |first: Field, code: &str| {
+        let parts = BTreeMap::from([(0, first), (1, Field::fixed("last", Format::N, 3))]);
+        let (code, body) = (Field::fixed(code, Format::Ans, 3), Body::Positional(parts));
+        let dialect = Dialect::new("").with(3, code);
+        Spec::compile(&dialect.with(48, outer(body))).unwrap()
+    };
+    let two = || Field::fixed("first", Format::Ans, 2);
+    let here = private(two(), "code");
+    let alike = private(two(), "another name");
+    let other = private(
+        Field::variable("first", Format::Ans, Prefix::ascii(1), 9),
+        "code",
+    );
+    let carried = |value: &[u8], to: &Spec| {
+        let mut out = BytesMut::new();
+        let mut draft = Draft::new(MTI);
+        draft.set(48, value).encode(&here, &mut out).unwrap();
+        let message = here.decode(&out).unwrap();
+        let mut out = BytesMut::new();
+        let draft = Draft::from_message(&message, MTI);
+        draft.encode(to, &mut out).map(|()| {
+            let text = to.decode(&out).unwrap().text(48).unwrap().to_vec();
+            String::from_utf8(text).unwrap()
+        })
+    };
+    assert_eq!(carried(b"AB123", &other).unwrap(), "2AB123");
+    assert_eq!(carried(b"AB123", &alike).unwrap(), "AB123");
+    for broken in [&b"AB1234"[..], b"A", b"AB1X3"] {
+        let text = str::from_utf8(broken).unwrap();
+        assert_eq!(carried(broken, &here).unwrap(), text);
+        assert_eq!(carried(broken, &alike), Ok(text.to_owned()), "{text}");
+        let refused = carried(broken, &other);
+        assert_eq!(
+            refused,
+            Err(EncodeError::NotRepresentable { de: 48 }),
+            "{text}"
+        );
+    }
 }
 
 #[test]

@@ -204,6 +204,7 @@ impl Plan {
         let link = |name| LinkConfig {
             name: Name::new(name),
             spec: self.issuers,
+            message_bytes_max: 65_535,
             classes: None,
             response_timeout: self.response_timeout,
             echo_interval: MINUTE,
@@ -215,6 +216,7 @@ impl Plan {
         let listener = |name, realm| ListenerConfig {
             name: Name::new(name),
             spec: self.terminals,
+            message_bytes_max: 65_535,
             realm: Name::new(realm),
             codes: Vec::new(),
             switches: None,

@@ -37,6 +37,8 @@ pub struct ListenerConfig {
     pub name: Name,
     /// How messages are written.
     pub spec: &'static Spec,
+    /// Bytes of the longest message that a frame can say.
+    pub message_bytes_max: usize,
     /// Who issues merchant ids here.
     pub realm: Name,
     /// DE 39 by reason where it is not the dialect's.
@@ -52,6 +54,8 @@ pub struct LinkConfig {
     pub name: Name,
     /// How messages are written.
     pub spec: &'static Spec,
+    /// Bytes of the longest message that a frame can say.
+    pub message_bytes_max: usize,
     /// What requests this issuer's dialect has, where it says so; others are `unsupported`.
     pub classes: Option<&'static Classes>,
     /// How long a request waits for its answer; microseconds.

@@ -5,6 +5,9 @@ use bytes::BytesMut;
 use iso8583_codec::{Draft, EncodeError, Message, Mti, Spec};
 use zeroize::Zeroizing;
 
+use crate::config::ListenerConfig;
+use crate::outward::Unwritable;
+
 /// The last element that is kept or changed here. Those behind it pass within one dialect, and are not kept.
 pub(crate) const ELEMENT_MAX: u8 = 128;
 
@@ -112,26 +115,55 @@ pub(crate) fn copy_all<'a>(draft: &mut Draft<'a>, parts: &'a [Message<'a>]) {
     }
 }
 
-/// Encodes an answer without the elements of the issuer that the dialect cannot carry: they must not cost the answer. `own` are
-/// those that it cannot do without.
+/// Encodes an answer without the elements of the issuer that the dialect cannot carry, or a frame has no room for: they must not
+/// cost the answer. `own` are those that it cannot do without.
 ///
 /// # Errors
 /// Where one of `own` does not fit.
 pub(crate) fn encode_what_fits(
     draft: &mut Draft<'_>,
     own: &[u8],
-    spec: &Spec,
+    listener: &ListenerConfig,
     out: &mut BytesMut,
-) -> Result<(), EncodeError> {
-    while let Err(error) = draft.encode(spec, out) {
-        let de = error.field();
-        if own.contains(&de) || !draft.has(de) {
-            return Err(error);
+) -> Result<(), Unwritable> {
+    let (spec, max) = (listener.spec, listener.message_bytes_max);
+    let start = out.len();
+    loop {
+        match draft.encode(spec, out) {
+            Ok(()) if out.len() - start <= max => return Ok(()),
+            Ok(()) => {
+                let bytes = out.len() - start;
+                let longest = longest_but(own, &out[start..], spec);
+                out.truncate(start);
+                let Some(de) = longest else {
+                    return Err(Unwritable::TooLong { bytes, max });
+                };
+                tracing::warn!(
+                    de,
+                    bytes,
+                    max,
+                    "an answer is too long for a frame: this element of the issuer stays out"
+                );
+                remove(draft, de);
+            }
+            Err(error) => {
+                let de = error.field();
+                if own.contains(&de) || !draft.has(de) {
+                    return Err(Unwritable::Encode(error));
+                }
+                tracing::warn!(%error, "an element of the issuer does not fit the terminal's dialect");
+                remove(draft, de);
+            }
         }
-        tracing::warn!(%error, "an element of the issuer does not fit the terminal's dialect");
-        remove(draft, de);
     }
-    Ok(())
+}
+
+/// The element that has most bytes in a message, of all but its `own`.
+#[cold]
+fn longest_but(own: &[u8], message: &[u8], spec: &Spec) -> Option<u8> {
+    let message = spec.decode(message).ok()?;
+    let others = message.elements().filter(|de| !own.contains(de));
+    others.max_by_key(|de| message.raw(*de).map_or(0, <[u8]>::len))
 }
 
 /// Encodes a message without the elements that `is_left_out` says may stay out, if they are in the way.
@@ -175,8 +207,20 @@ pub(crate) fn read<'a>(parts: &'a [BytesMut], spec: &'a Spec) -> Vec<Message<'a>
 mod tests {
     use iso8583_codec::Format;
     use iso8583_codec::model::{Bitmap, Dialect, Field};
+    use refund_ledger::Name;
 
     use super::*;
+
+    fn listener(spec: &'static Spec, message_bytes_max: usize) -> ListenerConfig {
+        ListenerConfig {
+            name: Name::new("pos"),
+            spec,
+            message_bytes_max,
+            realm: Name::new(""),
+            codes: Vec::new(),
+            switches: None,
+        }
+    }
 
     /// More than there is room for at first.
     #[test]
@@ -196,6 +240,7 @@ mod tests {
     #[test]
     fn only_what_does_not_fit_is_left_out() {
         let spec = Spec::iso87_binary();
+        let to = listener(spec, 999);
         let long = [b'X'; 30];
         let answer = || {
             let mut draft = Draft::new(Mti::literal("0210"));
@@ -208,15 +253,47 @@ mod tests {
             draft
         };
         let mut out = BytesMut::new();
-        encode_what_fits(&mut answer(), &[11, 39], spec, &mut out).unwrap();
+        encode_what_fits(&mut answer(), &[11, 39], &to, &mut out).unwrap();
         let message = spec.decode(&out).unwrap();
         let left: Vec<u8> = message.elements().collect();
         assert_eq!(left, [11, 39, 48, 54, 63]);
         assert_eq!(message.text(63).as_deref(), Some(&b"KEPT TOO"[..]));
         // Without what is its own there is no answer, and nothing is written.
         let before = out.clone();
-        let refused = encode_what_fits(answer().set(39, b"000"), &[11, 39], spec, &mut out);
-        assert_eq!((refused.unwrap_err().field(), &out), (39, &before));
+        let refused = encode_what_fits(answer().set(39, b"000"), &[11, 39], &to, &mut out);
+        assert!(matches!(refused, Err(Unwritable::Encode(error)) if error.field() == 39));
+        assert_eq!(out, before);
+    }
+
+    /// Of what is longer than a frame can say, the longest stays out first.
+    #[test]
+    fn what_a_frame_has_no_room_for_is_left_out() {
+        let spec = Spec::iso87_ascii();
+        let answer = || {
+            let mut draft = Draft::new(Mti::literal("0210"));
+            draft.set(11, b"000007").set(39, b"00");
+            draft
+                .set(48, &[b'A'; 100])
+                .set(62, &[b'B'; 300])
+                .set(63, &[b'C'; 200]);
+            draft
+        };
+        let check = |max: usize, expected: &[u8]| {
+            let mut out = BytesMut::from("before");
+            encode_what_fits(&mut answer(), &[11, 39], &listener(spec, max), &mut out).unwrap();
+            assert!(out.len() - 6 <= max);
+            let left: Vec<u8> = spec.decode(&out[6..]).unwrap().elements().collect();
+            assert_eq!(left, expected, "{max}");
+        };
+        check(637, &[11, 39, 48, 62, 63]);
+        check(636, &[11, 39, 48, 63]);
+        check(334, &[11, 39, 48, 63]);
+        check(333, &[11, 39, 48]);
+        check(28, &[11, 39]);
+        let mut out = BytesMut::new();
+        let refused = encode_what_fits(&mut answer(), &[11, 39], &listener(spec, 27), &mut out);
+        assert_eq!(refused, Err(Unwritable::TooLong { bytes: 28, max: 27 }));
+        assert!(out.is_empty());
     }
 
     /// Neither of what no bitmap of the dialect can announce, nor of the elements of a third one, is an answer lost.
@@ -254,11 +331,11 @@ mod tests {
                 ..Bitmap::default()
             });
         for target in [narrow, third] {
-            let target = Spec::compile(&target).unwrap();
+            let target = listener(Box::leak(Box::new(Spec::compile(&target).unwrap())), 999);
             let mut out = BytesMut::new();
             let mut draft = Draft::from_message(&answer, answer.mti());
             encode_what_fits(&mut draft, &[11, 39], &target, &mut out).unwrap();
-            let left: Vec<u8> = target.decode(&out).unwrap().elements().collect();
+            let left: Vec<u8> = target.spec.decode(&out).unwrap().elements().collect();
             assert_eq!(left, [11, 39, 44]);
         }
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use iso8583_codec::{
     Draft, ElementSet, EncodeError, Message, Mti, OriginalData, Spec, Stan as WireStan,
     TransmissionTime, to_digits as digits,
@@ -14,6 +14,7 @@ use refund_ledger::{
 };
 
 use crate::asked::open_pan;
+use crate::config::ListenerConfig;
 use crate::dialect::{NEEDED_BY_ISSUERS, is_left_out};
 use crate::elements::{self, Elements};
 
@@ -132,9 +133,9 @@ pub(crate) fn pass_answer(
     answer: &Message<'_>,
     rrn: &Rrn,
     amount: Option<MinorUnits>,
-    spec: &Spec,
+    listener: &ListenerConfig,
     out: &mut BytesMut,
-) -> Result<(), EncodeError> {
+) -> Result<(), Unwritable> {
     let amount: Option<[u8; 12]> = amount.map(|amount| digits(amount.0));
     let mut draft = Draft::from_message(answer, request.mti().response());
     draft.header_of(request).copy_set(ECHOED, request);
@@ -143,7 +144,7 @@ pub(crate) fn pass_answer(
     }
     draft.set(37, &rrn.0);
     draft.remove_set(SECRET.and(MACS));
-    elements::encode_what_fits(&mut draft, &OWN, spec, out)
+    elements::encode_what_fits(&mut draft, &OWN, listener, out)
 }
 
 /// Writes an answer of the switch itself. `request` may be the readable part of a malformed message.
@@ -179,12 +180,12 @@ pub(crate) struct Stored<'a> {
 /// elements stay out.
 ///
 /// # Errors
-/// Where these do not open, or an element does not fit the dialect.
+/// Where these do not open, or what the switch says itself does not fit the listener's dialect and frames.
 pub(crate) fn stored_answer(
     request: &Message<'_>,
     stored: &Stored<'_>,
     vault: Option<&Vault>,
-    spec: &Spec,
+    listener: &ListenerConfig,
     out: &mut BytesMut,
 ) -> Result<(), Unwritable> {
     let Stored {
@@ -239,7 +240,7 @@ pub(crate) fn stored_answer(
         draft.set(4, amount);
     }
     elements::copy_all(&mut draft, &parts);
-    elements::encode_what_fits(&mut draft, &OWN, spec, out).map_err(Unwritable::Encode)
+    elements::encode_what_fits(&mut draft, &OWN, listener, out)
 }
 
 /// What of an issuer's answer a repeat must get again, beyond the fields of the record; `None` where there is nothing.
@@ -337,34 +338,23 @@ pub(crate) fn reversal_advice(
     vault.seal(all.as_bytes(), &advice_context(key))
 }
 
-/// The sealed text of a `0220` that was taken over: the request's elements as they would have been relayed, without secrets.
+/// The sealed text of a `0220` that was taken over: the elements of what would have been relayed, without secrets and numbers.
 pub(crate) fn refund_advice(
     key: AdviceKey,
-    message: &Message<'_>,
-    transaction: &Transaction,
-    acquirer: Institution,
-    original: Option<&Transaction>,
+    relayed: &Message<'_>,
     vault: &Vault,
 ) -> Result<Sealed, VaultError> {
     let mut all = Elements::new(Mti::literal("0220"));
-    let pan = message.pan().ok().flatten();
+    let pan = relayed.pan().ok().flatten();
     if let Some(pan) = &pan {
         all.push(2, pan.digits());
     }
-    let own = |de: &u8| matches!(de, 2 | 7 | 11 | 32 | 37 | 90) || SECRET.and(MACS).has(*de);
     // DE 55 may hold card data in clear tags; it is sealed here like the rest, and a credit needs no cryptogram.
-    for de in message.elements().filter(|de| !own(de) && *de != 55) {
-        if let Some(value) = message.text(de) {
+    let stays = |de: &u8| matches!(de, 2 | 7 | 11 | 55) || SECRET.and(MACS).has(*de);
+    for de in relayed.elements().filter(|de| !stays(de)) {
+        if let Some(value) = relayed.text(de) {
             all.push(de, &value);
         }
-    }
-    let acquirer = transaction.request.acquirer.unwrap_or(acquirer);
-    all.push(32, institution(acquirer, &mut [0; 11]));
-    all.push(37, &transaction.request.rrn.0);
-    if let Some((original, issuer)) =
-        original.and_then(|original| Some((original, original.issuer.as_ref()?)))
-    {
-        all.push(90, &original_data(original, issuer));
     }
     vault.seal(all.as_bytes(), &advice_context(key))
 }
@@ -378,6 +368,21 @@ pub(crate) enum Unwritable {
     Encode(EncodeError),
     /// What is sealed names no MTI.
     Text,
+    /// A frame cannot say how long it is.
+    TooLong {
+        /// How many bytes it has.
+        bytes: usize,
+        /// How many it may have.
+        max: usize,
+    },
+}
+
+/// A message, if frames can say how long it is.
+pub(crate) fn framed(message: Bytes, max: usize) -> Result<Bytes, Unwritable> {
+    match message.len() {
+        bytes if bytes > max => Err(Unwritable::TooLong { bytes, max }),
+        _ => Ok(message),
+    }
 }
 
 impl fmt::Display for Unwritable {
@@ -386,6 +391,9 @@ impl fmt::Display for Unwritable {
             Unwritable::Sealed(error) => write!(f, "what is sealed of it: {error}"),
             Unwritable::Encode(error) => error.fmt(f),
             Unwritable::Text => f.write_str("what is sealed of it names no MTI"),
+            Unwritable::TooLong { bytes, max } => {
+                write!(f, "it has {bytes} bytes; a frame can say {max} at most")
+            }
         }
     }
 }

@@ -69,6 +69,7 @@ fn listener(listen: &Listen) -> ListenerConfig {
     ListenerConfig {
         name: Name::new(&listen.name),
         spec: listen.dialect,
+        message_bytes_max: listen.framing.message_bytes_max(),
         realm: Name::new(&listen.realm),
         // The first that is found counts: the configuration's own before those of a spec file.
         codes: listen
@@ -85,6 +86,7 @@ fn link(issuer: &IssuerLink) -> LinkConfig {
     LinkConfig {
         name: Name::new(&issuer.name),
         spec: issuer.dialect,
+        message_bytes_max: issuer.framing.message_bytes_max(),
         classes: issuer.spec_file.and_then(SpecFile::classes),
         response_timeout: micros(issuer.response_timeout),
         echo_interval: micros(issuer.echo_interval),

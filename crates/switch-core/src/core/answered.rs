@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use iso8583_codec::{Message, Spec};
+use iso8583_codec::Message;
 use refund_ledger::decide;
 use refund_ledger::{Answer, Key, Kind, MinorUnits, Reason, Rrn, Status, Transaction, Working};
 
@@ -12,6 +12,7 @@ use super::flight::Passed;
 use super::reversal::order_of;
 use super::terminal::Asker;
 use super::work::{After, Decision, Interrupt, Outcome, Task};
+use crate::config::ListenerConfig;
 use crate::outward::{self, ReversalText};
 
 /// DE 39 of an advice that the switch owes by itself: response received too late.
@@ -67,9 +68,9 @@ impl Core {
                     extra,
                 };
                 if let Some(asker) = flight.waiters.first() {
-                    let spec = self.config.listeners[asker.listener].spec;
+                    let listener = &self.config.listeners[asker.listener];
                     let rrn = &record.request.rrn;
-                    flight.passed = pass(asker, spec, message, rrn, &answer, &mut self.arena);
+                    flight.passed = pass(asker, listener, message, rrn, &answer, &mut self.arena);
                 }
                 if approved {
                     let amount = answer.amount.unwrap_or(record.request.amount);
@@ -255,16 +256,16 @@ pub(super) fn decided(
 /// An issuer's answer as it goes to who asked first.
 fn pass(
     asker: &Asker,
-    spec: &'static Spec,
+    listener: &ListenerConfig,
     message: &Message<'_>,
     rrn: &Rrn,
     answer: &Answer,
     arena: &mut BytesMut,
 ) -> Option<Passed> {
-    let mut request = Message::unread(spec);
+    let mut request = Message::unread(listener.spec);
     request.read(&asker.frame).ok()?;
     let written = Core::written(arena, |out| {
-        outward::pass_answer(&request, message, rrn, answer.amount, spec, out)
+        outward::pass_answer(&request, message, rrn, answer.amount, listener, out)
     });
     Some(Passed {
         message: written.ok()?.into(),

@@ -241,7 +241,7 @@ impl Core {
             && self.config.store_and_forward
             && self.is_carried(link, asked);
         if takes_over && !self.links[link].is_up() {
-            return Ok(self.store_refund(asking, slot, link, original.as_deref(), card));
+            return Ok(self.store_refund(asking, slot, (link, original), card, message));
         }
         self.relayed(asking, slot, event, (link, original), task, message)
     }
@@ -316,9 +316,9 @@ impl Core {
         &mut self,
         asking: &Asking,
         slot: &Slot,
-        link: usize,
-        original: Option<&Transaction>,
+        (link, original): (usize, Option<Arc<Transaction>>),
         card: CardMatch,
+        message: Option<&Message<'_>>,
     ) -> Outcome {
         let now = self.now_ms();
         let rrn = self.rrn(&asking.asked);
@@ -326,20 +326,8 @@ impl Core {
             transaction: slot.key,
             ordinal: 0,
         };
-        let acquirer = self.config.acquirer;
-        let spec = self.config.listeners[asking.asker.listener].spec;
-        let made = asking
-            .asked
-            .transaction(slot.key, rrn, &self.vault, now)
-            .and_then(|new| {
-                let message = spec
-                    .decode(&asking.asker.frame)
-                    .map_err(|_| refund_ledger::VaultError::Unreadable)?;
-                let sealed =
-                    outward::refund_advice(key, &message, &new, acquirer, original, &self.vault)?;
-                Ok((new, sealed))
-            });
-        let (mut new, sealed) = match made {
+        let made = asking.asked.transaction(slot.key, rrn, &self.vault, now);
+        let mut new = match made {
             Ok(made) => made,
             Err(error) => return self.cannot_seal(asking, error),
         };
@@ -349,14 +337,33 @@ impl Core {
             return Outcome::Done;
         };
         let name = self.config.links[link].name;
-        new.issuer = Some(Issuer {
+        let issuer = Issuer {
             link: name,
             mti: 220,
             stan,
             time,
-            acquirer: new.request.acquirer.unwrap_or(acquirer),
-        });
-        let order = original.map_or(slot.key, |original| original.key);
+            acquirer: new.request.acquirer.unwrap_or(self.config.acquirer),
+        };
+        new.issuer = Some(issuer);
+        // What is taken over can be delivered: it is written here as it will be.
+        let named = (&issuer, &Numbers::of(&issuer));
+        let relayed =
+            match self.write_relay(asking, message, &new, named, original.as_deref(), link) {
+                Ok(relayed) => relayed,
+                Err(reason) => {
+                    self.reply_reason(asking, reason);
+                    return Outcome::Done;
+                }
+            };
+        let relayed = self.config.links[link].spec.decode(&relayed);
+        let sealed = relayed
+            .map_err(|_| refund_ledger::VaultError::Unreadable)
+            .and_then(|relayed| outward::refund_advice(key, &relayed, &self.vault));
+        let sealed = match sealed {
+            Ok(sealed) => sealed,
+            Err(error) => return self.cannot_seal(asking, error),
+        };
+        let order = original.as_ref().map_or(slot.key, |original| original.key);
         let advice = Advice {
             stan,
             time,
@@ -365,7 +372,7 @@ impl Core {
         let answer = self.own_answer(asking.asker.listener, Reason::Approved);
         let stored = decide::store_refund(
             slot.fill(new),
-            original,
+            original.as_deref(),
             card,
             &self.config.policy,
             answer,
@@ -373,13 +380,7 @@ impl Core {
             now,
         );
         match stored {
-            Ok(event) => {
-                let before: Vec<_> = original
-                    .map(|original| Arc::new(original.clone()))
-                    .into_iter()
-                    .collect();
-                self.decided(event, slot, before, After::Reply(slot.key))
-            }
+            Ok(event) => self.decided(event, slot, original, After::Reply(slot.key)),
             Err(refusal) => {
                 self.reply_reason(asking, refusal.reason);
                 Outcome::Done

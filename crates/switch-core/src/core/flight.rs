@@ -10,7 +10,7 @@ use super::link::{Pending, Turn};
 use super::terminal::{Asker, Asking};
 use super::work::Work;
 use super::{Core, Output, Timer};
-use crate::outward::{self, Expected, Numbers};
+use crate::outward::{self, Expected, Numbers, Unwritable};
 
 /// How long a timed-out request is remembered for a late answer; microseconds.
 pub(super) const LATE_WINDOW: u64 = LATE_MS * 1000;
@@ -230,7 +230,7 @@ impl Core {
         link: usize,
     ) -> Result<Frame, Reason> {
         let spec = self.config.listeners[asking.asker.listener].spec;
-        let target = self.config.links[link].spec;
+        let target = &self.config.links[link];
         let decoded;
         let request = match request {
             Some(request) => request,
@@ -241,10 +241,19 @@ impl Core {
             }
         };
         let written = Core::written(&mut self.arena, |out| {
-            outward::relay(request, record, (issuer, numbers), original, target, out)
+            outward::relay(
+                request,
+                record,
+                (issuer, numbers),
+                original,
+                target.spec,
+                out,
+            )
         });
+        let framed = |message| outward::framed(message, target.message_bytes_max);
+        let written = written.map_err(Unwritable::Encode).and_then(framed);
         written.map(Frame::from).map_err(|error| {
-            tracing::warn!(link = %issuer.link, %error, "a request does not fit the link's dialect");
+            tracing::warn!(link = %issuer.link, %error, "a request does not fit the link's dialect or frames");
             Reason::Format
         })
     }

@@ -346,8 +346,8 @@ impl Core {
     /// Answers from a record that has an answer.
     pub(super) fn answer_stored(&mut self, asker: &Asker, record: &Transaction) {
         let Some(answer) = &record.answer else { return };
-        let spec = self.config.listeners[asker.listener].spec;
-        let Ok(message) = spec.decode(&asker.frame) else {
+        let listener = &self.config.listeners[asker.listener];
+        let Ok(message) = listener.spec.decode(&asker.frame) else {
             return;
         };
         let link = record
@@ -357,17 +357,17 @@ impl Core {
             transaction: record,
             answer,
             refreshed: asker.refreshed,
-            issuers: link.map_or(spec, |link| self.config.links[link].spec),
+            issuers: link.map_or(listener.spec, |link| self.config.links[link].spec),
         };
         let vault = &self.vault;
         let mut written = Core::written(&mut self.arena, |out| {
-            outward::stored_answer(&message, &stored, Some(vault), spec, out)
+            outward::stored_answer(&message, &stored, Some(vault), listener, out)
         });
         if let Err(error) = written {
             // What the issuer said must not cost the answer, whatever became of its link's dialect or of the key.
             tracing::warn!(%error, "an issuer's answer cannot be written again");
             written = Core::written(&mut self.arena, |out| {
-                outward::stored_answer(&message, &stored, None, spec, out)
+                outward::stored_answer(&message, &stored, None, listener, out)
             });
         }
         self.metrics.refusal(asker.label, answer.reason);

@@ -369,6 +369,7 @@ fn config() -> CoreConfig {
         listeners: vec![ListenerConfig {
             name: Name::new("pos"),
             spec,
+            message_bytes_max: 65_535,
             realm: Name::new("default"),
             codes: Vec::new(),
             switches: None,
@@ -376,6 +377,7 @@ fn config() -> CoreConfig {
         links: vec![LinkConfig {
             name: Name::new("bank-a"),
             spec,
+            message_bytes_max: 65_535,
             classes: None,
             response_timeout: 15 * SECOND,
             echo_interval: 1000 * DAY,

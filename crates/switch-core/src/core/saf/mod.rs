@@ -230,10 +230,12 @@ impl Core {
         };
         // The attempt on record is the first one.
         waiting.attempts = waiting.attempts.max(1) + u32::from(waiting.left);
-        let (spec, vault) = (self.config.links[link].spec, &self.vault);
+        let (target, vault) = (&self.config.links[link], &self.vault);
         let written = Core::written(&mut self.arena, |out| {
-            outward::advice_message(&waiting.advice, waiting.left, vault, spec, out)
+            outward::advice_message(&waiting.advice, waiting.left, vault, target.spec, out)
         });
+        let written =
+            written.and_then(|message| outward::framed(message, target.message_bytes_max));
         let (attempts, recorded) = (waiting.attempts, waiting.advice.attempts);
         match written {
             Ok(message) => {

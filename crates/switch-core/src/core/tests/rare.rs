@@ -393,6 +393,57 @@ fn a_listener_may_have_codes_of_its_own() {
     });
 }
 
+#[test]
+fn what_no_frame_toward_the_issuer_can_say_is_not_taken() {
+    let setup = |config: &mut CoreConfig| {
+        config.store_and_forward = true;
+        config.links[0].message_bytes_max = 600;
+    };
+    story_with(setup, |w| {
+        let long = |message: Msg| message.with(48, "x".repeat(600));
+        let purchase = w.purchase(1000);
+        let too_long = long(purchase.clone());
+        w.refused(&too_long, "30");
+        w.issuer_gets_nothing();
+        let purchase = w.purchase(1000);
+        w.approved(&purchase);
+        let refund = long(w.refund(&purchase, 600)).as_mti("0220");
+        w.refused(&refund, "30");
+        // Nor is it taken over: it could never be delivered.
+        w.disconnect(BANK_A);
+        let refund = long(w.refund(&purchase, 600)).as_mti("0220");
+        w.refused(&refund, "30");
+        assert_eq!(w.queue(0), (0, 0));
+        let refund = w.refund(&purchase, 1000).as_mti("0220");
+        w.refused(&refund, "00");
+        w.connect(0, BANK_A);
+        w.advice_answered("00");
+        assert_eq!(w.amounts(&purchase), [1000, 1000, 0, 0]);
+    });
+}
+
+#[test]
+fn what_no_frame_toward_the_terminal_can_say_stays_out_of_the_answer() {
+    let setup = |config: &mut CoreConfig| config.listeners[0].message_bytes_max = 600;
+    story_with(setup, |w| {
+        let purchase = w.purchase(1000);
+        let relayed = w.relay(&purchase);
+        let answer = issuer_answer(&relayed, "00");
+        let answer = answer.with(48, "x".repeat(300)).with(62, "y".repeat(301));
+        w.issuer_sends(&answer.with(44, "KEPT"));
+        let (bytes, passed) = w.answer_bytes();
+        assert_eq!((passed.code(), bytes.len() <= 600), ("00", true));
+        assert!(
+            passed.has(48) && !passed.has(62) && passed.has(44),
+            "{passed:?}"
+        );
+        w.send(&purchase);
+        assert_eq!(w.answer_bytes().0, bytes);
+        let refund = w.refund(&purchase, 1000);
+        w.approved(&refund);
+    });
+}
+
 /// What the core gives out is named in logs by its length alone.
 #[test]
 fn outputs_are_shown_without_their_bytes() {

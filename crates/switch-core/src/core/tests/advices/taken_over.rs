@@ -1,5 +1,9 @@
 //! Refunds that are taken over while the link is down.
 
+use std::collections::BTreeMap;
+
+use iso8583_codec::Spec;
+use iso8583_codec::model::{Body, Field, Format, Prefix};
 use refund_ledger::Status;
 
 use super::next;
@@ -36,7 +40,8 @@ fn a_refund_is_taken_over_while_the_link_is_down() {
             .with(35, format!("{VISA}=29122011143804400000"))
             .with(48, "TEXT")
             .with(52, "0123456789ABCDEF")
-            .with(55, "9F36020001");
+            .with(55, "9F36020001")
+            .with(96, "0123456789ABCDEF".repeat(2));
         let answer = taken_over(w, &refund);
         assert_eq!(w.status(&refund), Status::Stored);
         assert_eq!(w.amounts(&purchase), [1000, 100, 600, 0]);
@@ -52,7 +57,7 @@ fn a_refund_is_taken_over_while_the_link_is_down() {
         w.connect(0, BANK_A);
         let advice = w.issuer_gets();
         assert_eq!(advice.mti, "0220");
-        for de in [2, 3, 4, 12, 13, 22, 25, 41, 42, 48, 49] {
+        for de in [2, 3, 4, 12, 13, 22, 25, 41, 42, 48, 49, 96] {
             assert_eq!(advice.get(de), refund.get(de), "DE {de}");
         }
         assert_eq!(advice.at(37), answer.at(37));
@@ -78,6 +83,41 @@ fn a_refund_is_taken_over_while_the_link_is_down() {
         w.issuer_answers(&relayed, "00");
         w.answer();
         assert_eq!(w.amounts(&purchase), [1000, 100, 0, 0]);
+    });
+}
+
+/// A dialect with subfields in DE 48: one of this kind, and three digits.
+fn with_subfields(dialect: &Spec, first: Field) -> &'static Spec {
+    let mut dialect = dialect.dialect().clone();
+    let parts = BTreeMap::from([(0, first), (1, Field::fixed("last", Format::N, 3))]);
+    let private = dialect.fields.get_mut(&48).unwrap();
+    private.body = Body::Positional(parts);
+    Box::leak(Box::new(Spec::compile(&dialect).unwrap()))
+}
+
+/// What waits is what would have been relayed, subfields too.
+#[test]
+fn what_is_taken_over_is_written_as_its_link_has_it() {
+    let setup = |config: &mut CoreConfig| {
+        takes_over(config);
+        let fixed = Field::fixed("first", Format::Ans, 2);
+        config.listeners[0].spec = with_subfields(config.listeners[0].spec, fixed);
+        let variable = Field::variable("first", Format::Ans, Prefix::ascii(1), 9);
+        config.links[0].spec = with_subfields(config.links[0].spec, variable);
+    };
+    story_with(setup, |w| {
+        let purchase = w.purchase(1000).with(48, "AB123");
+        let (relayed, _) = w.exchange(&purchase, "00");
+        assert_eq!(relayed.at(48), "2AB123");
+        let unreadable = w.purchase(1000).with(48, "AB1234");
+        w.refused(&unreadable, "30");
+        let refund = w.refund(&purchase, 600).as_mti("0220").with(48, "AB123");
+        taken_over(w, &refund);
+        let refund = w.refund(&purchase, 400).as_mti("0220");
+        w.refused(&refund.with(48, "AB1234"), "30");
+        w.connect(0, BANK_A);
+        assert_eq!(w.advice_answered("00").at(48), "2AB123");
+        assert_eq!(w.amounts(&purchase), [1000, 600, 0, 0]);
     });
 }
 

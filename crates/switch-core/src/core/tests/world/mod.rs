@@ -372,6 +372,7 @@ pub(crate) fn config(kit: Kit) -> CoreConfig {
     let listener = |name, spec, realm| ListenerConfig {
         name: Name::new(name),
         spec,
+        message_bytes_max: 65_535,
         realm: Name::new(realm),
         codes: Vec::new(),
         switches: None,
@@ -379,6 +380,7 @@ pub(crate) fn config(kit: Kit) -> CoreConfig {
     let link = |name| LinkConfig {
         name: Name::new(name),
         spec: issuers,
+        message_bytes_max: 65_535,
         classes: None,
         response_timeout: 15 * SECOND,
         echo_interval: 1000 * DAY,
