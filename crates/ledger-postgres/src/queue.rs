@@ -105,6 +105,10 @@ pub(crate) enum Wanted {
         advice: AdviceKey,
         known: Vec<AdviceKey>,
     },
+    About {
+        ticket: u64,
+        transaction: Key,
+    },
 }
 
 #[derive(Default)]
@@ -205,6 +209,17 @@ impl Shared {
                         ticket,
                         advice,
                         known,
+                    };
+                    queue.read(Read { since, what }, &mut refused);
+                }
+                Request::About {
+                    ticket,
+                    transaction,
+                } => {
+                    reads = true;
+                    let what = Wanted::About {
+                        ticket,
+                        transaction,
                     };
                     queue.read(Read { since, what }, &mut refused);
                 }
@@ -447,6 +462,10 @@ pub(crate) fn failed_read(what: Wanted, message: &str) -> Completion {
         Wanted::Turn { ticket, .. } => Completion::Turn {
             ticket,
             has_come: Err(error),
+        },
+        Wanted::About { ticket, .. } => Completion::About {
+            ticket,
+            advices: Err(error),
         },
     }
 }

@@ -79,14 +79,16 @@ async fn answer(
     };
     let client = &connection.client;
     in_time(async {
-        let (gets, finds, turns) = tokio::join!(
+        let (gets, finds, turns, abouts) = tokio::join!(
             get(client, reads),
             find_all(client, reads),
-            turns(client, reads)
+            turns(client, reads),
+            abouts(client, reads)
         );
         let mut completions = gets?;
         completions.extend(finds?);
         completions.extend(turns?);
+        completions.extend(abouts?);
         Ok(completions)
     })
     .await
@@ -98,7 +100,7 @@ async fn get(client: &Client, reads: &[Read]) -> Result<Vec<Completion>, Failure
         .iter()
         .filter_map(|read| match read.what {
             Wanted::Get { ticket, key } => Some((ticket, key)),
-            Wanted::Find { .. } | Wanted::Turn { .. } => None,
+            Wanted::Find { .. } | Wanted::Turn { .. } | Wanted::About { .. } => None,
         })
         .collect();
     if wanted.is_empty() {
@@ -142,7 +144,7 @@ async fn find_all(client: &Client, reads: &[Read]) -> Result<Vec<Completion>, Fa
             let found = find(client, query).await?;
             Ok(Completion::Found { ticket, found })
         }),
-        Wanted::Get { .. } | Wanted::Turn { .. } => None,
+        Wanted::Get { .. } | Wanted::Turn { .. } | Wanted::About { .. } => None,
     });
     join_all(finds).await.into_iter().collect()
 }
@@ -175,9 +177,29 @@ async fn turns(client: &Client, reads: &[Read]) -> Result<Vec<Completion>, Failu
                 has_come,
             })
         }),
-        Wanted::Get { .. } | Wanted::Find { .. } => None,
+        Wanted::Get { .. } | Wanted::Find { .. } | Wanted::About { .. } => None,
     });
     join_all(turns).await.into_iter().collect()
+}
+
+const ABOUT: &str = "SELECT record FROM advices WHERE merchant = $1::int8 AND key = $2::uuid \
+    AND state < 2 ORDER BY ordinal";
+
+/// All [`Wanted::About`].
+async fn abouts(client: &Client, reads: &[Read]) -> Result<Vec<Completion>, Failure> {
+    let abouts = reads.iter().filter_map(|read| match read.what {
+        Wanted::About {
+            ticket,
+            transaction,
+        } => Some(async move {
+            let (merchant, key) = (merchant_of(transaction), Id::from(transaction));
+            let rows = client.query(ABOUT, &[&merchant, &key]).await?;
+            let advices = open::advices_of(&rows);
+            Ok(Completion::About { ticket, advices })
+        }),
+        Wanted::Get { .. } | Wanted::Find { .. } | Wanted::Turn { .. } => None,
+    });
+    join_all(abouts).await.into_iter().collect()
 }
 
 const FIND_BY_KEYS: &str = "SELECT record FROM transactions WHERE merchant = $1::int8 \

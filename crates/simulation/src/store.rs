@@ -197,7 +197,7 @@ impl SimStore {
             Request::Find { ticket, query } => {
                 state.asked.insert(ticket, query);
             }
-            Request::Get { .. } | Request::Turn { .. } => {}
+            Request::Get { .. } | Request::Turn { .. } | Request::About { .. } => {}
             Request::Commit(item) => {
                 let item = self.spoilt(state.bug, item);
                 if !state.is_early(&item.event) {

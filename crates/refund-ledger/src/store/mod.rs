@@ -109,6 +109,13 @@ pub enum Request {
         /// Those of its order that the node sends itself, in an order of its own.
         known: Vec<AdviceKey>,
     },
+    /// Read the advices about a transaction that wait or are under way, whichever node sends them.
+    About {
+        /// Comes back.
+        ticket: u64,
+        /// Which.
+        transaction: Key,
+    },
 }
 
 /// What came of a [`Request`].
@@ -161,6 +168,13 @@ pub enum Completion {
         ticket: u64,
         /// Whether it has come.
         has_come: Result<bool, StoreError>,
+    },
+    /// Answer to [`Request::About`].
+    About {
+        /// The request's.
+        ticket: u64,
+        /// The advices.
+        advices: Result<Vec<Arc<Advice>>, StoreError>,
     },
     /// What a node left that is gone: this one's from now on, to be taken up as at a start. Of [`Recovered`], only transactions and
     /// advices are given.

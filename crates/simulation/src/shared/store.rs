@@ -340,6 +340,10 @@ fn given_up(request: Request) -> Completion {
             ticket,
             has_come: Err(error),
         },
+        Request::About { ticket, .. } => Completion::About {
+            ticket,
+            advices: Err(error),
+        },
     }
 }
 

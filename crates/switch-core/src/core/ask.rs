@@ -226,6 +226,17 @@ impl Core {
             Ok(draft) => slot.fill(draft),
             Err(error) => return Ok(self.cannot_seal(asking, error)),
         };
+        // The issuer would hear of the void first, and then of an amount that stays.
+        if let (Kind::Void, Some(original)) = (asked.kind, &original)
+            && self.is_owed(
+                (AdviceKind::PartialReversal, None),
+                original,
+                original.key,
+                task,
+            )?
+        {
+            return self.refuse(asking, slot, Reason::Ceiling, task);
+        }
         // First the rules, without a number toward the issuer: a refusal is stored whether the link is up or not.
         let event = match self.hold(draft, original.as_deref(), card, now) {
             Ok(event) => event,
@@ -300,10 +311,6 @@ impl Core {
         match (new.kind, original) {
             (Kind::Refund, Some(original)) => {
                 decide::hold_refund(new, original, card, &self.config.policy, now)
-            }
-            // The issuer would hear of the void first, and then of an amount that stays.
-            (Kind::Void, Some(original)) if self.saf.takes_part_of(original.key) => {
-                Err(Refusal::passing(Reason::Ceiling))
             }
             (Kind::Void, Some(original)) => decide::hold_void(new, original, card, now),
             (Kind::RefundVoid, Some(refund)) => decide::hold_refund_void(new, refund, card, now),

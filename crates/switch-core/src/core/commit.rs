@@ -107,6 +107,9 @@ impl Core {
                 Completion::Turn { ticket, has_come } => {
                     self.got(ticket, has_come.map(Read::Turn));
                 }
+                Completion::About { ticket, advices } => {
+                    self.got(ticket, advices.map(Read::About));
+                }
                 Completion::Adopted(left) => self.recover(&left),
                 Completion::Elsewhere(dead) => self.saf.no_more_dead(&dead),
             }

@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use iso8583_codec::Message;
 use refund_ledger::store::{Found, Item, Peek, Query, Request, StoreError};
-use refund_ledger::{AdviceKey, Event, Key, Reason, Stan, Transaction, Working};
+use refund_ledger::{
+    Advice, AdviceKey, AdviceKind, Event, Key, Reason, Stan, Transaction, Working,
+};
 
 use super::flight::Flight;
 use super::link::Probe;
@@ -40,6 +42,8 @@ struct Reads {
     records: Vec<(Key, Option<Arc<Transaction>>)>,
     found: Vec<(Query, Found)>,
     turn_has_come: Option<bool>,
+    /// Advices about a transaction, asked for when it had this version.
+    about: Option<(Key, u32, Vec<Arc<Advice>>)>,
 }
 
 /// What there is to do.
@@ -98,6 +102,8 @@ pub(super) enum Interrupt {
     Find(Query),
     /// It must be known whether another node's advice goes before this one.
     Turn(AdviceKey),
+    /// The advices that other nodes send about a transaction of this version must be known.
+    About(Key, u32),
     /// What was in memory must be read from the store first.
     Stale,
     /// Another node is at it: to be looked at again.
@@ -173,12 +179,14 @@ pub(super) enum Wanted {
     Record(Key),
     Query(Query),
     Turn,
+    About(Key, u32),
 }
 
 pub(super) enum Read {
     Record(Option<Arc<Transaction>>),
     Found(Found),
     Turn(bool),
+    About(Vec<Arc<Advice>>),
 }
 
 impl Task {
@@ -314,6 +322,13 @@ impl Core {
                     known,
                 });
             }
+            Err(Interrupt::About(transaction, version)) => {
+                let ticket = self.fetch(task, Wanted::About(transaction, version));
+                self.requests.push(Request::About {
+                    ticket,
+                    transaction,
+                });
+            }
         }
     }
 
@@ -378,6 +393,10 @@ impl Core {
             }
             (Ok(Read::Turn(has_come)), Wanted::Turn) => {
                 task.reads.get_or_insert_default().turn_has_come = Some(has_come);
+                self.run(task, None);
+            }
+            (Ok(Read::About(advices)), Wanted::About(key, version)) => {
+                task.reads.get_or_insert_default().about = Some((key, version, advices));
                 self.run(task, None);
             }
             (Err(error), _) => {
@@ -463,6 +482,33 @@ impl Core {
             _ if !self.shared => Ok(true),
             Some(has_come) => Ok(has_come),
             None => Err(Interrupt::Turn(key)),
+        }
+    }
+
+    /// Whether an advice of this kind about a transaction waits or is under way at whichever node; all `but` one. `order`: theirs.
+    ///
+    /// Who decides on the record by its version is right: what is made later is in a later version.
+    pub(super) fn is_owed(
+        &self,
+        (kind, but): (AdviceKind, Option<AdviceKey>),
+        record: &Transaction,
+        order: Key,
+        task: &Task,
+    ) -> Result<bool, Interrupt> {
+        let is_meant = |advice: &Arc<Advice>| advice.kind == kind && Some(advice.key) != but;
+        let mut own = self.saf.about(record.key, order);
+        if own.any(is_meant) {
+            return Ok(true);
+        }
+        if !self.shared || record.advices <= u8::from(but.is_some()) {
+            return Ok(false);
+        }
+        let known = task.reads.as_ref().and_then(|reads| reads.about.as_ref());
+        match known {
+            Some((key, version, advices)) if (*key, *version) == (record.key, record.version) => {
+                Ok(advices.iter().any(is_meant))
+            }
+            _ => Err(Interrupt::About(record.key, record.version)),
         }
     }
 

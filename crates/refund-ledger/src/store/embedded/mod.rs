@@ -260,7 +260,10 @@ impl Store for EmbeddedStore {
         let items = requests.drain(..).filter_map(|request| match request {
             Request::Commit(item) => Some(item),
             // Taken out already.
-            Request::Get { .. } | Request::Find { .. } | Request::Turn { .. } => None,
+            Request::Get { .. }
+            | Request::Find { .. }
+            | Request::Turn { .. }
+            | Request::About { .. } => None,
         });
         self.shared.submit(items);
     }
@@ -351,6 +354,13 @@ impl EmbeddedStore {
                 Request::Get { ticket, key } => Read::Get { ticket, key },
                 Request::Find { ticket, query } => Read::Find { ticket, query },
                 Request::Turn { ticket, .. } => Read::Turn { ticket },
+                Request::About {
+                    ticket,
+                    transaction,
+                } => Read::About {
+                    ticket,
+                    transaction,
+                },
             };
             queue.reads.push_back(read);
             false

@@ -50,6 +50,13 @@ pub(crate) fn answer(shared: &Shared, read: Read) -> Completion {
             ticket,
             has_come: Ok(true),
         },
+        Read::About {
+            ticket,
+            transaction,
+        } => Completion::About {
+            ticket,
+            advices: Ok(shared.advices_about(transaction)),
+        },
         Read::RefuseGet { ticket } => Completion::Got {
             ticket,
             record: Err(overloaded()),

@@ -99,6 +99,10 @@ pub(crate) enum Read {
     Turn {
         ticket: u64,
     },
+    About {
+        ticket: u64,
+        transaction: Key,
+    },
     /// Too many wait: answered with an error.
     RefuseGet {
         ticket: u64,
@@ -247,6 +251,17 @@ impl Shared {
     pub(crate) fn advice(&self, key: AdviceKey) -> Option<Arc<Advice>> {
         let advices = self.advices.read().unwrap_or_else(PoisonError::into_inner);
         advices.get(&key).map(|entry| entry.advice.clone())
+    }
+
+    /// The advices about a transaction that wait or are under way.
+    pub(crate) fn advices_about(&self, transaction: Key) -> Vec<Arc<Advice>> {
+        let [first, last] = [0, u8::MAX].map(|ordinal| AdviceKey {
+            transaction,
+            ordinal,
+        });
+        let advices = self.advices.read().unwrap_or_else(PoisonError::into_inner);
+        let about = advices.range(first..=last).map(|(_, entry)| &entry.advice);
+        about.filter(|advice| advice.is_open()).cloned().collect()
     }
 
     /// Takes note of an event that is durable: its records are seen from now on. `found` says for each transaction that it

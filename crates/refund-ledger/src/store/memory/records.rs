@@ -53,6 +53,13 @@ impl State {
                 ticket,
                 has_come: Ok(self.turn_has_come(advice, &known)),
             },
+            Request::About {
+                ticket,
+                transaction,
+            } => Completion::About {
+                ticket,
+                advices: Ok(self.advices_about(transaction)),
+            },
         }
     }
 
@@ -147,6 +154,12 @@ impl State {
             |advice: &&Arc<Advice>| of.is_none() || self.senders.get(&advice.key).copied() == of;
         let all = self.advices.values();
         all.filter(waits).filter(is_its).cloned().collect()
+    }
+
+    fn advices_about(&self, transaction: Key) -> Vec<Arc<Advice>> {
+        let all = self.advices.values();
+        let about = all.filter(|advice| advice.key.transaction == transaction && advice.is_open());
+        about.cloned().collect()
     }
 
     fn turn_has_come(&self, key: AdviceKey, known: &[AdviceKey]) -> bool {

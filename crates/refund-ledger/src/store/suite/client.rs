@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
 use crate::store::{Completion, Cursor, Found, Item, Peek, Query, Request, Store, Waker};
-use crate::{Event, Key, Transaction, Working};
+use crate::{AdviceState, Event, Key, Transaction, Working};
 
 /// A store and what it answered.
 pub(crate) struct Client<S> {
@@ -63,7 +63,8 @@ impl<S: Store> Client<S> {
                     | Completion::Never { item } => *item,
                     Completion::Got { ticket, .. }
                     | Completion::Found { ticket, .. }
-                    | Completion::Turn { ticket, .. } => *ticket,
+                    | Completion::Turn { ticket, .. }
+                    | Completion::About { ticket, .. } => *ticket,
                     Completion::Adopted(_) | Completion::Elsewhere(_) => continue,
                 };
                 self.arrived.insert(id, completion);
@@ -104,6 +105,26 @@ impl<S: Store> Client<S> {
             Peek::NotInMemory => {}
         }
         got
+    }
+
+    /// The states of the advices about a transaction that are open.
+    pub(crate) fn about(&mut self, transaction: Key) -> Vec<AdviceState> {
+        let about = |ticket| Request::About {
+            ticket,
+            transaction,
+        };
+        match self.ask(about) {
+            Completion::About { advices, .. } => {
+                let advices = advices.unwrap();
+                assert!(
+                    advices
+                        .iter()
+                        .all(|advice| advice.key.transaction == transaction)
+                );
+                advices.iter().map(|advice| advice.state).collect()
+            }
+            other => panic!("{other:?}"),
+        }
     }
 
     /// Keys that a query names, from memory or by a request; both must agree.

@@ -275,7 +275,10 @@ fn keeps_advices_until_they_are_done(mut engine: impl Engine) {
         client.must_commit(item);
         client = restart(&mut engine, client);
         assert_eq!(client.store.advice(present.key).as_deref(), Some(&present));
+        let open = [state].into_iter().filter(|state| *state != Dead);
+        assert_eq!(client.about(one.key), open.collect::<Vec<_>>());
     }
+    assert_eq!(client.about(two.key), [Waiting]);
     assert_eq!(keys(&client), [(two.key, Waiting), (one.key, Dead)]);
     assert_eq!(client.store.recovered().advices.len(), 2);
     let stale = Advice {

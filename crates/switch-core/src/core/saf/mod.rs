@@ -354,7 +354,8 @@ impl Core {
         if !completes {
             return Ok(self.advice_dead(key, Some(code), attempts));
         }
-        let others_open = self.saf.reverses_too(&advice);
+        let other = (AdviceKind::Reversal, Some(key));
+        let others_open = self.is_owed(other, &record, advice.order, task)?;
         let now = self.now_ms();
         let event = decide::advice_done(
             &advice,

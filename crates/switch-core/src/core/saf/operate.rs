@@ -173,12 +173,13 @@ impl Core {
             Operation::Discard => {
                 let around = self.around(&record, task)?;
                 around.records().for_each(|record| before.put(record));
+                let is_owed = |kind| self.is_owed((kind, Some(key)), &record, advice.order, task);
                 decide::advice_discarded(
                     &advice,
                     &record,
                     around.context(),
-                    self.saf.reverses_too(&advice),
-                    self.saf.delivers(key.transaction),
+                    is_owed(AdviceKind::Reversal)?,
+                    is_owed(AdviceKind::Refund)?,
                     now,
                 )
             }
@@ -264,18 +265,5 @@ impl Core {
             self.links[link].done(advice.stan.0, Pending::Advice(key));
         }
         self.operated.push((ticket, Err(error)));
-    }
-}
-
-impl super::Saf {
-    /// Whether the advice that delivers a refund is in the queue.
-    fn delivers(&self, transaction: refund_ledger::Key) -> bool {
-        // A refund that is taken over has its delivery as its first advice.
-        let delivery = AdviceKey {
-            transaction,
-            ordinal: 0,
-        };
-        let waiting = self.waiting.get(&delivery);
-        waiting.is_some_and(|waiting| waiting.advice.kind == AdviceKind::Refund)
     }
 }

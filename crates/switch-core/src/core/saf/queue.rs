@@ -4,7 +4,7 @@ use foldhash::{HashMap, HashMapExt};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use refund_ledger::{Advice, AdviceKey, AdviceKind, Key, Name, Stan, WireTime};
+use refund_ledger::{Advice, AdviceKey, Key, Name, Stan, WireTime};
 
 use crate::core::frame::Frame;
 use crate::core::link::Turn;
@@ -138,23 +138,16 @@ impl Saf {
         }
     }
 
-    /// Whether another reversal of the same transaction waits.
-    pub(super) fn reverses_too(&self, advice: &Advice) -> bool {
-        let same_order = self.orders.get(&advice.order).into_iter().flatten();
+    /// The advices about this transaction, of those in an order.
+    pub(in crate::core) fn about(
+        &self,
+        transaction: Key,
+        order: Key,
+    ) -> impl Iterator<Item = &Arc<Advice>> {
+        let same_order = self.orders.get(&order).into_iter().flatten();
         same_order
-            .filter(|key| {
-                key.transaction == advice.key.transaction && key.ordinal != advice.key.ordinal
-            })
-            .filter_map(|key| self.waiting.get(key))
-            .any(|other| other.advice.kind == AdviceKind::Reversal)
-    }
-
-    /// Whether a partial reversal of this transaction waits.
-    pub(in crate::core) fn takes_part_of(&self, key: Key) -> bool {
-        let waiting = self.orders.get(&key).into_iter().flatten();
-        waiting
-            .filter_map(|advice| self.waiting.get(advice))
-            .any(|waiting| waiting.advice.kind == AdviceKind::PartialReversal)
+            .filter(move |key| key.transaction == transaction)
+            .filter_map(|key| Some(&self.waiting.get(key)?.advice))
     }
 
     /// The advices of its order.

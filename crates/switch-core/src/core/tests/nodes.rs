@@ -1,7 +1,7 @@
 //! Two nodes on the same records: whatever one does, the other answers as if it had done it itself.
 
-use refund_ledger::Status;
 use refund_ledger::store::Store;
+use refund_ledger::{AdviceKey, Status};
 
 use super::world::{BANK_A, SECOND, Trouble};
 use super::{World, story_with};
@@ -366,6 +366,53 @@ fn an_advice_that_was_about_to_leave_lets_an_older_one_pass() {
     });
 }
 
+/// The issuer must hear of the amount that stays first, whichever node says so.
+#[test]
+fn a_void_waits_for_a_partial_reversal_of_another_node() {
+    pair(|a, b| {
+        let purchase = a.purchase(1000);
+        a.approved(&purchase);
+        let partial = a.partial(&purchase, 600);
+        assert_eq!(a.ask(&partial).code(), "00");
+        let void = b.void(&purchase).with(4, "000000000600");
+        b.refused(&void, "61");
+        a.advice_answered("00");
+        let void = b.void(&purchase).with(4, "000000000600");
+        b.approved(&void);
+        assert_eq!(b.left(&purchase), 0);
+    });
+}
+
+/// A refund that is reversed twice, since it was approved late, stands until both are acknowledged.
+#[test]
+fn two_reversals_of_one_refund_at_two_nodes() {
+    pair(|a, b| {
+        let purchase = a.purchase(1000);
+        a.approved(&purchase);
+        let refund = a.refund(&purchase, 600);
+        let relayed = a.relay(&refund);
+        a.pass(15 * SECOND);
+        assert_eq!(a.answer().code(), "68");
+        b.pass(15 * SECOND);
+        a.advice_answered("12");
+        let dead = replay(a, b);
+        a.store.look_at_dead_letters(&[dead]);
+        let first = b.issuer_gets();
+        a.issuer_answers(&relayed, "00");
+        a.issuer_gets_nothing();
+        b.issuer_answers(&first, "00");
+        // Its approval came after it was taken back: that is not done yet.
+        assert_eq!(b.amounts(&purchase), [1000, 0, 600, 0]);
+        let too_much = b.refund(&purchase, 401);
+        b.refused(&too_much, "61");
+        while a.is_quiet() {
+            a.pass(SECOND);
+        }
+        a.advice_answered("00");
+        assert_eq!(a.amounts(&purchase), [1000, 0, 0, 0]);
+    });
+}
+
 /// What a node remembers may be too little as well as too much: before it refuses, it looks.
 #[test]
 fn nothing_is_refused_for_what_was_true_a_while_ago() {
@@ -397,6 +444,17 @@ fn numbers_that_were_not_put_on_record_are_free_again() {
     });
 }
 
+/// An operator of one node has it send the other's only dead letter.
+#[track_caller]
+fn replay(a: &World, b: &mut World) -> AdviceKey {
+    let key = a.store.advices()[0].key;
+    drop(b.store.advices());
+    b.core.operate(7, key, Operation::Replay, b.now);
+    b.settle();
+    assert_eq!(b.core.operated().collect::<Vec<_>>(), [(7, Ok(()))]);
+    key
+}
+
 /// What the other node remembers of the purchase is from before the time-out: whether the advice ends its reversal is not to be decided
 /// by that.
 #[test]
@@ -410,11 +468,7 @@ fn a_dead_letter_that_another_node_sends_again() {
         assert_eq!(a.answer().code(), "68");
         a.advice_answered("12");
         assert_eq!(a.queue(0), (0, 1));
-        let key = a.store.advices()[0].key;
-        drop(b.store.advices());
-        b.core.operate(7, key, Operation::Replay, b.now);
-        b.settle();
-        assert_eq!(b.core.operated().collect::<Vec<_>>(), [(7, Ok(()))]);
+        let key = replay(a, b);
         b.advice_answered("00");
         assert_eq!(b.status(&purchase), Status::Reversed);
         b.pass(2 * SECOND);
