@@ -27,7 +27,7 @@ use crate::{Advice, AdviceKey, Key, Kind, Reader, Rrn, Transaction, Writer};
 const HOUR_MS: u64 = 3_600_000;
 
 /// The folder of the runs in that of the cold store.
-const RUNS_NAME: &str = "runs";
+pub(crate) const RUNS_NAME: &str = "runs";
 
 /// Under which word the runs are noted.
 const RUNS_WORD: &str = "runs";

@@ -79,6 +79,27 @@ pub(crate) fn inspect(dir: &Path) -> Result<(), ColdError> {
     cut_torn(&newest, sequence).map_err(|error| ColdError::Library(fjall::Error::Io(error)))
 }
 
+/// Removes what was left of a store that the library was making when all ended, which it neither ends nor begins again. It
+/// writes its version last: without it, and with an empty journal, there was nothing to lose. `runs` is our own folder.
+pub(crate) fn clear_unfinished(dir: &Path, runs: &Path) -> Result<(), ColdError> {
+    let version = fs::metadata(dir.join(VERSION_NAME));
+    let is_made = version.is_ok_and(|version| version.len() > 0);
+    if is_made || runs.exists() || !dir.is_dir() {
+        return Ok(());
+    }
+    for (_, path) in journal_files(dir)? {
+        if !used(&fs::read(path).map_err(fjall::Error::Io)?).is_empty() {
+            return Ok(());
+        }
+    }
+    fs::remove_dir_all(dir).map_err(|error| ColdError::Library(fjall::Error::Io(error)))
+}
+
+/// The folders whose entries must be durable before a cold store is said to be complete.
+pub(crate) fn folders(dir: &Path) -> [PathBuf; 2] {
+    [dir.join(KEYSPACES_NAME), dir.to_owned()]
+}
+
 fn missing(file: PathBuf) -> ColdError {
     ColdError::Damaged {
         file,
@@ -390,6 +411,33 @@ mod tests {
         // Sequence numbers rise over all files: an old one is none of these.
         let dir = cold(&[(4, two.clone()), (5, one.clone()), (6, some_batch(4))]);
         assert_eq!(refused(dir.path()), ("5.jnl".into(), 0, says));
+    }
+
+    /// What a process that ended in its first milliseconds leaves can be made anew, and nothing else can.
+    #[test]
+    fn only_what_was_never_finished_is_cleared() {
+        let zeros = vec![0; 3 * BLOCK];
+        let left = |version: Option<&[u8]>, journal: &[u8], with_runs: bool| {
+            let dir = cold(&[(0, journal.to_vec())]);
+            let (version_path, runs) = (dir.path().join("version"), dir.path().join("runs"));
+            match version {
+                Some(bytes) => fs::write(version_path, bytes).unwrap(),
+                None => fs::remove_file(version_path).unwrap(),
+            }
+            if with_runs {
+                fs::create_dir(&runs).unwrap();
+            }
+            clear_unfinished(dir.path(), &runs).unwrap();
+            clear_unfinished(&dir.path().join("none"), &runs).unwrap();
+            dir.path().exists()
+        };
+        for version in [None, Some(&b""[..])] {
+            assert!(!left(version, &zeros, false));
+            assert!(!left(version, b"", false));
+            assert!(left(version, &some_batch(1), false));
+            assert!(left(version, &zeros, true));
+        }
+        assert!(left(Some(b"3"), &zeros, false));
     }
 
     #[test]

@@ -80,6 +80,7 @@ impl Import {
         });
         made.map_err(ImportError::Open)?;
         let folder = Folder::take(dir).map_err(ImportError::Open)?;
+        folder.clear_unfinished().map_err(ImportError::Open)?;
         let (cold, meta) = folder
             .open_any(CACHE_BYTES, Sizes::default())
             .map_err(ImportError::Open)?;

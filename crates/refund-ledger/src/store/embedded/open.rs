@@ -82,6 +82,16 @@ impl Folder {
         })
     }
 
+    /// A ledger whose first start was cut short begins anew: nothing was stored yet.
+    pub(crate) fn clear_unfinished(&self) -> Result<(), OpenError> {
+        if self.journal.is_dir() {
+            return Ok(());
+        }
+        let runs = self.cold.join(super::cold::RUNS_NAME);
+        let cleared = cold_files::clear_unfinished(&self.cold, &runs);
+        cleared.map_err(|error| OpenError::cold(&self.cold, error))
+    }
+
     /// Opens the cold store of a ledger and reads what it notes.
     pub(crate) fn open_cold(
         &self,
@@ -145,6 +155,7 @@ pub(crate) fn open<D: Disk>(
         source,
     })?;
     let folder = Folder::take(&dir)?;
+    folder.clear_unfinished()?;
     let (cold, mut meta) = folder.open_cold(options.cache_bytes, options.sizes())?;
     let ledger = match meta.ledger {
         Some(ledger) => ledger,
@@ -243,6 +254,13 @@ pub(crate) fn begin(
         .for_each(|importing| changes.set_importing(importing));
     let durable = changes.commit().and_then(|()| cold.sync());
     durable.map_err(|error| OpenError::cold(&folder.cold, error))?;
+    for path in cold_files::folders(&folder.cold) {
+        RealDisk.sync_dir(&path).map_err(|source| OpenError::Io {
+            doing: "make durable",
+            path,
+            source,
+        })?;
+    }
     Ok(ledger)
 }
 

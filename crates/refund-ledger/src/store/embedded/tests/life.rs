@@ -502,6 +502,26 @@ fn a_ledger_that_lost_its_journal_is_damaged() {
 
 /// The journal's disk fails at a random step: what was answered "committed" is there after the restart, and what was answered
 /// "unknown" is there whole or not at all.
+/// What the library of the cold store leaves where its first milliseconds are the last, and what it cannot go on from.
+#[test]
+fn a_first_start_that_is_cut_short_is_no_ledger() {
+    let dir = folder();
+    let options = options(&dir);
+    let cold = options.dir.join("cold");
+    for version in [None, Some("")] {
+        std::fs::create_dir_all(cold.join("keyspaces")).unwrap();
+        std::fs::write(cold.join("0.jnl"), [0; 9000]).unwrap();
+        std::fs::write(cold.join("lock"), "").unwrap();
+        if let Some(version) = version {
+            std::fs::write(cold.join("version"), version).unwrap();
+        }
+        let mut client = Client::new(|waker| EmbeddedStore::open(options.clone(), waker).unwrap());
+        client.must_commit(create(&purchase(1, 100)));
+        client.store.close().unwrap();
+        std::fs::remove_dir_all(&options.dir).unwrap();
+    }
+}
+
 #[test]
 fn a_failing_disk_loses_nothing_that_was_answered() {
     let (mut unknown, mut survived) = (0, 0);
