@@ -434,14 +434,19 @@ fn what_is_decoded_is_encoded_again() {
         );
         assert_eq!(back.stdout, lines);
     }
-    let bad = b"# a comment\n{\"mti\":\"0200\",\"fields\":{\"3\":\"12345X\"}}\nx\n{\"mti\":\"0800\",\"fields\":{\"70\":\"301\"}}\n";
+    let bad = b"# a comment\n{\"mti\":\"0200\",\"fields\":{\"3\":\"12345X\"}}\nx\n{\"mti\":\"0800\",\"fields\":{\"70\":\"301\"}}\n\
+        {\"mti\":\"0200\",\"header\":\"6000\",\"fields\":{\"3\":\"123456\"}}\n\
+        {\"mti\":\"0200\",\"fields\":{\"3\":\"123456\",\"3\":\"654321\"}}\n";
     let run = refundry_with_input(&["encode", "-"], bad);
     assert_eq!((run.status, run.stdout.lines().count()), (1, 1));
-    assert!(
-        run.stderr.contains("line 2: ") && run.stderr.contains("line 3: "),
-        "{}",
-        run.stderr
-    );
+    for said in [
+        "line 2: ",
+        "line 3: ",
+        "line 5: header: it has 2 bytes",
+        "line 6: field 3: comes twice",
+    ] {
+        assert!(run.stderr.contains(said), "{}", run.stderr);
+    }
     assert!(!run.stderr.contains("12345X"), "{}", run.stderr);
 }
 

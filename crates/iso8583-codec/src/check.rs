@@ -9,7 +9,7 @@ use crate::error::FieldError;
 use crate::general::leaf;
 use crate::message::Message;
 use crate::packed;
-use crate::presence;
+use crate::presence::{self, ElementSet};
 use crate::shape::Shape;
 use crate::spec::{FieldSpec, Format, Length, PrefixEncoding, Step, StepKind, ValueEncoding};
 
@@ -334,6 +334,20 @@ impl Message<'_> {
         } else {
             self.validate_others(present & spec.other)
         }
+    }
+
+    /// All elements that [`validate`](Message::validate) finds fault with.
+    #[cold]
+    #[must_use]
+    pub fn malformed(&self) -> ElementSet {
+        let (spec, present) = (self.spec(), self.present());
+        let is_bad = |de: &u8| {
+            let alone = presence::bit(*de);
+            let each = self.validate_each(alone & spec.checked);
+            each.is_err() || self.validate_others(alone & spec.other).is_err()
+        };
+        let bad = presence::Elements(present).filter(is_bad);
+        ElementSet(bad.fold(0, |all, de| all | presence::bit(de)))
     }
 
     /// Checks elements that only the dialect's own rows can read.

@@ -2,7 +2,7 @@
 
 mod one_message;
 
-use iso8583_codec::{Currency, DecodeErrorKind, FieldError, OriginalData, Spec};
+use iso8583_codec::{Currency, DecodeErrorKind, ElementSet, FieldError, OriginalData, Spec};
 
 use one_message::with_message;
 
@@ -510,6 +510,11 @@ fn free_text_beside_printable_characters() {
                     offset: reference + 5
                 })
             );
+            assert_eq!(message.malformed(), ElementSet::default());
+            assert_eq!(spoiled.malformed(), ElementSet::of(&[37]));
+            frame[reference + 61] = 0xE9;
+            let spoiled = spec.decode(&frame).expect("lengths are the same");
+            assert_eq!(spoiled.malformed(), ElementSet::of(&[37, 49]));
         });
     }
 }

@@ -147,9 +147,10 @@ pub(crate) fn pass_answer(
     elements::encode_what_fits(&mut draft, &OWN, listener, out)
 }
 
-/// Writes an answer of the switch itself. `request` may be the readable part of a malformed message.
+/// Writes an answer of the switch itself. `request` may be the readable part of a malformed message, and has elements that are
+/// `malformed`.
 pub(crate) fn own_answer(
-    request: &Message<'_>,
+    (request, malformed): (&Message<'_>, ElementSet),
     code: [u8; 2],
     rrn: Option<&Rrn>,
     spec: &Spec,
@@ -161,7 +162,7 @@ pub(crate) fn own_answer(
         Some(rrn) => draft.set(37, &rrn.0),
         None => draft.copy(37, request),
     };
-    draft.set(39, &code);
+    draft.remove_set(malformed).set(39, &code);
     draft.encode(spec, out)
 }
 

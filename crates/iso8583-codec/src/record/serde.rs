@@ -109,6 +109,12 @@ impl<'de> Visitor<'de> for Values {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<OneOrMore, A::Error> {
         let mut group = Group::new();
         while let Some((key, values)) = entries.next_entry::<String, OneOrMore>()? {
+            if group.get(&key).is_some() {
+                return Err(A::Error::custom(format_args!(
+                    "{} comes twice; expected one value, or an array",
+                    key.escape_debug()
+                )));
+            }
             match values {
                 OneOrMore::One(value) => group.push(key, value),
                 OneOrMore::More(values) => {
@@ -143,7 +149,7 @@ impl<'de> Deserialize<'de> for Record {
             mti: String,
             #[serde(default)]
             header: String,
-            fields: BTreeMap<String, Value>,
+            fields: Fields,
             /// What people are told beside the message is no part of it.
             #[serde(default, rename = "described")]
             _described: IgnoredAny,
@@ -154,21 +160,46 @@ impl<'de> Deserialize<'de> for Record {
         let parts = Parts::deserialize(deserializer)?;
         let mti = parts.mti.as_bytes().try_into().ok().and_then(Mti::new);
         let mti = mti.ok_or_else(|| D::Error::custom("mti: expected four digits"))?;
-        let mut fields = BTreeMap::new();
-        for (key, value) in parts.fields {
-            let de = element(&key).ok_or_else(|| {
-                D::Error::custom(format_args!(
-                    "field {}: expected a number from 1 to 192",
-                    key.escape_debug()
-                ))
-            })?;
-            fields.insert(de, value);
-        }
         Ok(Self {
             mti,
             header: bytes(&parts.header)?,
-            fields,
+            fields: parts.fields.0,
         })
+    }
+}
+
+/// The elements of a record.
+struct Fields(BTreeMap<u8, Value>);
+
+impl<'de> Deserialize<'de> for Fields {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ByNumber;
+
+        impl<'de> Visitor<'de> for ByNumber {
+            type Value = Fields;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of elements by number")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Fields, A::Error> {
+                let mut fields = BTreeMap::new();
+                while let Some(key) = entries.next_key::<String>()? {
+                    let error = |what: &str| {
+                        let key = key.escape_debug();
+                        A::Error::custom(format_args!("field {key}: {what}"))
+                    };
+                    let de =
+                        element(&key).ok_or_else(|| error("expected a number from 1 to 192"))?;
+                    if fields.insert(de, entries.next_value()?).is_some() {
+                        return Err(error("comes twice"));
+                    }
+                }
+                Ok(Fields(fields))
+            }
+        }
+
+        deserializer.deserialize_map(ByNumber)
     }
 }
 
@@ -209,5 +240,14 @@ mod tests {
         check(r#"{"mti":"0200","fields":{"3":["x"]}}"#, "array");
         check(r#"{"mti":"0200","fields":{"3":3}}"#, "string");
         check(r#"{"mti":"0200","field":{}}"#, "unknown field");
+        check(
+            r#"{"mti":"0200","fields":{"3":"000000","3":"000001"}}"#,
+            "field 3: comes twice",
+        );
+        check(
+            r#"{"mti":"0200","fields":{"48":{"2":"x","2":"y"}}}"#,
+            "2 comes twice",
+        );
+        check(r#"{"mti":"0200","fields":[]}"#, "elements by number");
     }
 }

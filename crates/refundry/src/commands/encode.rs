@@ -75,6 +75,12 @@ fn lines(
 /// The bytes of a message, in its frame.
 fn encode(line: &[u8], args: &EncodeArgs, spec: &Spec) -> Result<BytesMut, String> {
     let record: Record = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+    let (given, expected) = (record.header().len(), usize::from(spec.dialect().header));
+    if given != 0 && given != expected {
+        return Err(format!(
+            "header: it has {given} bytes; messages of this dialect have {expected} in front of the MTI"
+        ));
+    }
     let mut out = BytesMut::new();
     let mark = args.framing.map(|framing| framing.begin(&mut out));
     record

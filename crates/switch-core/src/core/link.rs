@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use iso8583_codec::{Message, Mti};
+use iso8583_codec::{ElementSet, Message, Mti};
 use refund_ledger::store::Recovered;
 use refund_ledger::{AdviceKey, Key, Stan, WireTime, decide};
 
@@ -400,7 +400,7 @@ impl Core {
         };
         let spec = self.config.links[link].spec;
         let written = Core::written(&mut self.arena, |out| {
-            outward::own_answer(message, *b"00", None, spec, out)
+            outward::own_answer((message, ElementSet::default()), *b"00", None, spec, out)
         });
         if let Ok(message) = written {
             self.outputs.push(Output::ToLink {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use bytes::Bytes;
-use iso8583_codec::{FieldError, Message};
+use iso8583_codec::{ElementSet, FieldError, Message};
 use refund_ledger::{Key, Name, Reason, Rrn, Transaction, Working};
 
 use super::ahead::REQUESTS_AHEAD;
@@ -304,8 +304,12 @@ impl Core {
     ) {
         let config = &self.config.listeners[listener];
         let code = config.code(reason);
+        let malformed = match reason {
+            Reason::Format => message.malformed(),
+            _ => ElementSet::default(),
+        };
         let written = Core::written(&mut self.arena, |out| {
-            outward::own_answer(message, code, None, config.spec, out)
+            outward::own_answer((message, malformed), code, None, config.spec, out)
         });
         match written {
             Ok(answer) => self.outputs.push(Output::ToTerminal {
@@ -330,7 +334,8 @@ impl Core {
             return;
         };
         let written = Core::written(&mut self.arena, |out| {
-            outward::own_answer(&message, code, rrn, config.spec, out)
+            let all = (&message, ElementSet::default());
+            outward::own_answer(all, code, rrn, config.spec, out)
         });
         self.metrics.refusal(asker.label, reason);
         self.send_answer(asker, code, written);
