@@ -431,6 +431,25 @@ fn nothing_is_refused_for_what_was_true_a_while_ago() {
     });
 }
 
+/// Where the database takes nothing, what did not come before is not done; of what repeats something, nobody knows what became.
+#[test]
+fn a_repeat_that_was_not_put_on_record_gets_no_answer() {
+    pair(|a, b| {
+        let purchase = a.purchase(1000);
+        a.store.trouble(Some(Trouble::Full));
+        a.send(&purchase.repeated());
+        a.pass(20 * SECOND);
+        a.no_answer();
+        a.refused(&purchase, "96");
+        a.store.trouble(None);
+        a.send(&purchase.repeated());
+        let relayed = a.issuer_gets();
+        a.issuer_answers(&relayed, "00");
+        assert_eq!(a.answer().code(), "00");
+        b.refused(&purchase.repeated(), "00");
+    });
+}
+
 /// Sign-ons and echoes that could not be put on record kept their numbers.
 #[test]
 fn numbers_that_were_not_put_on_record_are_free_again() {
