@@ -110,6 +110,34 @@ fn what_is_replayed_is_young_again_also_after_a_restart() {
     });
 }
 
+/// The last one says what stays, also where it was sent before and the one before it never was.
+#[test]
+fn dead_letters_about_one_transaction_are_sent_as_they_were_made() {
+    story(|w| {
+        let purchase = w.purchase(1000);
+        w.approved(&purchase);
+        w.disconnect(BANK_A);
+        let partial = w.partial(&purchase, 700);
+        assert_eq!(w.ask(&partial).code(), "00");
+        w.pass(200 * HOUR);
+        w.connect(0, BANK_A);
+        let partial = w.partial(&purchase, 500);
+        assert_eq!(w.ask(&partial).code(), "00");
+        w.advice_answered("57");
+        w.disconnect(BANK_A);
+        let [never_sent, sent] = dead(w)[..] else {
+            panic!("{:?}", dead(w));
+        };
+        replay(w, never_sent);
+        replay(w, sent);
+        w.connect(0, BANK_A);
+        for stays in ["000000000700", "000000000500"] {
+            assert_eq!(&w.advice_answered("00").at(95)[..12], stays);
+        }
+        assert_eq!(w.queue(0), (0, 0));
+    });
+}
+
 #[test]
 fn what_was_never_sent_is_no_repeat_when_it_is_replayed() {
     story(|w| {
