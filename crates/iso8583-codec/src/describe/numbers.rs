@@ -17,23 +17,25 @@ pub(super) enum Like {
 pub(super) fn masked(text: &[u8], like: Like) -> String {
     let mut seen: Vec<char> = text.iter().copied().map(char::from).collect();
     for number in found(text, like) {
-        let digits = text.get(number.clone()).unwrap_or_default();
-        for (seen, masked) in seen.iter_mut().skip(number.start).zip(mask(digits).chars()) {
-            *seen = masked;
-        }
+        hide(&mut seen, text, number);
     }
     seen.into_iter().collect()
+}
+
+/// Puts the masked digits of a number of `text` into what is seen of it.
+fn hide(seen: &mut [char], text: &[u8], number: Range<usize>) {
+    let (places, digits) = (seen.get_mut(number.clone()), text.get(number));
+    let masked = mask(digits.unwrap_or_default());
+    for (seen, masked) in places.unwrap_or_default().iter_mut().zip(masked.chars()) {
+        *seen = masked;
+    }
 }
 
 /// The hexadecimal digits of bytes, with every number masked that may be one of a card, in characters or in packed digits.
 pub(super) fn masked_hex(bytes: &[u8]) -> String {
     let mut hidden = vec![false; bytes.len()];
     for number in found(bytes, Like::Any) {
-        hidden
-            .iter_mut()
-            .take(number.end)
-            .skip(number.start)
-            .for_each(|hidden| *hidden = true);
+        hidden.get_mut(number).unwrap_or_default().fill(true);
     }
     for (hidden, seen) in hidden
         .iter_mut()
@@ -55,10 +57,7 @@ pub(super) fn masked_hex(bytes: &[u8]) -> String {
         if under.iter().all(u8::is_ascii_digit) {
             continue;
         }
-        let digits = hex.as_bytes().get(number.clone()).unwrap_or_default();
-        for (seen, masked) in seen.iter_mut().skip(number.start).zip(mask(digits).chars()) {
-            *seen = masked;
-        }
+        hide(&mut seen, hex.as_bytes(), number);
     }
     seen.into_iter().collect()
 }
