@@ -152,12 +152,13 @@ impl Core {
             return Ok(Outcome::Done);
         };
         if !has_come {
-            let order = waiting.advice.order;
+            let (order, link) = (waiting.advice.order, waiting.link);
             self.retry_later(key);
             // What was taken over meanwhile found it about to leave.
             self.saf.line_up_again(key);
             if let Some(head) = self.saf.head(order) {
                 self.make_due(head);
+                self.pump(link);
             }
             return Ok(Outcome::Done);
         }
