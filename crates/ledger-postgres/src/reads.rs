@@ -149,11 +149,12 @@ async fn find_all(client: &Client, reads: &[Read]) -> Result<Vec<Completion>, Fa
     join_all(finds).await.into_iter().collect()
 }
 
-/// An advice that this node does not know of goes first if it was sent already, or is older; about one transaction, as they were made.
+/// An advice that this node does not know of goes first if it is older, or was sent and this one was not; about one transaction, as they were made.
 const TURN: &str = "SELECT NOT EXISTS (SELECT FROM advices t JOIN advices o ON o.merchant = t.merchant AND o.ordered_by = t.ordered_by \
     WHERE t.merchant = $1::int8 AND t.key = $2::uuid AND t.ordinal = $3::int2 \
-    AND (o.key, o.ordinal) NOT IN (SELECT * FROM unnest($4::uuid[], $5::int2[])) AND (o.state = 1 \
-    OR o.state = 0 AND CASE WHEN o.key = t.key THEN o.ordinal < t.ordinal ELSE (o.created, o.key) < (t.created, t.key) END))";
+    AND (o.key, o.ordinal) NOT IN (SELECT * FROM unnest($4::uuid[], $5::int2[])) AND o.state < 2 \
+    AND CASE WHEN o.key = t.key THEN o.ordinal < t.ordinal WHEN o.state <> t.state THEN o.state = 1 \
+    ELSE (o.created, o.key) < (t.created, t.key) END)";
 
 /// All [`Wanted::Turn`].
 async fn turns(client: &Client, reads: &[Read]) -> Result<Vec<Completion>, Failure> {
@@ -182,8 +183,8 @@ async fn turns(client: &Client, reads: &[Read]) -> Result<Vec<Completion>, Failu
     join_all(turns).await.into_iter().collect()
 }
 
-const ABOUT: &str = "SELECT record FROM advices WHERE merchant = $1::int8 AND key = $2::uuid \
-    AND state < 2 ORDER BY ordinal";
+const ABOUT: &str =
+    "SELECT record FROM advices WHERE merchant = $1::int8 AND key = $2::uuid ORDER BY ordinal";
 
 /// All [`Wanted::About`].
 async fn abouts(client: &Client, reads: &[Read]) -> Result<Vec<Completion>, Failure> {

@@ -33,8 +33,8 @@ pub fn advice_done(
     at: u64,
 ) -> Event {
     let mut changes = match advice.kind {
-        AdviceKind::Reversal if !others_open && transaction.status == Status::Reversing => {
-            completed(transaction, context)
+        AdviceKind::Reversal if transaction.status == Status::Reversing => {
+            completed_by_last(transaction, context, others_open)
         }
         AdviceKind::Refund => delivered(transaction, context),
         AdviceKind::Reversal | AdviceKind::PartialReversal => Vec::new(),
@@ -105,8 +105,12 @@ pub fn advice_replayed(
     } else {
         AdviceState::Waiting
     };
-    let change = change(advice, state, None, advice.attempts, None);
-    Ok(event(Cause::AdviceReplayed, at, vec![change]))
+    // What is decided meanwhile on what is or is not to be sent, such as a void, is decided again.
+    let changes = vec![
+        update(transaction, Patch::default()),
+        change(advice, state, None, advice.attempts, None),
+    ];
+    Ok(event(Cause::AdviceReplayed, at, changes))
 }
 
 /// An operator closes a dead letter that was settled with the issuer by hand. What that says depends on the kind:
@@ -134,8 +138,8 @@ pub fn advice_discarded(
     }
     let mut changes = match advice.kind {
         AdviceKind::Reversal if refund_under_way => return Err(AdviceRefusal::RefundUnderWay),
-        AdviceKind::Reversal if !others_open && transaction.status == Status::Reversing => {
-            completed(transaction, context)
+        AdviceKind::Reversal if transaction.status == Status::Reversing => {
+            completed_by_last(transaction, context, others_open)
         }
         AdviceKind::Refund if transaction.status == Status::Stored => {
             let declined = Patch {
@@ -166,6 +170,19 @@ fn change(
         sent,
         attempts,
         code,
+    }
+}
+
+/// The last of its reversals completes it. Of two that end at the same time one must see that it is the last: each makes a new version.
+fn completed_by_last(
+    transaction: &Transaction,
+    context: Context<'_>,
+    others_open: bool,
+) -> Vec<Change> {
+    if others_open {
+        vec![update(transaction, Patch::default())]
+    } else {
+        completed(transaction, context)
     }
 }
 

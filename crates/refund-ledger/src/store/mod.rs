@@ -109,7 +109,7 @@ pub enum Request {
         /// Those of its order that the node sends itself, in an order of its own.
         known: Vec<AdviceKey>,
     },
-    /// Read the advices about a transaction that wait or are under way, whichever node sends them.
+    /// Read the advices about a transaction that are not done, whichever node's they are.
     About {
         /// Comes back.
         ticket: u64,

@@ -226,22 +226,18 @@ impl Core {
             Ok(draft) => slot.fill(draft),
             Err(error) => return Ok(self.cannot_seal(asking, error)),
         };
-        // The issuer would hear of the void first, and then of an amount that stays.
-        if let (Kind::Void, Some(original)) = (asked.kind, &original)
-            && self.is_owed(
-                (AdviceKind::PartialReversal, None),
-                original,
-                original.key,
-                task,
-            )?
-        {
-            return self.refuse(asking, slot, Reason::Ceiling, task);
-        }
         // First the rules, without a number toward the issuer: a refusal is stored whether the link is up or not.
         let event = match self.hold(draft, original.as_deref(), card, now) {
             Ok(event) => event,
             Err(refusal) => return self.refuse(asking, slot, refusal.reason, task),
         };
+        // The issuer would hear of the void first, and then of an amount that stays.
+        let partial = (AdviceKind::PartialReversal, None);
+        if let (Kind::Void, Some(original)) = (asked.kind, &original)
+            && self.is_owed(partial, original, original.key, task)?
+        {
+            return self.refuse(asking, slot, Reason::Ceiling, task);
+        }
         let Some(link) = link else {
             self.look_first(task)?;
             self.reply_reason(asking, Reason::NoRoute);

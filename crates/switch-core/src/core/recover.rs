@@ -15,9 +15,11 @@ impl Core {
     pub(super) fn recover(&mut self, recovered: &Recovered) {
         let mut advices = recovered.advices.clone();
         advices.sort_by_key(|advice| (advice.created, advice.key));
+        // Nothing leaves before all of it is in order: clocks of nodes differ.
         for advice in advices {
-            self.enqueue(advice, None);
+            self.line_up(advice, None);
         }
+        (0..self.links.len()).for_each(|link| self.pump(link));
         // After an issuer was silent for long there are very many of both.
         let deliveries = recovered.advices.iter();
         let delivered: HashSet<Key> = deliveries

@@ -495,7 +495,9 @@ impl Core {
         order: Key,
         task: &Task,
     ) -> Result<bool, Interrupt> {
-        let is_meant = |advice: &Arc<Advice>| advice.kind == kind && Some(advice.key) != but;
+        let is_meant = |advice: &Arc<Advice>| {
+            advice.kind == kind && Some(advice.key) != but && advice.is_open()
+        };
         let mut own = self.saf.about(record.key, order);
         if own.any(is_meant) {
             return Ok(true);
@@ -503,10 +505,19 @@ impl Core {
         if !self.shared || record.advices <= u8::from(but.is_some()) {
             return Ok(false);
         }
+        Ok(self.advices_about(record, task)?.iter().any(is_meant))
+    }
+
+    /// The advices about a transaction that are not done, at whichever node, as they were when it had this version or later.
+    pub(super) fn advices_about<'t>(
+        &self,
+        record: &Transaction,
+        task: &'t Task,
+    ) -> Result<&'t [Arc<Advice>], Interrupt> {
         let known = task.reads.as_ref().and_then(|reads| reads.about.as_ref());
         match known {
             Some((key, version, advices)) if (*key, *version) == (record.key, record.version) => {
-                Ok(advices.iter().any(is_meant))
+                Ok(advices)
             }
             _ => Err(Interrupt::About(record.key, record.version)),
         }

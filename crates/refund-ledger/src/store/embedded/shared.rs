@@ -253,7 +253,7 @@ impl Shared {
         advices.get(&key).map(|entry| entry.advice.clone())
     }
 
-    /// The advices about a transaction that wait or are under way.
+    /// The advices about a transaction that are not done.
     pub(crate) fn advices_about(&self, transaction: Key) -> Vec<Arc<Advice>> {
         let [first, last] = [0, u8::MAX].map(|ordinal| AdviceKey {
             transaction,
@@ -261,7 +261,8 @@ impl Shared {
         });
         let advices = self.advices.read().unwrap_or_else(PoisonError::into_inner);
         let about = advices.range(first..=last).map(|(_, entry)| &entry.advice);
-        about.filter(|advice| advice.is_open()).cloned().collect()
+        let is_known = |advice: &&Arc<Advice>| advice.state != AdviceState::Done;
+        about.filter(is_known).cloned().collect()
     }
 
     /// Takes note of an event that is durable: its records are seen from now on. `found` says for each transaction that it

@@ -158,7 +158,9 @@ impl State {
 
     fn advices_about(&self, transaction: Key) -> Vec<Arc<Advice>> {
         let all = self.advices.values();
-        let about = all.filter(|advice| advice.key.transaction == transaction && advice.is_open());
+        let about = all.filter(|advice| {
+            advice.key.transaction == transaction && advice.state != AdviceState::Done
+        });
         about.cloned().collect()
     }
 
@@ -167,10 +169,10 @@ impl State {
             return true;
         };
         let goes_first = |other: &Arc<Advice>| match other.state {
-            AdviceState::Sent => true,
-            AdviceState::Waiting if other.key.transaction == key.transaction => other.key < key,
-            AdviceState::Waiting => (other.created, other.key) < (own.created, key),
             AdviceState::Done | AdviceState::Dead => false,
+            _ if other.key.transaction == key.transaction => other.key < key,
+            state if state != own.state => state == AdviceState::Sent,
+            _ => (other.created, other.key) < (own.created, key),
         };
         let mut others = self
             .advices

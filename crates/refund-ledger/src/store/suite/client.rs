@@ -107,7 +107,7 @@ impl<S: Store> Client<S> {
         got
     }
 
-    /// The states of the advices about a transaction that are open.
+    /// The states of the advices about a transaction that are not done.
     pub(crate) fn about(&mut self, transaction: Key) -> Vec<AdviceState> {
         let about = |ticket| Request::About {
             ticket,

@@ -28,10 +28,16 @@ const BURY_INTERVAL: u64 = 1_000_000;
 impl Core {
     /// Takes a durable advice into the queue; `about` is what it reverses or delivers, where it is known.
     pub(super) fn enqueue(&mut self, advice: Arc<Advice>, about: Option<&Transaction>) {
+        let link = self.line_up(advice, about);
+        self.pump(link);
+    }
+
+    /// The same, and nothing leaves yet. Gives its link.
+    pub(super) fn line_up(&mut self, advice: Arc<Advice>, about: Option<&Transaction>) -> usize {
         let link = self.queue(advice.link);
         if advice.state == AdviceState::Dead {
             self.saf.links[link].dead.insert(advice.key);
-            return;
+            return link;
         }
         let key = advice.key;
         let numbers = Some((advice.stan, advice.time)).filter(|(stan, _)| stan.0 != 0);
@@ -60,7 +66,7 @@ impl Core {
         });
         self.make_due(key);
         self.arm_age(link, self.now);
-        self.pump(link);
+        link
     }
 
     /// The queue of a link. An issuer that was renamed or removed has one too: what it is owed must not be forgotten.
@@ -132,7 +138,9 @@ impl Core {
                 continue;
             };
             queue.under_way += 1;
-            if waiting.advice.state == AdviceState::Waiting {
+            // What another node sent, or an operator sends again, may have others before it elsewhere, too.
+            let is_first = self.shared && waiting.attempts == waiting.earlier;
+            if waiting.advice.state == AdviceState::Waiting || is_first {
                 waiting.state = WaitState::Recording;
                 self.start(Work::AdviceSend { key });
             } else {
@@ -141,7 +149,7 @@ impl Core {
         }
     }
 
-    /// The first attempt, on record with its numbers.
+    /// The first attempt, on record with its numbers where it has none.
     pub(super) fn advice_send(
         &mut self,
         key: AdviceKey,
@@ -152,14 +160,11 @@ impl Core {
             return Ok(Outcome::Done);
         };
         if !has_come {
-            let (order, link) = (waiting.advice.order, waiting.link);
-            self.retry_later(key);
-            // What was taken over meanwhile found it about to leave.
-            self.saf.line_up_again(key);
-            if let Some(head) = self.saf.head(order) {
-                self.make_due(head);
-                self.pump(link);
-            }
+            self.let_others_pass(key);
+            return Ok(Outcome::Done);
+        }
+        if waiting.advice.state == AdviceState::Sent {
+            self.transmit(key);
             return Ok(Outcome::Done);
         }
         let link = &mut self.links[waiting.link];
@@ -175,6 +180,21 @@ impl Core {
         let advice = waiting.advice.clone();
         let event = decide::advice_sent(&advice, stan, time, self.now_ms());
         Ok(advice_decided(event, advice, After::Send(key)))
+    }
+
+    /// It was about to leave and waits again: what was taken over meanwhile takes its place before or behind it.
+    fn let_others_pass(&mut self, key: AdviceKey) {
+        self.retry_later(key);
+        self.saf.line_up_again(key);
+        let waiting = self.saf.waiting.get(&key);
+        let Some((order, link)) = waiting.map(|waiting| (waiting.advice.order, waiting.link))
+        else {
+            return;
+        };
+        if let Some(head) = self.saf.head(order) {
+            self.make_due(head);
+        }
+        self.pump(link);
     }
 
     /// Its numbers are on record.

@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::{Bytes, BytesMut};
 use iso8583_codec::Spec;
 use refund_ledger::decide::{self, AdviceRefusal};
-use refund_ledger::{Advice, AdviceKey, AdviceKind, AdviceState, Vault, Working};
+use refund_ledger::{Advice, AdviceKey, AdviceKind, AdviceState, Transaction, Vault, Working};
 
 use super::super::Core;
 use super::super::link::Pending;
@@ -167,7 +167,7 @@ impl Core {
         let mut before = Working::new();
         let decided = match operation {
             Operation::Replay => {
-                let later_all_dead = self.later_all_dead(key, record.advices);
+                let later_all_dead = self.later_all_dead(key, &record, task)?;
                 decide::advice_replayed(&advice, &record, later_all_dead, now)
             }
             Operation::Discard => {
@@ -200,12 +200,28 @@ impl Core {
     }
 
     /// Whether every later advice about the same transaction is a dead letter.
-    fn later_all_dead(&self, key: AdviceKey, advices: u8) -> bool {
-        (key.ordinal.saturating_add(1)..advices).all(|ordinal| {
-            let later = AdviceKey { ordinal, ..key };
-            let advice = self.store.advice(later);
-            advice.is_some_and(|advice| advice.state == AdviceState::Dead)
-        })
+    fn later_all_dead(
+        &self,
+        key: AdviceKey,
+        record: &Transaction,
+        task: &Task,
+    ) -> Result<bool, Interrupt> {
+        let mut later = key.ordinal.saturating_add(1)..record.advices;
+        if later.is_empty() {
+            return Ok(true);
+        }
+        let is_dead = |advice: &Advice| advice.state == AdviceState::Dead;
+        if !self.shared {
+            return Ok(later.all(|ordinal| {
+                let advice = self.store.advice(AdviceKey { ordinal, ..key });
+                advice.is_some_and(|advice| is_dead(&advice))
+            }));
+        }
+        let known = self.advices_about(record, task)?;
+        Ok(later.all(|ordinal| {
+            let mut known = known.iter();
+            known.any(|advice| advice.key.ordinal == ordinal && is_dead(advice))
+        }))
     }
 
     /// While it was a dead letter, its STAN was free for others. From now on, lest it be taken while the record is written, it

@@ -1,12 +1,13 @@
 //! Two nodes on the same records: whatever one does, the other answers as if it had done it itself.
 
+use refund_ledger::decide::AdviceRefusal;
 use refund_ledger::store::Store;
 use refund_ledger::{AdviceKey, Status};
 
 use super::world::{BANK_A, SECOND, Trouble};
-use super::{World, story_with};
+use super::{Msg, World, story_with};
 use crate::CoreConfig;
-use crate::core::Operation;
+use crate::core::{Operation, OperationError};
 
 fn pair(play: impl FnOnce(&mut World, &mut World)) {
     let [mut first, mut second] = World::pair();
@@ -468,10 +469,93 @@ fn numbers_that_were_not_put_on_record_are_free_again() {
 fn replay(a: &World, b: &mut World) -> AdviceKey {
     let key = a.store.advices()[0].key;
     drop(b.store.advices());
-    b.core.operate(7, key, Operation::Replay, b.now);
-    b.settle();
-    assert_eq!(b.core.operated().collect::<Vec<_>>(), [(7, Ok(()))]);
+    assert_eq!(operate(b, key), Ok(()));
     key
+}
+
+/// Two partial reversals of one purchase that the issuer refused; their keys.
+fn two_dead(a: &mut World) -> (Msg, [AdviceKey; 2]) {
+    let purchase = a.purchase(1000);
+    a.approved(&purchase);
+    for stays in [700, 500] {
+        let partial = a.partial(&purchase, stays);
+        assert_eq!(a.ask(&partial).code(), "00");
+        a.advice_answered("57");
+    }
+    let [first, second] = &a.store.advices()[..] else {
+        panic!("two");
+    };
+    let keys = [first.key, second.key];
+    (purchase, keys)
+}
+
+fn operate(w: &mut World, key: AdviceKey) -> Result<(), OperationError> {
+    w.core.operate(7, key, Operation::Replay, w.now);
+    w.settle();
+    let operated: Vec<_> = w.core.operated().collect();
+    let [(7, result)] = operated[..] else {
+        panic!("{operated:?}");
+    };
+    result
+}
+
+/// They go as they were made, also from two nodes.
+#[test]
+fn dead_letters_that_two_nodes_send_again() {
+    pair(|a, b| {
+        let (_, [first, second]) = two_dead(a);
+        drop(b.store.advices());
+        b.disconnect(BANK_A);
+        assert_eq!(operate(b, first), Ok(()));
+        a.store.look_at_dead_letters(&[first]);
+        assert_eq!(operate(a, second), Ok(()));
+        a.pass(60 * SECOND);
+        a.issuer_gets_nothing();
+        b.connect(0, BANK_A);
+        assert_eq!(&b.advice_answered("00").at(95)[..12], "000000000700");
+        while a.is_quiet() {
+            a.pass(SECOND);
+        }
+        assert_eq!(&a.advice_answered("00").at(95)[..12], "000000000500");
+    });
+}
+
+/// What this node remembers of dead letters may be old.
+#[test]
+fn a_dead_letter_is_not_sent_after_a_later_one_of_another_node() {
+    pair(|a, b| {
+        let (_, [first, second]) = two_dead(a);
+        drop(b.store.advices());
+        assert_eq!(operate(a, second), Ok(()));
+        a.advice_answered("00");
+        let refused = Err(OperationError::Refused(AdviceRefusal::Superseded));
+        assert_eq!(operate(b, first), refused);
+        b.issuer_gets_nothing();
+    });
+}
+
+/// By the clocks of the nodes that made them the later one is the older.
+#[test]
+fn what_is_taken_over_at_once_goes_as_it_was_made() {
+    let [mut a, mut b] = World::pair();
+    let purchase = a.purchase(1000);
+    a.approved(&purchase);
+    a.disconnect(BANK_A);
+    b.disconnect(BANK_A);
+    a.pass(5 * SECOND);
+    for (node, stays) in [(&mut a, 700), (&mut b, 500)] {
+        let partial = node.partial(&purchase, stays);
+        node.refused(&partial, "00");
+    }
+    a.store.take_over(&b.store);
+    a.settle();
+    let mut c = a.beside();
+    c.store.take_over(&a.store);
+    c.settle();
+    for stays in ["000000000700", "000000000500"] {
+        assert_eq!(&c.advice_answered("00").at(95)[..12], stays);
+    }
+    c.end();
 }
 
 /// What the other node remembers of the purchase is from before the time-out: whether the advice ends its reversal is not to be decided

@@ -3,7 +3,7 @@
 use refund_ledger::{Reason, Status, VoidState};
 
 use super::story;
-use crate::core::tests::world::{SECOND, issuer_answer};
+use crate::core::tests::world::{SECOND, VISA_2, issuer_answer};
 
 #[test]
 fn refunds_up_to_the_last_minor_unit() {
@@ -342,6 +342,11 @@ fn a_void_waits_for_a_partial_reversal() {
         w.approved(&original);
         let part = w.partial(&original, 700);
         assert_eq!(w.ask(&part).code(), "00");
+        // What is wrong with the void itself comes first.
+        let void = w.void(&original);
+        assert_eq!(w.ask(&void).code(), "13");
+        let void = w.void(&original).with(4, "000000000700");
+        assert_eq!(w.ask(&void.with(2, VISA_2)).code(), "14");
         let void = w.void(&original).with(4, "000000000700");
         w.send(&void);
         assert_eq!(w.answer().code(), "61");

@@ -138,6 +138,57 @@ fn dead_letters_about_one_transaction_are_sent_as_they_were_made() {
     });
 }
 
+/// Whether a void passes is decided on what is on its way when it is on record.
+#[test]
+fn a_void_waits_for_what_an_operator_sends_again() {
+    story(|w| {
+        let purchase = w.purchase(1000);
+        w.approved(&purchase);
+        let partial = w.partial(&purchase, 700);
+        assert_eq!(w.ask(&partial).code(), "00");
+        w.advice_answered("57");
+        let key = dead(w)[0];
+        w.hold();
+        w.core.operate(7, key, Operation::Replay, w.now);
+        w.settle();
+        let void = w.void(&purchase).with(4, "000000000700");
+        w.send(&void);
+        w.release();
+        assert_eq!(w.answer().code(), "61");
+        assert_eq!(w.core.operated().count(), 1);
+        w.advice_answered("00");
+        let void = w.void(&purchase).with(4, "000000000700");
+        w.approved(&void);
+    });
+}
+
+/// One of the two is the last, and completes the reversal.
+#[test]
+fn two_reversals_that_are_acknowledged_at_once() {
+    story(|w| {
+        let purchase = w.purchase(1000);
+        w.approved(&purchase);
+        let refund = w.refund(&purchase, 400);
+        let relayed = w.relay(&refund);
+        w.pass(15 * SECOND);
+        assert_eq!(w.answer().code(), "68");
+        w.advice_answered("05");
+        w.issuer_answers(&relayed, "00");
+        let second = w.issuer_gets();
+        w.pass(16 * SECOND);
+        let key = dead(w)[0];
+        replay(w, key);
+        let first = w.issuer_gets();
+        w.hold();
+        w.issuer_answers(&first, "00");
+        w.issuer_answers(&second, "00");
+        w.release();
+        assert_eq!(w.queue(0), (0, 0));
+        assert_eq!(w.status(&refund), Status::Reversed);
+        assert_eq!(w.amounts(&purchase), [1000, 0, 0, 0]);
+    });
+}
+
 #[test]
 fn what_was_never_sent_is_no_repeat_when_it_is_replayed() {
     story(|w| {
