@@ -101,11 +101,27 @@ async fn there_and_back() {
     assert_eq!(start.status, 2, "{}", start.stderr);
     // Altered, it is not taken for whole.
     let altered = text.replacen("\"transactions\":", "\"transactions\":1", 1);
-    std::fs::write(place("altered"), altered).unwrap();
-    assert_eq!(
-        refused(&["import", place("altered").to_str().unwrap()], &config).status,
-        1
-    );
+    // A digit at the end of the last record, whatever its length.
+    let end = text.find("{\"end\"").unwrap();
+    let mut late = text.clone();
+    let other = if &late[end - 4..end - 3] == "0" {
+        "1"
+    } else {
+        "0"
+    };
+    late.replace_range(end - 4..end - 3, other);
+    let twice = [&text[..], &text].concat();
+    let cases = [
+        (altered, "more or other lines"),
+        (late, ""),
+        (twice, "behind the last one"),
+    ];
+    for (altered, says) in cases {
+        std::fs::write(place("altered"), altered).unwrap();
+        let run = refused(&["import", place("altered").to_str().unwrap()], &config);
+        assert_eq!(run.status, 1, "{}", run.stderr);
+        assert!(run.stderr.contains(says), "{}", run.stderr);
+    }
     // It goes on where it was; and once it is finished it is not done again.
     let first = place("first");
     let goes_on = Command::new(PATH)

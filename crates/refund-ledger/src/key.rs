@@ -186,7 +186,7 @@ pub struct AdviceKey {
 
 /// 64-bit hash of a sequence of parts, 255 bytes in all at most; what is longer does not count. Stable over versions and
 /// machines, since it is stored; parts are told apart by their lengths.
-pub fn fingerprint(parts: &[&[u8]]) -> u64 {
+fn fingerprint(parts: &[&[u8]]) -> u64 {
     let mut all = Fingerprint::new();
     parts.iter().for_each(|part| all.put(part));
     all.finish()

@@ -32,7 +32,7 @@ pub use books::{Books, BooksError, MinorUnits, Posting};
 pub use encode::{Corrupt, Reader, Writer};
 pub use event::{Cause, Change, Event, Patch};
 pub use fetch::fetch;
-pub use key::{AdviceKey, Class, Fingerprint, Key, MerchantKey, Stan, WireTime, fingerprint};
+pub use key::{AdviceKey, Class, Fingerprint, Key, MerchantKey, Stan, WireTime};
 pub use name::Name;
 pub use reason::Reason;
 pub use record::{

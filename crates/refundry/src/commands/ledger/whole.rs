@@ -7,7 +7,7 @@
 //! {"end":{"transactions":2,"advices":1,"check":"<16 hex>"}}
 //! ```
 //!
-//! `check` is a fingerprint of all lines before it: a file that was cut off or altered is not taken for a whole one.
+//! `check` is the XXH3 of all lines before it: a file that was cut off or altered is not taken for a whole one.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
@@ -15,10 +15,9 @@ use std::sync::Arc;
 
 use ledger_postgres::PostgresStore;
 use refund_ledger::store::{Cursor, Facts, Store, embedded};
-use refund_ledger::{
-    Advice, Key, KeyId, Name, Reader, Stan, Transaction, WireTime, Writer, fingerprint,
-};
+use refund_ledger::{Advice, Key, KeyId, Name, Reader, Stan, Transaction, WireTime, Writer};
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::Xxh3;
 
 use crate::Failure;
 use crate::cli::LedgerImportArgs;
@@ -108,18 +107,18 @@ pub(super) fn export(place: &Place) -> Result<(), Failure> {
 struct Lines {
     out: Box<dyn Write>,
     end: End,
-    check: u64,
+    check: Check,
 }
 
 impl Lines {
     fn line(&mut self, line: &str) -> Result<(), Failure> {
-        self.check = next_check(self.check, line);
+        self.check.line(line);
         writeln!(self.out, "{line}").map_err(|error| Failure::output(&error))
     }
 
     /// The last line; without it the file is not whole.
     fn finish(mut self) -> Result<(), Failure> {
-        self.end.check = format!("{:016x}", self.check);
+        self.end.check = self.check.told();
         let end = Tail { end: self.end };
         let end =
             serde_json::to_string(&end).map_err(|error| Failure::Failed(error.to_string()))?;
@@ -128,8 +127,19 @@ impl Lines {
     }
 }
 
-fn next_check(check: u64, line: &str) -> u64 {
-    fingerprint(&[&check.to_be_bytes(), line.as_bytes()])
+/// What lines come to.
+#[derive(Default)]
+struct Check(Xxh3);
+
+impl Check {
+    fn line(&mut self, line: &str) {
+        self.0.update(line.as_bytes());
+        self.0.update(b"\n");
+    }
+
+    fn told(&self) -> String {
+        format!("{:016x}", self.0.digest())
+    }
 }
 
 /// All but the last line.
@@ -141,7 +151,7 @@ fn write_all(store: &dyn Store, facts: &Facts, advices: &[Arc<Advice>]) -> Resul
             advices: 0,
             check: String::new(),
         },
-        check: 0,
+        check: Check::default(),
     };
     let mut id = [0; 16];
     getrandom::fill(&mut id)
@@ -257,7 +267,7 @@ pub(super) fn import(args: &LedgerImportArgs) -> Result<(), Failure> {
         reader,
         name: args.name(),
         number: 0,
-        check: 0,
+        check: Check::default(),
         line: String::new(),
     };
     let (id, facts) = file.head()?;
@@ -300,6 +310,7 @@ pub(super) fn import(args: &LedgerImportArgs) -> Result<(), Failure> {
     if told != end {
         return Err(file.wrong("says that more or other lines stood before it"));
     }
+    file.must_end()?;
     target.finish(&advices, &facts)?;
     let mut out = io::stdout().lock();
     writeln!(
@@ -319,7 +330,7 @@ struct Whole {
     reader: Box<dyn BufRead>,
     name: String,
     number: u64,
-    check: u64,
+    check: Check,
     line: String,
 }
 
@@ -348,6 +359,17 @@ impl Whole {
         }
     }
 
+    /// Nothing may stand behind the last line.
+    fn must_end(&mut self) -> Result<(), Failure> {
+        self.line.clear();
+        self.number += 1;
+        let read = self.reader.read_line(&mut self.line);
+        match read.map_err(|error| not_read(&self.name, &error))? {
+            0 => Ok(()),
+            _ => Err(self.wrong("stands behind the last one")),
+        }
+    }
+
     fn wrong(&self, what: &str) -> Failure {
         Failure::Failed(format!(
             "{}: line {} {what}; expected what `refundry ledger export --format full` writes",
@@ -364,7 +386,7 @@ impl Whole {
         }
         let id = unhex(&head.id).and_then(|id| id.try_into().ok());
         let id = id.ok_or_else(|| self.wrong("has no id"))?;
-        self.check = next_check(0, &self.line);
+        self.check.line(&self.line);
         let facts = Facts {
             key_ids: head.key_ids.into_iter().map(KeyId).collect(),
             last_event: head.last_event,
@@ -379,13 +401,13 @@ impl Whole {
 
     fn next(&mut self) -> Result<Line, Failure> {
         self.read()?;
-        let check = format!("{:016x}", self.check);
+        let check = self.check.told();
         if self.line.starts_with("{\"end\"") {
             let tail = serde_json::from_str(&self.line);
             let Tail { end } = tail.map_err(|_| self.wrong("is not its last line"))?;
             return Ok(Line::End { told: end, check });
         }
-        self.check = next_check(self.check, &self.line);
+        self.check.line(&self.line);
         let record = |prefix: &str| {
             let digits = self.line.strip_prefix(prefix)?.strip_suffix("\"}")?;
             unhex(digits)
