@@ -467,6 +467,35 @@ async fn a_peer_that_does_not_read_holds_nobody_up() {
     ));
 }
 
+/// More than there can be descriptors for: the ledger, the issuer and the admin interface keep theirs.
+#[tokio::test]
+async fn a_low_limit_of_open_files_costs_terminals_alone() {
+    let site = Setup::new().prepare().await;
+    let command = "ulimit -n 128; exec \"$0\" serve --config \"$1\"";
+    let mut shell = std::process::Command::new("sh");
+    let node = Node::start(
+        shell.args(["-c", command, node::PATH]).arg(site.config()),
+        "info",
+    );
+    let world = World {
+        site: site.into(),
+        node,
+    };
+    world.links_up().await;
+    let neighbour = Neighbour::of(&world).await;
+    let mut idle = Vec::new();
+    for _ in 0..200 {
+        idle.push(TcpStream::connect(world.node.listener(0)).await.unwrap());
+    }
+    // Of 128 half are for others, and one for the link.
+    let labels = [("listener", "pos")];
+    world
+        .node
+        .metric_reaches("refundry_connections", &labels, 63.0)
+        .await;
+    neighbour.content().await;
+}
+
 /// More than the limit of open files that the node is started with: it raises the limit by itself.
 #[tokio::test]
 async fn two_thousand_idle_connections() {

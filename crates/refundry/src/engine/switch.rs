@@ -137,7 +137,7 @@ impl Switch {
         config: &Config,
         metrics: Option<Metrics>,
     ) -> Result<Switch, SwitchError> {
-        raise_descriptor_limit(config);
+        let descriptors = Descriptors::raise(config);
         let clock = Clock::start();
         let store = ledger.store();
         let recovered = store.recovered();
@@ -169,7 +169,7 @@ impl Switch {
                 idle_timeout: Some(listen.idle_timeout),
                 answers_first: true,
             };
-            let connections_max = listen.max_connections;
+            let connections_max = descriptors.for_listener(listen.max_connections);
             let socket = socket.into_std().map_err(|error| SwitchError::Listen {
                 name: format!("listener {}", listen.name),
                 address: listen.address.clone(),
@@ -408,41 +408,79 @@ fn lines(config: &Config) -> Vec<Line> {
 /// Longest message of an issuer.
 const ISSUER_FRAME_MAX: usize = 65_535;
 
-/// Raises the soft limit of open files as far as the listeners need, or says what is missing.
-fn raise_descriptor_limit(config: &Config) {
-    let terminals: u64 = config
-        .listen
-        .iter()
-        .map(|listen| listen.max_connections as u64)
-        .sum();
-    let links: u64 = config
-        .issuer
-        .iter()
-        .map(|issuer| issuer.connections as u64)
-        .sum();
-    let needed = terminals + links + OTHER_DESCRIPTORS;
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    if current.is_none_or(|current| current >= needed) {
-        return;
-    }
-    let wanted = maximum.map_or(needed, |maximum| needed.min(maximum));
-    let raised = setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: Some(wanted),
-            maximum,
-        },
-    );
-    if raised.is_err() || wanted < needed {
-        let have = if raised.is_ok() {
-            wanted
-        } else {
-            current.unwrap_or(0)
+/// What the limit of open files leaves for terminals.
+struct Descriptors {
+    /// What all `max_connections` come to.
+    terminals: u64,
+    /// How many of them there can be, so that the ledger, the links and the admin interface always find a descriptor.
+    allowed: u64,
+}
+
+impl Descriptors {
+    /// Raises the soft limit as far as the listeners need, or says what is missing.
+    fn raise(config: &Config) -> Descriptors {
+        let listeners = config.listen.iter();
+        let terminals: u64 = listeners.map(|listen| listen.max_connections as u64).sum();
+        let issuers = config.issuer.iter();
+        let links: u64 = issuers.map(|issuer| issuer.connections as u64).sum();
+        let needed = terminals + links + OTHER_DESCRIPTORS;
+        let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+        let wanted = maximum.map_or(needed, |maximum| needed.min(maximum));
+        let have = match current {
+            None => needed,
+            Some(current) if current >= needed => needed,
+            Some(current) => {
+                let limit = Rlimit {
+                    current: Some(wanted),
+                    maximum,
+                };
+                setrlimit(Resource::Nofile, limit).map_or(current, |()| wanted)
+            }
         };
-        tracing::warn!(
-            needed,
-            have,
-            "the limit of open files is too low for max_connections: raise it (ulimit -n, LimitNOFILE) or lower max_connections"
-        );
+        let descriptors = Descriptors::of(have, terminals, links);
+        if have < needed {
+            tracing::warn!(
+                needed,
+                have,
+                terminals = descriptors.allowed,
+                "the limit of open files is too low for max_connections: fewer terminals are taken; raise it (ulimit -n, LimitNOFILE) or lower max_connections"
+            );
+        }
+        descriptors
+    }
+
+    fn of(have: u64, terminals: u64, links: u64) -> Descriptors {
+        let others = links + OTHER_DESCRIPTORS.min(have / 2);
+        let allowed = terminals.min(have.saturating_sub(others));
+        Descriptors { terminals, allowed }
+    }
+
+    /// How many connections a listener takes.
+    fn for_listener(&self, max_connections: usize) -> usize {
+        if self.allowed >= self.terminals {
+            return max_connections;
+        }
+        let share = max_connections as u128 * u128::from(self.allowed) / u128::from(self.terminals);
+        usize::try_from(share).map_or(max_connections, |share| share.max(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ledger_always_finds_a_descriptor() {
+        let check = |have: u64, listeners: [usize; 2], expected: [usize; 2]| {
+            let terminals = listeners.iter().map(|max| *max as u64).sum();
+            let descriptors = Descriptors::of(have, terminals, 4);
+            let taken = listeners.map(|max| descriptors.for_listener(max));
+            assert_eq!(taken, expected, "{have}");
+        };
+        check(3260, [2000, 1000], [2000, 1000]);
+        check(1_000_000, [2000, 1000], [2000, 1000]);
+        check(1760, [2000, 1000], [1000, 500]);
+        check(64, [2000, 1000], [18, 9]);
+        check(8, [2000, 1000], [1, 1]);
     }
 }
