@@ -276,6 +276,8 @@ impl Core {
             }
             Err(error) => {
                 tracing::error!(%error, key = %key.transaction, "an advice cannot be written: it becomes a dead letter");
+                // The attempt that is on record was none, where it is the first.
+                let attempts = if waiting.left { attempts } else { 0 };
                 self.close(
                     key,
                     Work::AdviceDead {

@@ -156,6 +156,7 @@ fn an_advice_that_cannot_be_written_is_a_dead_letter_and_stops_nobody() {
         assert!(!w.core.failed());
         let advices = w.store.advices();
         assert_eq!(advices[0].state, AdviceState::Dead);
+        assert!(!advices[0].was_sent());
         assert_eq!(w.status(&unreadable), Status::Reversing);
         assert_eq!(w.amounts(&unreadable), [1000, 0, 0, 1000]);
         let other = w.purchase(500);
