@@ -377,6 +377,10 @@ impl Core {
         if !completes {
             return Ok(self.advice_dead(key, Some(code), attempts));
         }
+        if advice.kind == AdviceKind::Refund && code == *b"10" {
+            // Its terminal was told that all of it is approved.
+            tracing::error!(link = %advice.link, transaction = %key.transaction, "an issuer approved a part of a refund that was taken over: it counts in full, settle the rest by hand");
+        }
         let other = (AdviceKind::Reversal, Some(key));
         let others_open = self.is_owed(other, &record, advice.order, task)?;
         let now = self.now_ms();
