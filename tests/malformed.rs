@@ -467,14 +467,13 @@ async fn a_peer_that_does_not_read_holds_nobody_up() {
     ));
 }
 
-/// More than there can be descriptors for: the ledger, the issuer and the admin interface keep theirs.
-#[tokio::test]
-async fn a_low_limit_of_open_files_costs_terminals_alone() {
+/// A node that a shell starts behind this limit, with its link up.
+async fn limited(limit: &str) -> World {
     let site = Setup::new().prepare().await;
-    let command = "ulimit -n 128; exec \"$0\" serve --config \"$1\"";
+    let command = format!("{limit}; exec \"$0\" serve --config \"$1\"");
     let mut shell = std::process::Command::new("sh");
     let node = Node::start(
-        shell.args(["-c", command, node::PATH]).arg(site.config()),
+        shell.args(["-c", &command, node::PATH]).arg(site.config()),
         "info",
     );
     let world = World {
@@ -482,6 +481,13 @@ async fn a_low_limit_of_open_files_costs_terminals_alone() {
         node,
     };
     world.links_up().await;
+    world
+}
+
+/// More than there can be descriptors for: the ledger, the issuer and the admin interface keep theirs.
+#[tokio::test]
+async fn a_low_limit_of_open_files_costs_terminals_alone() {
+    let world = limited("ulimit -n 128").await;
     let neighbour = Neighbour::of(&world).await;
     let mut idle = Vec::new();
     for _ in 0..200 {
@@ -500,18 +506,7 @@ async fn a_low_limit_of_open_files_costs_terminals_alone() {
 #[tokio::test]
 async fn two_thousand_idle_connections() {
     raise_descriptor_limit();
-    let site = Setup::new().prepare().await;
-    let command = "ulimit -Sn 256; exec \"$0\" serve --config \"$1\"";
-    let mut shell = std::process::Command::new("sh");
-    let node = Node::start(
-        shell.args(["-c", command, node::PATH]).arg(site.config()),
-        "info",
-    );
-    let world = World {
-        site: site.into(),
-        node,
-    };
-    world.links_up().await;
+    let world = limited("ulimit -Sn 256").await;
     let neighbour = Neighbour::of(&world).await;
     let mut idle = Vec::new();
     for _ in 0..2_000 {

@@ -339,9 +339,8 @@ impl Core {
             self.reply_reason(asking, Reason::System);
             return Outcome::Done;
         };
-        let name = self.config.links[link].name;
         let issuer = Issuer {
-            link: name,
+            link: self.config.links[link].name,
             mti: 220,
             stan,
             time,
@@ -370,7 +369,7 @@ impl Core {
         let advice = Advice {
             stan,
             time,
-            ..new_advice(key, AdviceKind::Refund, name, order, sealed, now)
+            ..new_advice(key, AdviceKind::Refund, issuer.link, order, sealed, now)
         };
         let answer = self.own_answer(asking.asker.listener, Reason::Approved);
         let stored = decide::store_refund(

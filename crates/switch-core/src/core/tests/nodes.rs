@@ -469,7 +469,7 @@ fn numbers_that_were_not_put_on_record_are_free_again() {
 fn replay(a: &World, b: &mut World) -> AdviceKey {
     let key = a.store.advices()[0].key;
     drop(b.store.advices());
-    assert_eq!(operate(b, key), Ok(()));
+    assert_eq!(b.operate(key, Operation::Replay), Ok(()));
     key
 }
 
@@ -489,16 +489,6 @@ fn two_dead(a: &mut World) -> (Msg, [AdviceKey; 2]) {
     (purchase, keys)
 }
 
-fn operate(w: &mut World, key: AdviceKey) -> Result<(), OperationError> {
-    w.core.operate(7, key, Operation::Replay, w.now);
-    w.settle();
-    let operated: Vec<_> = w.core.operated().collect();
-    let [(7, result)] = operated[..] else {
-        panic!("{operated:?}");
-    };
-    result
-}
-
 /// They go as they were made, also from two nodes.
 #[test]
 fn dead_letters_that_two_nodes_send_again() {
@@ -506,9 +496,9 @@ fn dead_letters_that_two_nodes_send_again() {
         let (_, [first, second]) = two_dead(a);
         drop(b.store.advices());
         b.disconnect(BANK_A);
-        assert_eq!(operate(b, first), Ok(()));
+        assert_eq!(b.operate(first, Operation::Replay), Ok(()));
         a.store.look_at_dead_letters(&[first]);
-        assert_eq!(operate(a, second), Ok(()));
+        assert_eq!(a.operate(second, Operation::Replay), Ok(()));
         a.pass(60 * SECOND);
         a.issuer_gets_nothing();
         b.connect(0, BANK_A);
@@ -525,11 +515,11 @@ fn dead_letters_that_two_nodes_send_again() {
 fn a_dead_letter_is_not_sent_after_a_later_one_of_another_node() {
     pair(|a, b| {
         let (_, [first, second]) = two_dead(a);
-        drop(b.store.advices());
-        assert_eq!(operate(a, second), Ok(()));
+        b.store.remember_advices();
+        assert_eq!(a.operate(second, Operation::Replay), Ok(()));
         a.advice_answered("00");
         let refused = Err(OperationError::Refused(AdviceRefusal::Superseded));
-        assert_eq!(operate(b, first), refused);
+        assert_eq!(b.operate(first, Operation::Replay), refused);
         b.issuer_gets_nothing();
     });
 }

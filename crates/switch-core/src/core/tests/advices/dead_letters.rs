@@ -19,28 +19,14 @@ pub(super) fn dead(w: &World) -> Vec<AdviceKey> {
     dead.map(|advice| advice.key).collect()
 }
 
-pub(super) fn operate(
-    w: &mut World,
-    key: AdviceKey,
-    operation: Operation,
-) -> Result<(), OperationError> {
-    w.core.operate(7, key, operation, w.now);
-    w.settle();
-    let operated: Vec<_> = w.core.operated().collect();
-    let [(7, result)] = operated[..] else {
-        panic!("{operated:?}");
-    };
-    result
-}
-
 #[track_caller]
 fn replay(w: &mut World, key: AdviceKey) {
-    assert_eq!(operate(w, key, Operation::Replay), Ok(()));
+    assert_eq!(w.operate(key, Operation::Replay), Ok(()));
 }
 
 #[track_caller]
 pub(super) fn discard(w: &mut World, key: AdviceKey) {
-    assert_eq!(operate(w, key, Operation::Discard), Ok(()));
+    assert_eq!(w.operate(key, Operation::Discard), Ok(()));
 }
 
 fn refused(refusal: AdviceRefusal) -> Result<(), OperationError> {
@@ -70,7 +56,7 @@ fn a_dead_letter_is_replayed_at_once_with_its_numbers() {
         assert_eq!(w.queue(0), (1, 0));
         assert_eq!(w.issuer_gets(), first.as_mti("0421"));
         assert_eq!(
-            operate(w, key, Operation::Replay),
+            w.operate(key, Operation::Replay),
             refused(AdviceRefusal::NotDead)
         );
         w.issuer_answers(&first, "00");
@@ -78,7 +64,7 @@ fn a_dead_letter_is_replayed_at_once_with_its_numbers() {
         assert_eq!(w.amounts(&purchase), [1000, 0, 0, 0]);
         assert_eq!(w.queue(0), (0, 0));
         assert_eq!(
-            operate(w, key, Operation::Replay),
+            w.operate(key, Operation::Replay),
             Err(OperationError::Unknown)
         );
     });
@@ -238,7 +224,7 @@ fn a_reversal_that_is_discarded_is_as_good_as_acknowledged() {
         let again = w.refund(&purchase, 1000);
         w.approved(&again);
         assert_eq!(
-            operate(w, key, Operation::Discard),
+            w.operate(key, Operation::Discard),
             Err(OperationError::Unknown)
         );
         w.restart();
@@ -284,13 +270,13 @@ fn a_refund_taken_over_is_not_replayed_once_it_is_reversed() {
         assert_eq!(w.ask(&reversal).code(), "00");
         let undo = w.issuer_gets();
         assert_eq!(
-            operate(w, key, Operation::Replay),
+            w.operate(key, Operation::Replay),
             refused(AdviceRefusal::Reversed)
         );
         w.issuer_answers(&undo, "25");
         assert_eq!(w.amounts(&purchase), [1000, 0, 0, 0]);
         assert_eq!(
-            operate(w, key, Operation::Replay),
+            w.operate(key, Operation::Replay),
             refused(AdviceRefusal::Reversed)
         );
         w.issuer_gets_nothing();
@@ -392,12 +378,12 @@ fn dead_letters_of_one_original_are_replayed_in_order() {
         assert!(advice.at(95).starts_with("000000000800"));
         // The smaller amount is on its way: the larger one must not come after it.
         assert_eq!(
-            operate(w, first, Operation::Replay),
+            w.operate(first, Operation::Replay),
             refused(AdviceRefusal::Superseded)
         );
         w.issuer_answers(&advice, "00");
         assert_eq!(
-            operate(w, first, Operation::Replay),
+            w.operate(first, Operation::Replay),
             refused(AdviceRefusal::Superseded)
         );
         discard(w, first);
@@ -424,7 +410,7 @@ fn a_number_that_is_in_use_again_is_not_taken_away() {
         }
         assert_eq!(waiting.last().unwrap().at(11), first.at(11));
         assert_eq!(
-            operate(w, key, Operation::Replay),
+            w.operate(key, Operation::Replay),
             Err(OperationError::NumberInUse)
         );
         for relayed in waiting {
@@ -444,7 +430,7 @@ fn a_failed_ledger_is_said() {
         w.store.poison();
         for _ in 0..2 {
             assert_eq!(
-                operate(w, key, Operation::Discard),
+                w.operate(key, Operation::Discard),
                 Err(OperationError::Failed)
             );
         }

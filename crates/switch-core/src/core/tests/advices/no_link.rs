@@ -3,7 +3,7 @@
 use refund_ledger::store::Store;
 use refund_ledger::{Name, Status};
 
-use super::dead_letters::{dead, discard, operate};
+use super::dead_letters::{dead, discard};
 use super::reversed;
 use crate::core::tests::world::{BANK_A, HOUR};
 use crate::core::tests::{World, story};
@@ -55,7 +55,7 @@ fn they_die_of_age_and_are_discarded() {
         // Also after another start without the issuer.
         w.crash_with(rename);
         assert_eq!(w.queue(UNKNOWN), (0, 1));
-        let nowhere = operate(w, key, Operation::Replay);
+        let nowhere = w.operate(key, Operation::Replay);
         assert_eq!(nowhere, Err(OperationError::NoLink));
         discard(w, key);
         assert_eq!(w.queue(UNKNOWN), (0, 0));
@@ -75,7 +75,7 @@ fn a_dead_letter_is_replayed_when_the_issuer_is_back() {
         w.connect(0, BANK_A);
         assert_eq!(w.queue(0), (0, 1));
         let key = dead(w)[0];
-        assert_eq!(operate(w, key, Operation::Replay), Ok(()));
+        assert_eq!(w.operate(key, Operation::Replay), Ok(()));
         assert_eq!(w.issuer_gets(), first.as_mti("0421"));
         w.issuer_answers(&first, "00");
         assert_eq!(w.status(&purchase), Status::Reversed);

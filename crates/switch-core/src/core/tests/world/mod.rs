@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use iso8583_codec::Spec;
 use refund_ledger::decide::Policy;
 use refund_ledger::store::{Store, Waker};
-use refund_ledger::{Institution, KeyId, Name, Vault};
+use refund_ledger::{AdviceKey, Institution, KeyId, Name, Vault};
 use zeroize::Zeroizing;
 
 pub(crate) use self::issuer::issuer_answer;
@@ -20,7 +20,7 @@ pub(crate) use self::store::Trouble;
 use self::store::{Memory, WorldStore};
 use super::Msg;
 use crate::civil::transmission_time;
-use crate::core::{Core, Output};
+use crate::core::{Core, Operation, OperationError, Output};
 use crate::{CoreConfig, Limits, LinkConfig, ListenerConfig, Routes, SafConfig, VoidAs};
 
 /// Test card numbers, the first two of the first issuer.
@@ -283,6 +283,21 @@ impl World {
     pub(crate) fn release_in_doubt(&mut self) {
         self.store.release_in_doubt();
         self.settle();
+    }
+
+    /// An operator does something with a dead letter.
+    pub(crate) fn operate(
+        &mut self,
+        key: AdviceKey,
+        operation: Operation,
+    ) -> Result<(), OperationError> {
+        self.core.operate(7, key, operation, self.now);
+        self.settle();
+        let operated: Vec<_> = self.core.operated().collect();
+        let [(7, result)] = operated[..] else {
+            panic!("{operated:?}");
+        };
+        result
     }
 
     /// The first commit that waits is made.

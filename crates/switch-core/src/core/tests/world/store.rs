@@ -71,6 +71,8 @@ pub(crate) struct WorldStore {
     held: Mutex<Option<VecDeque<Request>>>,
     /// Reads that wait, while they are held back.
     held_reads: Mutex<Option<Vec<Request>>>,
+    /// The advices as the node remembers them, where that may be old.
+    remembered: Mutex<Option<Vec<Arc<Advice>>>>,
 }
 
 impl WorldStore {
@@ -112,6 +114,7 @@ impl WorldStore {
             trouble: Mutex::default(),
             held: Mutex::default(),
             held_reads: Mutex::default(),
+            remembered: Mutex::default(),
         }
     }
 
@@ -132,6 +135,11 @@ impl WorldStore {
 
     pub(crate) fn poison(&self) {
         self.inner.poison();
+    }
+
+    /// From now on the node knows advices as they are now.
+    pub(crate) fn remember_advices(&self) {
+        *self.remembered.lock().unwrap() = Some(self.inner.advices());
     }
 
     /// From now on reads wait.
@@ -272,7 +280,10 @@ impl Store for WorldStore {
     }
 
     fn advice(&self, key: AdviceKey) -> Option<Arc<Advice>> {
-        self.inner.advice(key)
+        match &*self.remembered.lock().unwrap() {
+            Some(known) => known.iter().find(|advice| advice.key == key).cloned(),
+            None => self.inner.advice(key),
+        }
     }
 
     fn stats(&self) -> Stats {
