@@ -474,6 +474,9 @@ fn an_advice_waits_for_its_turn() {
     assert!(has_come_after(two, &second, &[first.key]));
     one.must_commit(advance(&first, AdviceState::Sent, 1, 300));
     assert!(!has_come(two, &second));
+    // So they do where both were sent before, and neither waits for the other in turn.
+    two.must_commit(advance(&second, AdviceState::Sent, 1, 310));
+    assert!(!has_come(two, &second) && has_come(one, &first));
     let sent = Advice {
         version: 2,
         ..first
