@@ -362,6 +362,27 @@ async fn the_key_file_of_another_ledger_is_refused() {
     assert!(said.contains("which is not in the key file"), "{said}");
 }
 
+/// The right ids and other keys: cards would compare with nothing on record, and no advice would open.
+#[tokio::test]
+async fn another_key_by_the_id_of_one_in_use_is_refused() {
+    let mut world = used().await;
+    let keys = std::fs::read_to_string(world.key_file()).unwrap();
+    for key_use in ["digest", "sealing"] {
+        let line = keys.lines().find(|line| line.starts_with(key_use)).unwrap();
+        let [_, id, key] = line.split(' ').collect::<Vec<_>>()[..] else {
+            panic!("a use, an id and a key")
+        };
+        let other: String = key.chars().rev().collect();
+        std::fs::write(world.key_file(), keys.replace(key, &other)).unwrap();
+        let said = refuses(&world).await;
+        let expected = format!("{key_use} key {id} is not the key that the ledger knows");
+        assert!(said.contains(&expected), "{said}");
+        assert!(!said.contains(&key[..16]) && !said.contains(&other[..16]));
+    }
+    std::fs::write(world.key_file(), &keys).unwrap();
+    world.start_again().await;
+}
+
 #[tokio::test]
 async fn a_key_file_open_to_others_is_refused() {
     let world = used().await;

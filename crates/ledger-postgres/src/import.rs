@@ -143,7 +143,7 @@ impl Import {
             }
             let client = &connection.client;
             let seen = keys::known(client).await?;
-            keys::make_known(client, &facts.key_ids, &seen).await?;
+            keys::make_known(client, &facts.keys, &seen).await?;
             let sql = "UPDATE imports SET finished = true WHERE writer = $1::int8";
             client.execute(sql, &[&stamp.writer]).await?;
             client.batch_execute("COMMIT").await?;
@@ -287,7 +287,7 @@ async fn must_be_empty(client: &Client, facts: &Facts) -> Result<(), OpenError> 
         "there is an import already, or a part of another one"
     } else if transactions {
         "there are transactions already"
-    } else if keys.iter().any(|id| !facts.key_ids.contains(id)) {
+    } else if !keys.iter().all(|key| facts.keys.contains(key)) {
         "the ledger there was begun with other keys"
     } else {
         return Ok(());

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use refund_ledger::store::{Recovered, Share, StoreError};
-use refund_ledger::{Advice, Key, KeyId, Name, Stan, Transaction, WireTime};
+use refund_ledger::{Advice, Key, KnownKey, Name, Stan, Transaction, WireTime};
 use tokio_postgres::{Client, Row};
 
 use crate::access::UrlError;
@@ -110,7 +110,7 @@ impl From<Failure> for OpenError {
 /// What a start found.
 pub(crate) struct Start {
     pub(crate) recovered: Recovered,
-    pub(crate) key_ids: Vec<KeyId>,
+    pub(crate) keys: Vec<KnownKey>,
 }
 
 /// Whether every import into this database is finished.
@@ -153,9 +153,9 @@ pub(crate) async fn start(
     place: Option<Place>,
     left: Left,
 ) -> Result<Start, OpenError> {
-    let key_ids = keys::known(client).await?;
-    let recovered = recover(client, place, left, key_ids.is_empty()).await?;
-    Ok(Start { recovered, key_ids })
+    let keys = keys::known(client).await?;
+    let recovered = recover(client, place, left, keys.is_empty()).await?;
+    Ok(Start { recovered, keys })
 }
 
 async fn recover(

@@ -11,7 +11,7 @@ use refund_ledger::store::{
     Completion, Cursor, Found, Page, Peek, Query, Recovered, Request, Standing, Stats, Store,
     StoreError, Waker,
 };
-use refund_ledger::{Advice, AdviceKey, Key, KeyId};
+use refund_ledger::{Advice, AdviceKey, Key, KnownKey};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -49,7 +49,7 @@ pub fn migrate(options: &PostgresOptions) -> Result<Migrated, OpenError> {
 pub struct PostgresStore {
     shared: Arc<Shared>,
     recovered: Recovered,
-    key_ids: Mutex<Vec<KeyId>>,
+    keys: Mutex<Vec<KnownKey>>,
     access: Access,
     /// For questions that come now and then.
     spare: Arc<Mutex<Option<Arc<Connection>>>>,
@@ -138,7 +138,7 @@ impl PostgresStore {
         Ok(PostgresStore {
             shared,
             recovered: start.recovered,
-            key_ids: Mutex::new(start.key_ids),
+            keys: Mutex::new(start.keys),
             access,
             spare: Arc::default(),
             runtime,
@@ -353,12 +353,12 @@ impl Store for PostgresStore {
         self.recovered.clone()
     }
 
-    fn key_ids(&self) -> Vec<KeyId> {
-        lock(&self.key_ids).clone()
+    fn keys(&self) -> Vec<KnownKey> {
+        lock(&self.keys).clone()
     }
 
-    fn make_known(&self, ids: &[KeyId]) -> Result<(), StoreError> {
-        let (wanted, seen) = (ids.to_vec(), self.key_ids());
+    fn make_known(&self, keys: &[KnownKey]) -> Result<(), StoreError> {
+        let (wanted, seen) = (keys.to_vec(), self.keys());
         let make_known = |connection: Arc<Connection>| async move {
             let client = &connection.client;
             client.batch_execute("BEGIN").await?;
@@ -367,8 +367,9 @@ impl Store for PostgresStore {
             Ok(known)
         };
         let known = self.wait_for(make_known)?;
-        let all = ids.iter().all(|id| known.contains(id));
-        *lock(&self.key_ids) = known;
+        let is_known = |key: &KnownKey| known.iter().any(|known| known.id == key.id);
+        let all = keys.iter().all(is_known);
+        *lock(&self.keys) = known;
         match all {
             true => Ok(()),
             false => Err(StoreError {

@@ -49,7 +49,7 @@ pub(crate) async fn resting(client: &Client) -> Result<Result<Resting, StoreErro
         .await?;
     let (last_event, writer): (i64, i64) = (row.get(0), row.get(1));
     let facts = Facts {
-        key_ids: keys::known(client).await?,
+        keys: keys::known(client).await?,
         last_event: last_event.unsigned_abs(),
         last_sent: last_sent(client).await?,
     };

@@ -39,5 +39,5 @@ pub use record::{
     Advice, AdviceKind, AdviceState, Answer, Card, Column, Currency, Institution, Issuer, Kind,
     LATE_MS, Request, Rrn, Status, TOMBSTONE_MS, Transaction, VoidState,
 };
-pub use vault::{CardDigest, KeyId, Opened, Sealed, Vault, VaultError};
+pub use vault::{CardDigest, KeyCheck, KeyId, KnownKey, Opened, Sealed, Vault, VaultError};
 pub use working::{ApplyError, Working};

@@ -21,6 +21,42 @@ impl fmt::Display for KeyId {
     }
 }
 
+/// Tells a key from another of the same id, and nothing else about it: the first eight bytes of the HMAC-SHA-256 of a fixed text.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct KeyCheck(pub [u8; 8]);
+
+/// No card number: those are digits.
+const CHECKED: &[u8] = b"refundry key check";
+
+impl KeyCheck {
+    /// Of a key, whatever its use.
+    pub fn of(key: &[u8; 32]) -> KeyCheck {
+        let digest = DigestKey::new(key).digest(CHECKED);
+        KeyCheck(*digest.first_chunk().unwrap_or(&[0; 8]))
+    }
+}
+
+/// A key that is on the ledger's record.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct KnownKey {
+    /// Its id.
+    pub id: KeyId,
+    /// None of one that was put there before checks were kept.
+    pub check: Option<KeyCheck>,
+}
+
+impl KnownKey {
+    /// Adds to what is `known` the ids that are not there, and the checks that are missing; what is there stays.
+    pub fn note(known: &mut Vec<KnownKey>, keys: &[KnownKey]) {
+        for key in keys {
+            match known.iter_mut().find(|known| known.id == key.id) {
+                Some(known) => known.check = known.check.or(key.check),
+                None => known.push(*key),
+            }
+        }
+    }
+}
+
 /// HMAC-SHA-256 of a PAN, the first 16 bytes, and the key it was made with.
 #[derive(Copy, Clone, PartialEq, Eq, Hash)]
 pub struct CardDigest {
@@ -215,18 +251,9 @@ impl Vault {
         Ok(vault)
     }
 
-    /// Ids of the keys that make new digests and boxes: to be on record before the first use.
-    pub fn current(&self) -> (KeyId, KeyId) {
-        let first = |ids: Option<KeyId>| ids.unwrap_or(KeyId(0));
-        (
-            first(self.digest.first().map(|(id, _)| *id)),
-            first(self.seal.first().map(|(id, _)| *id)),
-        )
-    }
-
     /// The digest of PAN digits with the current key.
     pub fn digest(&self, pan: &[u8]) -> CardDigest {
-        let id = self.current().0;
+        let id = self.digest.first().map_or(KeyId(0), |(id, _)| *id);
         self.digest_with(id, pan).unwrap_or(CardDigest {
             key: id,
             bytes: [0; 16],
@@ -412,6 +439,23 @@ mod tests {
             let sealed = vault.seal(other, b"").unwrap();
             assert_eq!(vault.open_pan(&sealed, b""), Err(VaultError::Unreadable));
         }
+    }
+
+    #[test]
+    fn a_check_tells_keys_apart_and_is_never_replaced() {
+        let check = |byte| Some(KeyCheck::of(&[byte; 32]));
+        assert_ne!(check(1), check(2));
+        let key = |id, check| KnownKey {
+            id: KeyId(id),
+            check,
+        };
+        let mut known = vec![key(1, check(1)), key(2, None)];
+        KnownKey::note(
+            &mut known,
+            &[key(1, check(9)), key(2, check(2)), key(3, check(3))],
+        );
+        let expected = [key(1, check(1)), key(2, check(2)), key(3, check(3))];
+        assert_eq!(known, expected);
     }
 
     #[test]

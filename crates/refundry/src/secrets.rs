@@ -20,7 +20,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use refund_ledger::KeyId;
+use refund_ledger::{KeyCheck, KeyId, KnownKey};
 use zeroize::Zeroizing;
 
 /// Bytes of a key.
@@ -31,6 +31,9 @@ const FILE_BYTES_MAX: u64 = 64 * 1024;
 
 /// The first id of a new file is drawn from 1 to this: six digits are easy to read, and leave room for later ones.
 const FIRST_ID_MAX: u32 = 999_999;
+
+/// Marks the ids of sealing keys on the ledger's record.
+const SEALING: u32 = 1 << 31;
 
 /// The head line.
 const HEAD: &str = "refundry-keys 1";
@@ -47,33 +50,58 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// Checks that every key that the ledger refers to is there.
+    /// Checks that every key that the ledger refers to is there, and is that key. `file` is where it should be.
     ///
     /// # Errors
-    /// [`SecretsError::UnknownKey`] for the first that is not. `file` is where it should be.
-    pub fn require(
-        &self,
-        file: &Path,
-        digest: &[KeyId],
-        sealing: &[KeyId],
-    ) -> Result<(), SecretsError> {
-        let uses = [
-            (Use::Digest, &self.digest, digest),
-            (Use::Sealing, &self.sealing, sealing),
-        ];
-        for (key_use, known, asked) in uses {
-            let missing = asked
-                .iter()
-                .find(|id| known.iter().all(|(known, _)| known != *id));
-            if let Some(&id) = missing {
+    /// [`SecretsError::UnknownKey`] or [`SecretsError::OtherKey`] for the first that is not.
+    pub fn require(&self, file: &Path, known: &[KnownKey]) -> Result<(), SecretsError> {
+        for known in known {
+            let (key_use, id) = Use::of_recorded(known.id);
+            let file = || file.to_owned();
+            let Some(key) = self.find(key_use, id) else {
                 return Err(SecretsError::UnknownKey {
-                    file: file.to_owned(),
+                    file: file(),
+                    key_use,
+                    id,
+                });
+            };
+            if known.check.is_some_and(|check| check != KeyCheck::of(key)) {
+                return Err(SecretsError::OtherKey {
+                    file: file(),
                     key_use,
                     id,
                 });
             }
         }
         Ok(())
+    }
+
+    /// What the ledger is to put on record before this file's keys are used: the current ones, and checks of those that it knows by their
+    /// ids alone.
+    pub fn to_record(&self, known: &[KnownKey]) -> Vec<KnownKey> {
+        let current = [
+            (Use::Digest, self.digest.first()),
+            (Use::Sealing, self.sealing.first()),
+        ];
+        let current = current.into_iter().filter_map(|(key_use, key)| {
+            let (id, key) = key?;
+            Some(key_use.recorded(*id, key))
+        });
+        let unchecked = known.iter().filter(|known| known.check.is_none());
+        let unchecked = unchecked.filter_map(|known| {
+            let (key_use, id) = Use::of_recorded(known.id);
+            Some(key_use.recorded(id, self.find(key_use, id)?))
+        });
+        current.chain(unchecked).collect()
+    }
+
+    fn find(&self, key_use: Use, id: KeyId) -> Option<&[u8; KEY_BYTES]> {
+        let keys = match key_use {
+            Use::Digest => &self.digest,
+            Use::Sealing => &self.sealing,
+        };
+        let (_, key) = keys.iter().find(|(known, _)| *known == id)?;
+        Some(key)
     }
 }
 
@@ -97,6 +125,27 @@ pub enum Use {
 }
 
 impl Use {
+    /// A key as it stands on the ledger's record, which keeps one list for both uses.
+    fn recorded(self, id: KeyId, key: &[u8; KEY_BYTES]) -> KnownKey {
+        let mark = match self {
+            Use::Digest => 0,
+            Use::Sealing => SEALING,
+        };
+        KnownKey {
+            id: KeyId(id.0 | mark),
+            check: Some(KeyCheck::of(key)),
+        }
+    }
+
+    /// The use and the id of a key on the ledger's record.
+    fn of_recorded(id: KeyId) -> (Use, KeyId) {
+        let key_use = match id.0 & SEALING {
+            0 => Use::Digest,
+            _ => Use::Sealing,
+        };
+        (key_use, KeyId(id.0 & !SEALING))
+    }
+
     /// The word in the key file.
     const fn word(self) -> &'static str {
         match self {
@@ -141,6 +190,15 @@ pub enum SecretsError {
     },
     /// The ledger refers to a key that the file does not have.
     UnknownKey {
+        /// The file.
+        file: PathBuf,
+        /// What the key is for.
+        key_use: Use,
+        /// Its id.
+        id: KeyId,
+    },
+    /// The file has another key by the id of one that the ledger refers to.
+    OtherKey {
         /// The file.
         file: PathBuf,
         /// What the key is for.
@@ -225,6 +283,13 @@ impl fmt::Display for SecretsError {
                 f,
                 "{}: the ledger refers to {} key {id}, which is not in the key file; put its line back from your \
                  backup, or point secrets.key_file to the file that belongs to this ledger",
+                file.display(),
+                key_use.word()
+            ),
+            SecretsError::OtherKey { file, key_use, id } => write!(
+                f,
+                "{}: {} key {id} is not the key that the ledger knows by this id; put its line back from your backup, \
+                 or point secrets.key_file to the file that belongs to this ledger (a new key takes a higher id)",
                 file.display(),
                 key_use.word()
             ),
@@ -432,8 +497,7 @@ fn parse_line(line: &[u8]) -> Option<(Use, Key)> {
     let digits = words
         .next()
         .filter(|digits| digits.len() == 2 * KEY_BYTES)?;
-    // The ledger marks the use of a key in the highest bit.
-    if id == 0 || id >= 1 << 31 || words.next().is_some() {
+    if id == 0 || id >= SEALING || words.next().is_some() {
         return None;
     }
     let mut key = Zeroizing::new([0; KEY_BYTES]);

@@ -14,7 +14,7 @@ use refund_ledger::store::{
     StoreError,
 };
 use refund_ledger::{
-    Advice, AdviceKey, Cause, Change, Event, Key, KeyId, Kind, MinorUnits, Transaction,
+    Advice, AdviceKey, Cause, Change, Event, Key, Kind, KnownKey, MinorUnits, Transaction,
 };
 
 use crate::Bug;
@@ -444,12 +444,12 @@ impl Store for SimStore {
         self.recovered.clone()
     }
 
-    fn key_ids(&self) -> Vec<KeyId> {
-        self.real().key_ids()
+    fn keys(&self) -> Vec<KnownKey> {
+        self.real().keys()
     }
 
-    fn make_known(&self, ids: &[KeyId]) -> Result<(), StoreError> {
-        self.real().make_known(ids)
+    fn make_known(&self, keys: &[KnownKey]) -> Result<(), StoreError> {
+        self.real().make_known(keys)
     }
 
     fn scan(&self, from: &Cursor, limit: usize) -> Result<Page, StoreError> {

@@ -11,7 +11,7 @@ use super::{
     Completion, Cursor, Found, Page, Peek, Query, Recovered, Request, Share, Standing, Stats,
     Store, StoreError, Waker,
 };
-use crate::{Advice, AdviceKey, AdviceState, Key, KeyId, Transaction};
+use crate::{Advice, AdviceKey, AdviceState, Key, KnownKey, Transaction};
 
 /// Keeps everything in two maps behind one lock; completes requests within [`Store::submit`].
 ///
@@ -164,7 +164,7 @@ impl MemoryStore {
         let copy = State {
             transactions: state.transactions.clone(),
             advices: state.advices.clone(),
-            key_ids: state.key_ids.clone(),
+            keys: state.keys.clone(),
             last_sent: state.last_sent.clone(),
             last_event: state.last_event,
             forgetful: state.forgetful,
@@ -285,23 +285,18 @@ impl Store for MemoryStore {
         Recovered {
             last_sent: last_sent.map(|(_, last)| *last).collect(),
             last_event: state.last_event,
-            is_empty: state.transactions.is_empty() && state.key_ids.is_empty(),
+            is_empty: state.transactions.is_empty() && state.keys.is_empty(),
             share,
             ..state.left(self.node.number)
         }
     }
 
-    fn key_ids(&self) -> Vec<KeyId> {
-        self.lock().key_ids.clone()
+    fn keys(&self) -> Vec<KnownKey> {
+        self.lock().keys.clone()
     }
 
-    fn make_known(&self, ids: &[KeyId]) -> Result<(), StoreError> {
-        let mut state = self.lock();
-        for id in ids {
-            if !state.key_ids.contains(id) {
-                state.key_ids.push(*id);
-            }
-        }
+    fn make_known(&self, keys: &[KnownKey]) -> Result<(), StoreError> {
+        KnownKey::note(&mut self.lock().keys, keys);
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::{
-    Advice, AdviceKey, Event, Key, KeyId, MerchantKey, Name, Rrn, Stan, Transaction, WireTime,
+    Advice, AdviceKey, Event, Key, KnownKey, MerchantKey, Name, Rrn, Stan, Transaction, WireTime,
     Working,
 };
 
@@ -266,8 +266,8 @@ pub struct Recovered {
 /// What a ledger knows beside its records, and must know on wherever these are moved to.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Facts {
-    /// As [`Store::key_ids`].
-    pub key_ids: Vec<KeyId>,
+    /// As [`Store::keys`].
+    pub keys: Vec<KnownKey>,
     /// As [`Recovered::last_event`].
     pub last_event: u64,
     /// As [`Recovered::last_sent`].
@@ -316,14 +316,14 @@ pub trait Store: Send + Sync {
     /// What the start found.
     fn recovered(&self) -> Recovered;
 
-    /// Ids of the keys that records were made with; `make_known` before the first use of a new one.
-    fn key_ids(&self) -> Vec<KeyId>;
+    /// The keys that records were made with; `make_known` before the first use of a new one.
+    fn keys(&self) -> Vec<KnownKey>;
 
-    /// Puts key ids on record, durably. Waits.
+    /// Puts keys on record, and the checks of keys that are there without one, durably. Waits.
     ///
     /// # Errors
     /// Where they cannot be made durable.
-    fn make_known(&self, ids: &[KeyId]) -> Result<(), StoreError>;
+    fn make_known(&self, keys: &[KnownKey]) -> Result<(), StoreError>;
 
     /// Everything, in parts; each part is consistent in itself. Waits for disks: not for the hot path.
     ///

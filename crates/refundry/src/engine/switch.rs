@@ -3,14 +3,14 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::gauge;
 use refund_ledger::store::embedded::OpenError;
 use refund_ledger::store::{Standing, Store, StoreError};
-use refund_ledger::{KeyId, Name, Vault};
+use refund_ledger::{KnownKey, Name, Vault};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use switch_core::Core;
 use tokio::net::TcpListener;
@@ -333,9 +333,6 @@ async fn observe(engine: Arc<Engine>) {
     }
 }
 
-/// Marks the ids of sealing keys on the ledger's record, which keeps one list for both uses.
-const SEALING: u32 = 1 << 31;
-
 /// The keys, all that the ledger needs and the current ones on its record.
 fn open_vault(
     config: &Config,
@@ -348,30 +345,17 @@ fn open_vault(
         false => secrets::load_or_create(file, ledger_is_empty),
     };
     let keys = loaded.map_err(SwitchError::Secrets)?;
-    require_keys(file, &keys, store)?;
+    let require = |known: &[KnownKey]| keys.require(file, known).map_err(SwitchError::Secrets);
+    let known = store.keys();
+    require(&known)?;
     let vault = Vault::new(&keys.digest, &keys.sealing)
         .map_err(|error| SwitchError::Keys(error.to_string()))?;
-    let (digest, sealing) = vault.current();
     store
-        .make_known(&[digest, KeyId(sealing.0 | SEALING)])
+        .make_known(&keys.to_record(&known))
         .map_err(|error| SwitchError::Keys(error.to_string()))?;
     // Another node may have put its keys on record in between.
-    require_keys(file, &keys, store)?;
+    require(&store.keys())?;
     Ok(vault)
-}
-
-/// Every key that the ledger refers to must be in the key file.
-fn require_keys(file: &Path, keys: &secrets::Keys, store: &dyn Store) -> Result<(), SwitchError> {
-    let (sealing, digest): (Vec<KeyId>, Vec<KeyId>) = store
-        .key_ids()
-        .into_iter()
-        .partition(|id| id.0 & SEALING != 0);
-    let sealing: Vec<KeyId> = sealing
-        .into_iter()
-        .map(|id| KeyId(id.0 & !SEALING))
-        .collect();
-    keys.require(file, &digest, &sealing)
-        .map_err(SwitchError::Secrets)
 }
 
 async fn bind(name: &str, address: &Address) -> Result<TcpListener, SwitchError> {

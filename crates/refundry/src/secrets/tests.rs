@@ -58,23 +58,40 @@ fn the_highest_id_is_current_and_old_ones_stay() {
     assert_eq!(ids, [2, 1]);
     assert_eq!(keys.digest[0].1.as_slice(), [0xAB; KEY_BYTES]);
     assert_eq!(keys.sealing[0].0, KeyId(7));
+}
+
+#[test]
+fn every_key_that_the_ledger_knows_must_be_there_and_be_that_key() {
+    let keys = parse(content().as_bytes()).unwrap();
     let file = Path::new("k");
+    let known = |key_use: Use, id, byte| key_use.recorded(KeyId(id), &[byte; KEY_BYTES]);
+    let all = [
+        known(Use::Digest, 1, 0x11),
+        known(Use::Digest, 2, 0xAB),
+        known(Use::Sealing, 7, 0x22),
+    ];
+    assert!(keys.require(file, &all).is_ok());
+    let refused = |known| keys.require(file, &[known]).unwrap_err().to_string();
+    let error = refused(known(Use::Sealing, 8, 0x22));
     assert!(
-        keys.require(file, &[KeyId(1), KeyId(2)], &[KeyId(7)])
-            .is_ok()
-    );
-    let error = keys
-        .require(file, &[KeyId(1)], &[KeyId(7), KeyId(8)])
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains("sealing key 8") && error.contains("backup"),
+        error.contains("sealing key 8, which is not in") && error.contains("backup"),
         "{error}"
     );
-    assert!(
-        keys.require(file, &[KeyId(7)], &[]).is_err(),
-        "an id of the other use does not count"
-    );
+    let other_use = refused(known(Use::Digest, 7, 0x22));
+    assert!(other_use.contains("digest key 7, which is not"));
+    for (key_use, id) in [(Use::Digest, 1), (Use::Sealing, 7)] {
+        let error = refused(known(key_use, id, 0x77));
+        let expected = format!("{} key {id} is not the key that", key_use.word());
+        assert!(error.contains(&expected), "{error}");
+    }
+    // Put on record before checks were kept.
+    let unchecked = |key: KnownKey| KnownKey { check: None, ..key };
+    let before = all.map(unchecked);
+    assert!(keys.require(file, &before).is_ok());
+    assert_eq!(keys.to_record(&[]), all[1..]);
+    let mut on_record = before.to_vec();
+    KnownKey::note(&mut on_record, &keys.to_record(&before));
+    assert_eq!(on_record, all);
 }
 
 #[test]

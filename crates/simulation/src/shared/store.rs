@@ -10,7 +10,7 @@ use refund_ledger::store::{
     Completion, Cursor, Found, Item, Page, Peek, Query, Recovered, Request, Standing, Stats, Store,
     StoreError,
 };
-use refund_ledger::{Advice, AdviceKey, AdviceState, Event, Key, KeyId};
+use refund_ledger::{Advice, AdviceKey, AdviceState, Event, Key, KnownKey};
 
 use crate::Bug;
 use crate::plan::Nodes;
@@ -391,12 +391,12 @@ impl Store for SharedStore {
         self.recovered.clone()
     }
 
-    fn key_ids(&self) -> Vec<KeyId> {
-        self.inner.key_ids()
+    fn keys(&self) -> Vec<KnownKey> {
+        self.inner.keys()
     }
 
-    fn make_known(&self, ids: &[KeyId]) -> Result<(), StoreError> {
-        self.inner.make_known(ids)
+    fn make_known(&self, keys: &[KnownKey]) -> Result<(), StoreError> {
+        self.inner.make_known(keys)
     }
 
     fn scan(&self, from: &Cursor, limit: usize) -> Result<Page, StoreError> {

@@ -156,7 +156,7 @@ impl Import {
         let finish = || {
             let mut changes = self.cold.change();
             advices.iter().for_each(|advice| changes.put_advice(advice));
-            changes.set_key_ids(&facts.key_ids);
+            changes.set_keys(&facts.keys);
             let mut progress = super::meta::Progress {
                 applied: 1,
                 last_event: facts.last_event,

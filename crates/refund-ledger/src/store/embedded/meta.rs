@@ -6,6 +6,7 @@
 //! ledger     ledger id (16)
 //! journal    present once the journal was created
 //! key_ids    key ids (4 each)
+//! key_checks of keys: id (4) check (8)
 //! import     present until an import is finished: its id (16), transactions so far (8), newest created (8)
 //! progress   first journal record that a start replays (8) newest event (8) newest created (8), then of every link:
 //!            event (8) DE 7 (8) STAN (4) length of its name (2) name
@@ -17,7 +18,7 @@ use super::cold::{Changes, Cold, ColdError};
 use super::fields::Fields;
 use super::hot::Counts;
 use super::journal::LedgerId;
-use crate::{KeyId, Name, Stan, WireTime};
+use crate::{KeyCheck, KeyId, KnownKey, Name, Stan, WireTime};
 
 /// The version of the cold store's layout. Versions 1 and 2 had the transactions in keyspaces of the library.
 const FORMAT: u32 = 3;
@@ -26,6 +27,7 @@ const FORMAT_WORD: &str = "format";
 const LEDGER_WORD: &str = "ledger";
 const JOURNAL_WORD: &str = "journal";
 const KEY_IDS_WORD: &str = "key_ids";
+const KEY_CHECKS_WORD: &str = "key_checks";
 
 const COUNTS_WORD: &str = "counts";
 
@@ -159,7 +161,7 @@ pub(crate) struct Meta {
     /// `None`: nothing was ever stored.
     pub(crate) ledger: Option<LedgerId>,
     pub(crate) has_journal: bool,
-    pub(crate) key_ids: Vec<KeyId>,
+    pub(crate) keys: Vec<KnownKey>,
     pub(crate) counts: Counts,
     pub(crate) progress: Progress,
     pub(crate) importing: Option<Importing>,
@@ -190,7 +192,6 @@ impl Meta {
         let id = cold
             .meta(LEDGER_WORD)?
             .and_then(|bytes| bytes.try_into().ok());
-        let key_ids = numbers(cold, KEY_IDS_WORD)?.into_iter();
         let mut counts = Counts::default();
         counts
             .0
@@ -209,13 +210,25 @@ impl Meta {
             ledger: Some(LedgerId(id.ok_or(corrupt(LEDGER_WORD))?)),
             has_journal: cold.meta(JOURNAL_WORD)?.is_some(),
             importing,
-            key_ids: key_ids
-                .map(|bytes| KeyId(u32::from_le_bytes(bytes)))
-                .collect(),
+            keys: keys(cold)?,
             counts,
             progress,
         })
     }
+}
+
+fn keys(cold: &Cold) -> Result<Vec<KnownKey>, ColdError> {
+    let checks: Vec<[u8; 12]> = numbers(cold, KEY_CHECKS_WORD)?;
+    let check = |id: [u8; 4]| {
+        let mut checks = checks.iter().filter_map(|bytes| bytes.strip_prefix(&id));
+        checks.find_map(|check| check.try_into().ok()).map(KeyCheck)
+    };
+    let ids: Vec<[u8; 4]> = numbers(cold, KEY_IDS_WORD)?;
+    let known = ids.into_iter().map(|id| KnownKey {
+        id: KeyId(u32::from_le_bytes(id)),
+        check: check(id),
+    });
+    Ok(known.collect())
 }
 
 fn number(cold: &Cold, word: &'static str) -> Result<Option<u32>, ColdError> {
@@ -261,9 +274,18 @@ impl Changes<'_> {
         self.set_meta(JOURNAL_WORD, &[1]);
     }
 
-    pub(crate) fn set_key_ids(&mut self, ids: &[KeyId]) {
-        let bytes: Vec<u8> = ids.iter().flat_map(|id| id.0.to_le_bytes()).collect();
-        self.set_meta(KEY_IDS_WORD, &bytes);
+    pub(crate) fn set_keys(&mut self, keys: &[KnownKey]) {
+        let (mut ids, mut checks) = (Vec::new(), Vec::new());
+        for key in keys {
+            let id = key.id.0.to_le_bytes();
+            ids.extend(id);
+            if let Some(KeyCheck(check)) = key.check {
+                checks.extend(id);
+                checks.extend(check);
+            }
+        }
+        self.set_meta(KEY_IDS_WORD, &ids);
+        self.set_meta(KEY_CHECKS_WORD, &checks);
     }
 
     pub(crate) fn set_counts(&mut self, counts: &Counts) {

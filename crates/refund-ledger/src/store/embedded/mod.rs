@@ -16,7 +16,7 @@ use super::{
     Completion, Cursor, Found, Page, Peek, Query, Recovered, Request, Stats, Store, StoreError,
     Waker,
 };
-use crate::{Advice, AdviceKey, AdviceState, Key, KeyId, Transaction};
+use crate::{Advice, AdviceKey, AdviceState, Key, KnownKey, Transaction};
 
 mod checkpoint;
 mod cold;
@@ -276,21 +276,17 @@ impl Store for EmbeddedStore {
         self.recovered.clone()
     }
 
-    fn key_ids(&self) -> Vec<KeyId> {
-        lock(&self.shared.key_ids).clone()
+    fn keys(&self) -> Vec<KnownKey> {
+        lock(&self.shared.keys).clone()
     }
 
-    fn make_known(&self, ids: &[KeyId]) -> Result<(), StoreError> {
-        let mut known = lock(&self.shared.key_ids);
+    fn make_known(&self, keys: &[KnownKey]) -> Result<(), StoreError> {
+        let mut known = lock(&self.shared.keys);
         let mut all = known.clone();
-        for id in ids {
-            if !all.contains(id) {
-                all.push(*id);
-            }
-        }
-        if all.len() > known.len() {
+        KnownKey::note(&mut all, keys);
+        if all != *known {
             let mut changes = self.shared.cold.change();
-            changes.set_key_ids(&all);
+            changes.set_keys(&all);
             let durable = changes.commit().and_then(|()| self.shared.cold.sync());
             durable.map_err(|error| StoreError {
                 message: error.to_string(),

@@ -406,7 +406,7 @@ fn recovered(shared: &Shared, cold_open: &HashSet<Key>) -> Result<Recovered, Col
             .map(|sent| (sent.link, sent.time, sent.stan))
             .collect(),
         last_event: progress.meta.last_event,
-        is_empty: progress.meta.applied == 1 && lock(&shared.key_ids).is_empty(),
+        is_empty: progress.meta.applied == 1 && lock(&shared.keys).is_empty(),
         share: Share::WHOLE,
     })
 }

@@ -13,7 +13,7 @@ use super::hot::{Bucket, Counts, Hot, Judged};
 use super::intake::{Intake, Judge};
 use super::meta::{self, Sent};
 use crate::store::{Completion, Item, Query, StoreError, Waker};
-use crate::{Advice, AdviceKey, AdviceState, Change, Event, Key, KeyId, Transaction, Working};
+use crate::{Advice, AdviceKey, AdviceState, Change, Event, Key, KnownKey, Transaction, Working};
 
 /// Commits that may be under way, far more than a core has under way. What comes beyond is answered
 /// [`Never`](crate::store::Completion::Never).
@@ -34,7 +34,7 @@ pub(crate) struct Shared {
     pub(crate) gate: RwLock<()>,
     pub(crate) progress: Mutex<Progress>,
     pub(crate) advices: RwLock<BTreeMap<AdviceKey, AdviceEntry>>,
-    pub(crate) key_ids: Mutex<Vec<KeyId>>,
+    pub(crate) keys: Mutex<Vec<KnownKey>>,
     /// What items are judged on.
     pub(crate) judge: Mutex<Judge>,
     pub(crate) commits: Queue<Intake>,
@@ -189,7 +189,7 @@ impl Shared {
                 journal_bytes: 0,
             }),
             advices: RwLock::default(),
-            key_ids: Mutex::new(meta.key_ids),
+            keys: Mutex::new(meta.keys),
             judge: Mutex::default(),
             commits: Queue::default(),
             reads: Queue::default(),

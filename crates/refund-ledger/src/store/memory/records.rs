@@ -8,7 +8,7 @@ use crate::store::{
     By, CANDIDATES_MAX, Completion, Found, Item, Query, Recovered, Request, StoreError,
 };
 use crate::{
-    Advice, AdviceKey, AdviceState, Change, Event, Key, KeyId, Kind, Name, Stan, Transaction,
+    Advice, AdviceKey, AdviceState, Change, Event, Key, Kind, KnownKey, Name, Stan, Transaction,
     WireTime, Working,
 };
 
@@ -17,7 +17,7 @@ use crate::{
 pub(super) struct State {
     pub(super) transactions: BTreeMap<Key, Arc<Transaction>>,
     pub(super) advices: BTreeMap<AdviceKey, Arc<Advice>>,
-    pub(super) key_ids: Vec<KeyId>,
+    pub(super) keys: Vec<KnownKey>,
     /// The DE 7 and STAN given out last, by slot and link.
     pub(super) last_sent: BTreeMap<(u32, &'static str), (Name, WireTime, Stan)>,
     pub(super) last_event: u64,

@@ -11,10 +11,12 @@ pub(crate) mod records;
 use std::sync::Arc;
 
 pub(crate) use self::client::Client;
-pub(crate) use self::records::{advance, advice, change, create, hold, patch, purchase, refund};
+pub(crate) use self::records::{
+    advance, advice, change, create, hold, known_key, patch, purchase, refund,
+};
 use super::{By, Completion, Query, Recovered, Store, Waker};
 use crate::{
-    Advice, AdviceState, Change, Key, KeyId, Kind, LATE_MS, MinorUnits, Name, Patch, Rrn, Stan,
+    Advice, AdviceState, Change, Key, Kind, KnownKey, LATE_MS, MinorUnits, Name, Patch, Rrn, Stan,
     Status, Transaction, WireTime, Working, decide,
 };
 
@@ -207,7 +209,14 @@ fn commits_items_of_one_key_in_order(mut engine: impl Engine) {
 
 fn remembers_over_a_restart(mut engine: impl Engine) {
     let mut client = start(&mut engine);
-    client.store.make_known(&[KeyId(7), KeyId(9)]).unwrap();
+    let before_checks = KnownKey {
+        check: None,
+        ..known_key(9)
+    };
+    client
+        .store
+        .make_known(&[known_key(7), before_checks])
+        .unwrap();
     let all: Vec<_> = (1..=40)
         .map(|number| purchase(number, 1000 + u64::from(number)))
         .collect();
@@ -217,7 +226,7 @@ fn remembers_over_a_restart(mut engine: impl Engine) {
     let mut client = restart(&mut engine, client);
     let refunded = refund(50, &all[0], 30, 2000);
     client.must_commit(hold(&refunded, &all[0]));
-    let mut client = restart(&mut engine, client);
+    let client = restart(&mut engine, client);
     let Recovered {
         transactions,
         last_sent,
@@ -240,7 +249,15 @@ fn remembers_over_a_restart(mut engine: impl Engine) {
         last,
         [("bank-a", 1_121_000_050, 50), ("bank-b", 1_121_000_039, 39)]
     );
-    assert_eq!(client.store.key_ids(), [KeyId(7), KeyId(9)]);
+    assert_eq!(client.store.keys(), [known_key(7), before_checks]);
+    // What is there stays; a check that is missing is added.
+    let other = KnownKey {
+        check: known_key(9).check,
+        ..known_key(7)
+    };
+    client.store.make_known(&[other, known_key(9)]).unwrap();
+    let mut client = restart(&mut engine, client);
+    assert_eq!(client.store.keys(), [known_key(7), known_key(9)]);
     for record in &all[1..] {
         assert_eq!(client.get(record.key).as_deref(), Some(record));
     }

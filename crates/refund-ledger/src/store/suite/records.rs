@@ -4,11 +4,20 @@ use std::sync::Arc;
 
 use crate::{
     Advice, AdviceKey, AdviceKind, AdviceState, Answer, Books, Cause, Change, Class, Column,
-    Currency, Event, Institution, Issuer, Key, Kind, MerchantKey, MinorUnits, Name, Patch, Posting,
-    Reason, Request as Asked, Rrn, Sealed, Stan, Status, Transaction, VoidState, WireTime, Working,
+    Currency, Event, Institution, Issuer, Key, KeyCheck, KeyId, Kind, KnownKey, MerchantKey,
+    MinorUnits, Name, Patch, Posting, Reason, Request as Asked, Rrn, Sealed, Stan, Status,
+    Transaction, VoidState, WireTime, Working,
 };
 
 const REALM: &str = "default";
+
+/// A key of the ledger's record, made of its id.
+pub(crate) fn known_key(id: u8) -> KnownKey {
+    KnownKey {
+        id: KeyId(u32::from(id)),
+        check: Some(KeyCheck::of(&[id; 32])),
+    }
+}
 
 /// A purchase of `amount`, just approved, of which nothing is gone. `number` makes merchant, STAN, DE 7 and RRN.
 pub(crate) fn purchase(number: u32, at: u64) -> Transaction {

@@ -1,7 +1,7 @@
 //! A whole ledger as a file, to be moved from one engine to another: every record in its stored form, card numbers sealed as they are.
 //!
 //! ```text
-//! {"refundry_ledger":1,"id":"<32 hex>","key_ids":[7],"last_event":1795354500000,"last_sent":[["bank-a",1122101500,17]]}
+//! {"refundry_ledger":1,"id":"<32 hex>","keys":[[7,"<16 hex>"]],"last_event":1795354500000,"last_sent":[["bank-a",1122101500,17]]}
 //! {"t":"<hex>"}         a transaction, in the order of keys
 //! {"a":"<hex>"}         an advice
 //! {"end":{"transactions":2,"advices":1,"check":"<16 hex>"}}
@@ -15,7 +15,9 @@ use std::sync::Arc;
 
 use ledger_postgres::PostgresStore;
 use refund_ledger::store::{Cursor, Facts, Store, embedded};
-use refund_ledger::{Advice, Key, KeyId, Name, Reader, Stan, Transaction, WireTime, Writer};
+use refund_ledger::{
+    Advice, Key, KeyCheck, KeyId, KnownKey, Name, Reader, Stan, Transaction, WireTime, Writer,
+};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -39,7 +41,8 @@ struct Head {
     refundry_ledger: u32,
     /// Another one for each export.
     id: String,
-    key_ids: Vec<u32>,
+    /// Ids, and what tells keys of one id apart.
+    keys: Vec<(u32, Option<String>)>,
     last_event: u64,
     last_sent: Vec<(String, u64, u32)>,
 }
@@ -96,7 +99,7 @@ pub(super) fn export(place: &Place) -> Result<(), Failure> {
     let store = place.open_files()?;
     let recovered = store.recovered();
     let facts = Facts {
-        key_ids: store.key_ids(),
+        keys: store.keys(),
         last_event: recovered.last_event,
         last_sent: recovered.last_sent,
     };
@@ -159,7 +162,11 @@ fn write_all(store: &dyn Store, facts: &Facts, advices: &[Arc<Advice>]) -> Resul
     let head = Head {
         refundry_ledger: FORM,
         id: hex(&id),
-        key_ids: facts.key_ids.iter().map(|id| id.0).collect(),
+        keys: facts
+            .keys
+            .iter()
+            .map(|key| (key.id.0, key.check.map(|check| hex(&check.0))))
+            .collect(),
         last_event: facts.last_event,
         last_sent: facts
             .last_sent
@@ -387,8 +394,17 @@ impl Whole {
         let id = unhex(&head.id).and_then(|id| id.try_into().ok());
         let id = id.ok_or_else(|| self.wrong("has no id"))?;
         self.check.line(&self.line);
+        let keys = head.keys.iter().map(|(id, check)| {
+            let check = match check {
+                Some(digits) => Some(KeyCheck(unhex(digits)?.try_into().ok()?)),
+                None => None,
+            };
+            let id = KeyId(*id);
+            Some(KnownKey { id, check })
+        });
+        let keys: Option<Vec<KnownKey>> = keys.collect();
         let facts = Facts {
-            key_ids: head.key_ids.into_iter().map(KeyId).collect(),
+            keys: keys.ok_or_else(|| self.wrong("has a key that cannot be read"))?,
             last_event: head.last_event,
             last_sent: head
                 .last_sent

@@ -19,7 +19,7 @@ use refund_ledger::store::{
     Completion, Cursor, Found, Page, Peek, Query, Recovered, Request, Stats, Store, StoreError,
     Waker,
 };
-use refund_ledger::{Advice, AdviceKey, Key, KeyId, Transaction, Vault};
+use refund_ledger::{Advice, AdviceKey, Key, KeyId, KnownKey, Transaction, Vault};
 use shuttle::sync::atomic::{AtomicU64, Ordering};
 use shuttle::sync::{Arc, Condvar, Mutex, MutexGuard};
 use shuttle::{check_random, thread};
@@ -125,12 +125,12 @@ impl Store for LaterStore {
         self.inner.recovered()
     }
 
-    fn key_ids(&self) -> Vec<KeyId> {
-        self.inner.key_ids()
+    fn keys(&self) -> Vec<KnownKey> {
+        self.inner.keys()
     }
 
-    fn make_known(&self, ids: &[KeyId]) -> Result<(), StoreError> {
-        self.inner.make_known(ids)
+    fn make_known(&self, keys: &[KnownKey]) -> Result<(), StoreError> {
+        self.inner.make_known(keys)
     }
 
     fn scan(&self, from: &Cursor, limit: usize) -> Result<Page, StoreError> {

@@ -3,9 +3,9 @@
 use super::super::tests::{folder, options};
 use super::super::{EmbeddedStore, verify};
 use super::*;
-use crate::store::suite::{Client, advice, change, create, hold, purchase, refund};
+use crate::Change;
+use crate::store::suite::{Client, advice, change, create, hold, known_key, purchase, refund};
 use crate::store::{By, Cursor, Peek, Query, Store};
-use crate::{Change, KeyId};
 
 /// Records that a ledger has after some business.
 fn records(store: &EmbeddedStore) -> Vec<Arc<Transaction>> {
@@ -20,7 +20,10 @@ fn open(dir: &tempfile::TempDir) -> Result<EmbeddedStore, OpenError> {
 fn business() -> (Vec<Arc<Transaction>>, Vec<Arc<Advice>>, Facts) {
     let dir = folder();
     let mut client = Client::new(|waker| EmbeddedStore::open(options(&dir), waker).unwrap());
-    client.store.make_known(&[KeyId(7), KeyId(9)]).unwrap();
+    client
+        .store
+        .make_known(&[known_key(7), known_key(9)])
+        .unwrap();
     for number in 1..=20 {
         let original = purchase(number, 1000 + u64::from(number));
         client.must_commit(create(&original));
@@ -36,7 +39,7 @@ fn business() -> (Vec<Arc<Transaction>>, Vec<Arc<Advice>>, Facts) {
     let store = open(&dir).unwrap();
     let recovered = store.recovered();
     let facts = Facts {
-        key_ids: store.key_ids(),
+        keys: store.keys(),
         last_event: recovered.last_event,
         last_sent: recovered.last_sent,
     };
@@ -69,7 +72,7 @@ fn an_import_broken_off_goes_on_and_is_a_ledger_once_finished() {
     let store = open(&dir).unwrap();
     assert_eq!(records(&store), records_there);
     assert_eq!(store.advices(), advices);
-    assert_eq!(store.key_ids(), facts.key_ids);
+    assert_eq!(store.keys(), facts.keys);
     let recovered = store.recovered();
     assert_eq!(recovered.last_event, facts.last_event);
     assert!(!recovered.is_empty);

@@ -99,6 +99,7 @@ fn entries_of_the_cold_store_that_cannot_be_read() {
         (Space::Meta, b"progress", b"short"),
         (Space::Meta, b"ledger", b"short"),
         (Space::Meta, b"key_ids", b"short"),
+        (Space::Meta, b"key_checks", b"short"),
         (Space::Meta, b"counts", b"short"),
         (Space::Meta, b"runs", b"short"),
     ] {

@@ -8,7 +8,7 @@ use refund_ledger::store::{
     Completion, Cursor, Found, Page, Peek, Query, Recovered, Request, Standing, Stats, Store,
     StoreError, Waker,
 };
-use refund_ledger::{Advice, AdviceKey, Key, KeyId, Transaction};
+use refund_ledger::{Advice, AdviceKey, Key, KnownKey, Transaction};
 
 /// How long what is done stays in memory, in milliseconds.
 const YOUNG: u64 = 3600 * 1000;
@@ -263,12 +263,12 @@ impl Store for WorldStore {
         self.inner.recovered()
     }
 
-    fn key_ids(&self) -> Vec<KeyId> {
-        self.inner.key_ids()
+    fn keys(&self) -> Vec<KnownKey> {
+        self.inner.keys()
     }
 
-    fn make_known(&self, ids: &[KeyId]) -> Result<(), StoreError> {
-        self.inner.make_known(ids)
+    fn make_known(&self, keys: &[KnownKey]) -> Result<(), StoreError> {
+        self.inner.make_known(keys)
     }
 
     fn scan(&self, from: &Cursor, limit: usize) -> Result<Page, StoreError> {
