@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use simulators::{Card, Message, Reply};
 
 use crate::node::{Database, PATH, Setup, World, answered, approved, merchant, program, until};
-use crate::program::{Run, refundry};
+use crate::program::{Run, refundry, refundry_with_input};
 
 /// Runs `refundry ledger` with a configuration.
 fn ledger(words: &[&str], config: &Path) -> String {
@@ -81,14 +81,25 @@ async fn there_and_back() {
     let counts = verified(&old.config());
     let listed = ledger(&["export"], &old.config());
 
-    // Into PostgreSQL. A file that is cut off leaves something that no node starts on.
+    // Into PostgreSQL. A stream that is cut off leaves something that no node starts on.
     let site = database.site("a").await;
     std::fs::copy(old.key_file(), site.key_file()).unwrap();
     let config = site.config();
     let lines: Vec<&str> = text.lines().collect();
-    std::fs::write(place("cut"), lines[..1200].join("\n")).unwrap();
+    let half = lines[..1200].join("\n");
+    let says = "line 1201 is missing: the file is cut off";
+    std::fs::write(place("cut"), &half).unwrap();
     let cut = refused(&["import", place("cut").to_str().unwrap()], &config);
-    cut.failed(&cut.stderr, "line 1201 is missing: the file is cut off");
+    cut.failed(&cut.stderr, says);
+    assert!(
+        verified(&config).starts_with("0 transactions"),
+        "a file is checked first"
+    );
+    let cut = refundry_with_input(
+        &["ledger", "import", "--config", config.to_str().unwrap()],
+        half.as_bytes(),
+    );
+    cut.failed(&cut.stderr, says);
     for words in [&["verify"][..], &["show", "--key", &"0".repeat(32)]] {
         let unfinished = refused(words, &config);
         assert!(
@@ -122,7 +133,7 @@ async fn there_and_back() {
         assert_eq!(run.status, 1, "{}", run.stderr);
         assert!(run.stderr.contains(says), "{}", run.stderr);
     }
-    // It goes on where it was; and once it is finished it is not done again.
+    // The right file goes on where the stream was; and once it is finished it is not done again.
     let first = place("first");
     let goes_on = Command::new(PATH)
         .args(["ledger", "import", "--config"])

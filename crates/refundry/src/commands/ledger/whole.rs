@@ -11,6 +11,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::path::Path;
 use std::sync::Arc;
 
 use ledger_postgres::PostgresStore;
@@ -259,23 +260,21 @@ impl Target {
     }
 }
 
-/// Reads such a file into the ledger that the configuration names, which must be empty or have a part of the same import.
+/// Reads such a file into the ledger that the configuration names, which must be empty or have a part of the same import. A file is read
+/// to its end before the first record is stored: what was altered must not be there when the right one goes on with the import.
 pub(super) fn import(args: &LedgerImportArgs) -> Result<(), Failure> {
     let place = Place::for_import(&args.config)?;
-    let reader: Box<dyn BufRead> = match &args.file {
-        Some(file) if file.as_os_str() != "-" => {
-            let opened = File::open(file);
-            let opened = opened.map_err(|error| not_read(&args.name(), &error))?;
-            Box::new(BufReader::with_capacity(1 << 20, opened))
+    let mut file = match &args.file {
+        Some(path) if path.as_os_str() != "-" => {
+            // A pipe gives what it has once.
+            if path.is_file() {
+                let mut file = Whole::open(path, args.name())?;
+                file.head()?;
+                file.read_all("checked", |_, _| Ok(()))?;
+            }
+            Whole::open(path, args.name())?
         }
-        _ => Box::new(io::stdin().lock()),
-    };
-    let mut file = Whole {
-        reader,
-        name: args.name(),
-        number: 0,
-        check: Check::default(),
-        line: String::new(),
+        _ => Whole::new(Box::new(io::stdin().lock()), args.name()),
     };
     let (id, facts) = file.head()?;
     let mut target = Target::open(&place, id, &facts)?;
@@ -283,47 +282,18 @@ pub(super) fn import(args: &LedgerImportArgs) -> Result<(), Failure> {
     if done > 0 {
         eprintln!("an import that was broken off goes on after {done} transactions");
     }
-    let mut progress = Progress::new("imported");
-    let mut end = End {
-        transactions: 0,
-        advices: 0,
-        check: String::new(),
-    };
-    let mut advices = Vec::new();
-    let mut last: Option<Key> = None;
-    let told = loop {
-        match file.next()? {
-            Line::Transaction(record) => {
-                if last.is_some_and(|last| record.key <= last) {
-                    return Err(file.wrong("is out of order"));
-                }
-                last = Some(record.key);
-                end.transactions += 1;
-                if end.transactions > done {
-                    target.add(*record)?;
-                }
-                progress.at(end.transactions);
-            }
-            Line::Advice(advice) => {
-                end.advices += 1;
-                advices.push(Arc::new(*advice));
-            }
-            Line::End { told, check } => {
-                end.check = check;
-                break told;
-            }
+    let (transactions, advices) = file.read_all("imported", |number, record| {
+        if number > done {
+            return target.add(record);
         }
-    };
-    if told != end {
-        return Err(file.wrong("says that more or other lines stood before it"));
-    }
-    file.must_end()?;
+        Ok(())
+    })?;
     target.finish(&advices, &facts)?;
     let mut out = io::stdout().lock();
     writeln!(
         out,
-        "imported {} transactions and {} advices; look at them with `refundry ledger verify`",
-        end.transactions, end.advices
+        "imported {transactions} transactions and {} advices; look at them with `refundry ledger verify`",
+        advices.len()
     )
     .map_err(|error| Failure::output(&error))
 }
@@ -353,6 +323,61 @@ enum Line {
 }
 
 impl Whole {
+    fn open(path: &Path, name: String) -> Result<Whole, Failure> {
+        let opened = File::open(path).map_err(|error| not_read(&name, &error))?;
+        Ok(Whole::new(
+            Box::new(BufReader::with_capacity(1 << 20, opened)),
+            name,
+        ))
+    }
+
+    fn new(reader: Box<dyn BufRead>, name: String) -> Whole {
+        Whole {
+            reader,
+            name,
+            number: 0,
+            check: Check::default(),
+            line: String::new(),
+        }
+    }
+
+    /// Everything behind the head: hands each transaction over with its number, from 1; how many there were, and the advices.
+    fn read_all(
+        &mut self,
+        word: &'static str,
+        mut take: impl FnMut(u64, Transaction) -> Result<(), Failure>,
+    ) -> Result<(u64, Vec<Arc<Advice>>), Failure> {
+        let mut progress = Progress::new(word);
+        let (mut transactions, mut advices) = (0, Vec::new());
+        let mut last: Option<Key> = None;
+        loop {
+            match self.next()? {
+                Line::Transaction(record) => {
+                    if last.is_some_and(|last| record.key <= last) {
+                        return Err(self.wrong("is out of order"));
+                    }
+                    last = Some(record.key);
+                    transactions += 1;
+                    take(transactions, *record)?;
+                    progress.at(transactions);
+                }
+                Line::Advice(advice) => advices.push(Arc::new(*advice)),
+                Line::End { told, check } => {
+                    let end = End {
+                        transactions,
+                        advices: advices.len() as u64,
+                        check,
+                    };
+                    if told != end {
+                        return Err(self.wrong("says that more or other lines stood before it"));
+                    }
+                    self.must_end()?;
+                    return Ok((transactions, advices));
+                }
+            }
+        }
+    }
+
     fn read(&mut self) -> Result<(), Failure> {
         self.line.clear();
         self.number += 1;
