@@ -2,7 +2,7 @@
 //! with canonical values. Always sealed when stored.
 
 use bytes::BytesMut;
-use iso8583_codec::{Draft, EncodeError, Message, Mti, Spec};
+use iso8583_codec::{Draft, ElementSet, EncodeError, Message, Mti, Spec};
 use zeroize::Zeroizing;
 
 use crate::config::ListenerConfig;
@@ -65,12 +65,24 @@ pub(crate) fn iter(bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
 /// Most elements of one message of [`written`]; a draft holds as many values.
 const PART: usize = 40;
 
-/// All elements as messages of a dialect, to take them from: one message, unless they are unusually many.
-pub(crate) fn written(bytes: &[u8], spec: &Spec) -> Result<Vec<BytesMut>, EncodeError> {
-    written_where(bytes, spec, |_| true)
+/// What of the elements a dialect can write, as messages of it.
+pub(crate) fn written(bytes: &[u8], spec: &Spec) -> Vec<BytesMut> {
+    let mut left_out = ElementSet::default();
+    loop {
+        let error = match written_where(bytes, spec, |de| !left_out.has(de)) {
+            Ok(parts) => return parts,
+            Err(error) => error,
+        };
+        tracing::warn!(%error, "an element of an issuer's answer cannot be written again");
+        let of_error = ElementSet::of(&[error.field()]);
+        if left_out.and(of_error) == left_out {
+            return Vec::new();
+        }
+        left_out = left_out.and(of_error);
+    }
 }
 
-/// The same, of these elements only.
+/// These elements as messages of a dialect, to take them from: one message, unless they are unusually many.
 pub(crate) fn written_where(
     bytes: &[u8],
     spec: &Spec,

@@ -207,7 +207,7 @@ pub(crate) fn stored_answer(
         .map(|(vault, sealed)| vault.open(sealed, &context).map_err(Unwritable::Sealed));
     let extra = extra.transpose()?;
     let parts = match &extra {
-        Some(extra) => elements::written(extra, issuers).map_err(Unwritable::Encode)?,
+        Some(extra) => elements::written(extra, issuers),
         None => Vec::new(),
     };
     let parts = elements::read(&parts, issuers);

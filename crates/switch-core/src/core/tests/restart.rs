@@ -1,5 +1,6 @@
 //! What a node takes up again when it starts on an existing ledger.
 
+use iso8583_codec::Spec;
 use refund_ledger::{Reason, Status};
 
 use super::{Msg, story, story_with};
@@ -244,6 +245,32 @@ fn stored_answers_and_tombstones_are_still_there() {
         w.refused(&late, "68");
         let refund = w.refund(&purchase, 1000);
         w.approved(&refund);
+    });
+}
+
+/// The issuer's spec file has lost an element that it had when the answer came.
+#[test]
+fn a_stored_answer_goes_without_what_its_link_cannot_write_any_more() {
+    story(|w| {
+        let purchase = w.purchase(1000);
+        let relayed = w.relay(&purchase);
+        let chip = "910A00112233445566778899";
+        let answer = issuer_answer(&relayed, "00").with(44, "SAYS MORE");
+        w.issuer_sends(&answer.with(55, chip));
+        w.answer();
+        w.crash_with(|config| {
+            let mut dialect = config.links[0].spec.dialect().clone();
+            dialect.fields.remove(&44);
+            config.links[0].spec = Box::leak(Box::new(Spec::compile(&dialect).unwrap()));
+        });
+        w.send(&purchase);
+        let again = w.answer();
+        assert_eq!(again.at(55), chip);
+        assert!(!again.has(44));
+        w.restart();
+        w.send(&purchase);
+        let whole = w.answer();
+        assert_eq!((whole.at(44), whole.at(55)), ("SAYS MORE", chip));
     });
 }
 
