@@ -368,6 +368,11 @@ fn prefixes() {
         "[\"55-51\"]",
         "expected the lower end of the range first: \"51-55\"",
     );
+    let first = "expected the lower end of the range first";
+    check(
+        "[\"55-51\", \"4\", \"9-8\"]",
+        &format!("{first}: \"51-55\"; {first}: \"8-9\""),
+    );
     assert!(
         parse(&MINIMAL.replace("\"62\"]", "\"41\", \"411111\"]")).is_ok(),
         "the longest match wins"

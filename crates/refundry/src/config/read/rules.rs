@@ -194,7 +194,7 @@ pub(super) fn codes(value: &DeValue<'_>) -> Result<Vec<ResponseCode>, String> {
     Ok(codes)
 }
 
-/// A list of strings, not empty.
+/// A list of strings, not empty; or what is wrong with each of its entries.
 fn list<T>(
     value: &DeValue<'_>,
     expected: &str,
@@ -219,5 +219,15 @@ fn list<T>(
         })
         .and_then(&parse)
     };
-    array.iter().map(entry).collect()
+    let (mut read, mut wrong) = (Vec::with_capacity(array.len()), Vec::new());
+    for entry in array.iter().map(entry) {
+        match entry {
+            Ok(entry) => read.push(entry),
+            Err(message) => wrong.push(message),
+        }
+    }
+    match wrong.is_empty() {
+        true => Ok(read),
+        false => Err(wrong.join("; ")),
+    }
 }
